@@ -1,0 +1,13 @@
+"""The examples in the public docstrings run."""
+
+import doctest
+import importlib
+
+import pytest
+
+
+@pytest.mark.parametrize("name", ["safetensors_file", "folder"])
+def test_the_examples_in_docstrings_run(name):
+    result = doctest.testmod(importlib.import_module(f"tfmodels.checkpoints.{name}"))
+    assert result.attempted > 0
+    assert result.failed == 0

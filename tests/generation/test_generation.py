@@ -1,0 +1,136 @@
+"""Generation keeps one result however it is run, and refuses bad settings; for the reference see tests/parity."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from routines import as_numpy
+from tiny import KINDS, make_inputs, make_model
+
+from tfmodels import GenerationConfig
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+searches = pytest.mark.parametrize("search", [{"num_beams": 1}, {"num_beams": 3, "no_repeat_ngram_size": 2}])
+
+
+def sharpen(model):
+    """Spread the logits, so that no two continuations tie."""
+    model.shared.embeddings.assign(model.shared.embeddings * (20.0 if hasattr(model.config, "init_std") else 3.0))
+    return model
+
+
+@every_kind
+@searches
+def test_graph_xla_and_an_outer_function_agree(kind, search):
+    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    plain = np.asarray(model.generate(**inputs, max_new_tokens=9, **search))
+    compiled = np.asarray(model.generate(**inputs, max_new_tokens=9, jit_compile=True, **search))
+    outer = tf.function(lambda given: model.generate(**given, max_new_tokens=9, **search))
+    np.testing.assert_array_equal(compiled, plain)
+    np.testing.assert_array_equal(np.asarray(outer(dict(inputs))), plain)
+    assert plain.shape == (3, 10)
+    assert plain.dtype == np.int32
+
+
+@every_kind
+def test_greedy_equals_choosing_the_best_token_of_the_full_pass_again_and_again(kind):
+    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    generated = np.asarray(model.generate(**inputs, max_new_tokens=8))
+    tokens = generated[:, :1]
+    for _ in range(8):
+        logits = as_numpy(model({**inputs, "decoder_input_ids": tokens})["logits"])[:, -1]
+        tokens = np.concatenate([tokens, logits.argmax(-1)[:, None].astype("int32")], axis=1)
+    for row, wanted in zip(generated, tokens, strict=True):
+        ends = np.flatnonzero(wanted[1:] == model.config.eos_token_id)
+        stop = ends[0] + 2 if len(ends) else len(wanted)
+        np.testing.assert_array_equal(row[:stop], wanted[:stop])
+        assert (row[stop:] == model.config.pad_token_id).all()
+
+
+@every_kind
+@searches
+def test_one_trace_per_shape_and_settings(kind, search):
+    model = make_model(kind)
+    for seed in range(3):
+        model.generate(**make_inputs(kind, seed=seed), max_new_tokens=4, **search)
+    assert len(model._generators) == 1
+    (function,) = model._generators.values()
+    assert function.experimental_get_tracing_count() == 1
+
+
+@every_kind
+@searches
+def test_the_company_of_a_row_does_not_change_its_summary(kind, search):
+    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    together = np.asarray(model.generate(**inputs, max_new_tokens=7, **search))
+    for row in range(3):
+        alone = {name: value[row : row + 1] for name, value in inputs.items()}
+        np.testing.assert_array_equal(np.asarray(model.generate(**alone, max_new_tokens=7, **search))[0], together[row])
+
+
+@every_kind
+def test_a_row_of_padding_alone_changes_no_other_row(kind):
+    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    before = np.asarray(model.generate(**inputs, max_new_tokens=7, num_beams=2))
+    inputs["attention_mask"][1] = 0
+    after = np.asarray(model.generate(**inputs, max_new_tokens=7, num_beams=2))
+    np.testing.assert_array_equal(after[[0, 2]], before[[0, 2]])
+
+
+@every_kind
+def test_encoder_outputs_may_be_given_in_place_of_ids(kind):
+    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    encoded = model.encode(**inputs)
+    found = model.generate(encoder_outputs=encoded, attention_mask=inputs["attention_mask"], max_new_tokens=6)
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(model.generate(**inputs, max_new_tokens=6)))
+
+
+def test_documents_keys_and_values_are_not_repeated_for_beams():
+    model, inputs = make_model("longt5-tglobal"), make_inputs("longt5-tglobal")
+    caches = model.decoder.init_cache(3 * 4, 6)
+    cross = model.decoder.cross_keys_values(model.encode(**inputs)["last_hidden_state"])
+    assert {keys.shape[0] for keys, _ in caches} == {12}
+    assert {keys.shape[0] for keys, _ in cross} == {3}
+    traced = model._generators
+    model.generate(**inputs, num_beams=4, max_new_tokens=6)
+    (function,) = traced.values()
+    graph = function.get_concrete_function({k: tf.constant(v) for k, v in inputs.items()}).graph
+    (loop,) = [operation for operation in graph.get_operations() if "While" in operation.type]
+    carried = [tuple(tensor.shape) for tensor in loop.inputs]
+    # 12 rows of keys for 6 tokens are gathered; nothing has 12 rows of the document's 53.
+    assert (12, 4, 8, 6) in carried
+    assert (3, 4, 8, 53) in carried
+    assert not [shape for shape in carried if shape[:1] == (12,) and 53 in shape]
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@every_kind
+def test_generation_runs_in_mixed_precision(kind, policy):
+    model = make_model(kind, dtype=policy)
+    settings = GenerationConfig(num_beams=2, max_new_tokens=5)
+    for jit_compile in (False, True):
+        scores = as_numpy(model.generate_with_scores(make_inputs(kind), settings, jit_compile)["sequences_scores"])
+        assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_beams": 0}, "num_beams must be an integer of at least 1. Received: num_beams=0"),
+        ({"num_beams": 2, "num_return_sequences": 3}, "num_return_sequences must be at most num_beams=2"),
+        ({"min_length": 12, "max_new_tokens": 5}, "min_length must be at most the full length of 6 tokens"),
+        ({"early_stopping": "soon"}, "early_stopping must be True, False or 'never'"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be an integer of at least 1"),
+        ({"max_new_token": 5}, "generation settings must be among .* Received: max_new_token"),
+    ],
+)
+def test_bad_settings_are_errors_that_name_them(settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_model("longt5-local").generate(**make_inputs("longt5-local"), **settings)
+
+
+def test_settings_survive_a_file_and_unsupported_ones_are_named(tmp_path):
+    settings = GenerationConfig(num_beams=4, max_length=512, length_penalty=2.0, early_stopping=True)
+    settings.to_json(tmp_path / "generation_config.json")
+    assert GenerationConfig.from_json(tmp_path / "generation_config.json") == settings
+    with pytest.warns(UserWarning, match=r"not supported and change nothing: \['repetition_penalty'\]"):
+        GenerationConfig.from_dict({"repetition_penalty": 3.5, "transformers_version": "4.57.0"})

@@ -1,0 +1,29 @@
+"""Long-document encoder-decoders in Keras: LED and LongT5."""
+
+from tfmodels.generation import GenerationConfig
+from tfmodels.layers.long_t5_self_attention import LongT5LocalSelfAttention, LongT5TransientGlobalSelfAttention
+from tfmodels.layers.longformer_self_attention import LongformerSelfAttention
+from tfmodels.led.config import LEDConfig
+from tfmodels.led.encoder import LEDEncoder
+from tfmodels.led.models import LEDForConditionalGeneration
+from tfmodels.longt5.config import LongT5Config
+from tfmodels.longt5.encoder import LongT5Encoder
+from tfmodels.longt5.models import LongT5ForConditionalGeneration
+from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GenerationConfig",
+    "LEDConfig",
+    "LEDEncoder",
+    "LEDForConditionalGeneration",
+    "LEDTokenizer",
+    "LongT5Config",
+    "LongT5Encoder",
+    "LongT5ForConditionalGeneration",
+    "LongT5LocalSelfAttention",
+    "LongT5Tokenizer",
+    "LongT5TransientGlobalSelfAttention",
+    "LongformerSelfAttention",
+]

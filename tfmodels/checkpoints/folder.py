@@ -1,0 +1,137 @@
+"""Finding the weights in a checkpoint's folder, in one file or in several with an index."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from tfmodels.checkpoints.reader import TensorReader, missing_tensor
+from tfmodels.checkpoints.safetensors_file import SafetensorsFile
+from tfmodels.checkpoints.torch_file import TorchFile
+
+# In the order of preference.
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+
+
+def open_checkpoint(folder: str | os.PathLike) -> TensorReader:
+    """Opens the weights in a folder: of the files in `WEIGHT_FILES`, the first that is there.
+
+    Args:
+        folder: A folder such as `save_pretrained` writes or the hub gives.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist or holds none of these files.
+        ValueError: If a file is broken, or an index names files outside the folder, missing ones, or tensors that are
+            not in them.
+
+    >>> import tempfile
+    >>> from tfmodels.checkpoints import write_safetensors
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_safetensors(folder / "model.safetensors", {"weight": np.ones((2,), "float32")})
+    >>> with open_checkpoint(folder) as checkpoint:
+    ...     checkpoint.read("weight")
+    array([1., 1.], dtype=float32)
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"folder must be an existing folder. Received: folder={str(folder)!r}")
+    for name in WEIGHT_FILES:
+        path = folder / name
+        if path.is_file():
+            return ShardedCheckpoint(path) if name.endswith(".json") else _open_file(path)
+    found = sorted(entry.name for entry in folder.iterdir())
+    listed = ", ".join(found[:20]) + (", ..." if len(found) > 20 else "") if found else "nothing"
+    raise FileNotFoundError(f"folder must hold one of {', '.join(WEIGHT_FILES)}. Received: {folder} with {listed}")
+
+
+class ShardedCheckpoint(TensorReader):
+    """Tensors spread over several files, by the `weight_map` of an index file beside them.
+
+    Args:
+        index_path: The index, named `*.safetensors.index.json` or `*.bin.index.json`.
+
+    Raises:
+        ValueError: If the index is no such index, a file that it names is missing or lies elsewhere, a tensor is not
+            where the index says, or two files hold a tensor of the same name.
+    """
+
+    def __init__(self, index_path: str | os.PathLike) -> None:
+        self._path = Path(index_path)
+        weight_map = _read_weight_map(self._path)
+        shard_paths = {shard: _shard_path(self._path, shard) for shard in sorted(set(weight_map.values()))}
+        missing = [shard for shard, path in shard_paths.items() if not path.is_file()]
+        if missing:
+            raise ValueError(f"{self._path} must name files beside it. Received: {missing}, which are missing")
+        self._shards: list[TensorReader] = []
+        self._shard_of: dict[str, TensorReader] = {}
+        try:
+            for shard, path in shard_paths.items():
+                self._add(shard, _open_file(path), weight_map)
+        except BaseException:
+            self.close()
+            raise
+
+    def names(self) -> list[str]:
+        return sorted(self._shard_of)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._reader(name).shape(name)
+
+    def read(self, name: str) -> np.ndarray:
+        return self._reader(name).read(name)
+
+    def close(self) -> None:
+        for reader in self._shards:
+            reader.close()
+
+    def _add(self, shard: str, reader: TensorReader, weight_map: dict[str, str]) -> None:
+        self._shards.append(reader)
+        held = set(reader.names())
+        absent = sorted(name for name, place in weight_map.items() if place == shard and name not in held)
+        if absent:
+            raise ValueError(f"{self._path} must say where each tensor is. Received: {absent[:5]} are not in {shard}")
+        for name in held:
+            if name in self._shard_of:
+                raise ValueError(f"{self._path} must hold each tensor once. Received: {name!r} in two files")
+            # Tensors that the index forgets are kept too: whoever loads must account for all of them.
+            self._shard_of[name] = reader
+
+    def _reader(self, name: str) -> TensorReader:
+        if name not in self._shard_of:
+            raise missing_tensor(name, self.names(), self._path)
+        return self._shard_of[name]
+
+
+def _open_file(path: Path) -> TensorReader:
+    return SafetensorsFile(path) if path.suffix == ".safetensors" else TorchFile(path)
+
+
+def _read_weight_map(path: Path) -> dict[str, str]:
+    try:
+        index = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be JSON. Received: {error}") from None
+    weight_map = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ValueError(f"{path} must hold a weight_map of tensor names to file names. Received: {weight_map!r:.80}")
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str):
+            raise ValueError(f"{path}: weight_map[{name!r}] must be a file name. Received: {shard!r:.80}")
+    return weight_map
+
+
+def _shard_path(index_path: Path, shard: str) -> Path:
+    suffix = ".safetensors" if ".safetensors." in index_path.name else ".bin"
+    is_inside = not any(character in shard for character in "/\\:\0") and not shard.startswith(".")
+    if not is_inside or not shard.endswith(suffix):
+        raise ValueError(
+            f"{index_path}: weight_map must name {suffix} files in the same folder, without separators. "
+            f"Received: {shard!r:.80}"
+        )
+    return index_path.parent / shard

@@ -1,0 +1,86 @@
+"""Pure block arithmetic: cut a sequence into blocks and show each block its neighbours.
+
+Shape letters: B batch, H heads, L length, N blocks, C block length, D head size.
+"""
+
+from typing import Any
+
+from keras import ops
+
+Tensor = Any
+
+
+def padding_to_multiple(length: int | Tensor, multiple: int) -> int | Tensor:
+    """Positions that must be appended so that `length` becomes a multiple of `multiple`.
+
+    >>> padding_to_multiple(5, 4)
+    3
+    """
+    return -length % multiple
+
+
+def pad_axis(x: Tensor, axis: int, before: int | Tensor = 0, after: int | Tensor = 0) -> Tensor:
+    """Append zeros (False for booleans) before and after `x` along one axis.
+
+    >>> pad_axis(ops.ones((2, 3)), axis=1, before=1, after=2).shape[1]
+    6
+    """
+    if isinstance(before, int) and isinstance(after, int) and before == after == 0:
+        return x
+    widths: list[list[int | Tensor]] = [[0, 0] for _ in x.shape]
+    widths[axis] = [before, after]
+    return ops.pad(x, widths)
+
+
+def split_into_blocks(x: Tensor, block_length: int, axis: int) -> Tensor:
+    """Cut one axis of length L into N blocks of `block_length`; L is padded with zeros to a whole block.
+
+    (..., L, ...) -> (..., N, C, ...) with N = ceil(L / C).
+
+    >>> split_into_blocks(ops.arange(5), 2, axis=0).shape[0]
+    3
+    """
+    x = pad_axis(x, axis, after=padding_to_multiple(ops.shape(x)[axis], block_length))
+    shape = ops.shape(x)
+    blocks = shape[axis] // block_length
+    return ops.reshape(x, (*shape[:axis], blocks, block_length, *shape[axis + 1 :]))
+
+
+def with_neighbours(blocks: Tensor, reach: int, axis: int) -> Tensor:
+    """Join each block with the `reach` blocks on either side of it; blocks beyond the ends are zeros.
+
+    (..., N, C, ...) -> (..., N, (2 * reach + 1) * C, ...), where `axis` is that of N. Built from shifted views, so that
+    the gradient is made of pads and sums and nothing is gathered by index.
+
+    >>> ops.convert_to_numpy(with_neighbours(ops.array([[1], [2], [3]]), 1, axis=0)).tolist()
+    [[0, 1, 2], [1, 2, 3], [2, 3, 0]]
+    """
+    count = ops.shape(blocks)[axis]
+    padded = pad_axis(blocks, axis, before=reach, after=reach)
+    prefix = (slice(None),) * axis
+    views = [padded[(*prefix, slice(shift, shift + count))] for shift in range(2 * reach + 1)]
+    return ops.concatenate(views, axis=axis + 1)
+
+
+def merge_blocks(x: Tensor, length: int | Tensor, axis: int) -> Tensor:
+    """Inverse of `split_into_blocks`: (..., N, C, ...) -> (..., L, ...), trimmed to `length`.
+
+    >>> ops.convert_to_numpy(merge_blocks(ops.array([[1, 2], [3, 0]]), 3, axis=0)).tolist()
+    [1, 2, 3]
+    """
+    shape = ops.shape(x)
+    x = ops.reshape(x, (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :]))
+    return x[(*(slice(None),) * axis, slice(0, length))]
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """(B, L, H * D) -> (B, H, L, D)."""
+    batch, length, width = ops.shape(x)
+    x = ops.reshape(x, (batch, length, num_heads, width // num_heads))
+    return ops.transpose(x, (0, 2, 1, 3))
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(B, H, L, D) -> (B, L, H * D)."""
+    batch, heads, length, size = ops.shape(x)
+    return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch, length, heads * size))

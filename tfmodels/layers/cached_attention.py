@@ -1,0 +1,169 @@
+"""The decoder's attention: over its own tokens with a static cache, and over the document's.
+
+Shape letters: B batch of documents, K beams, T target length, S keys, E model size, H heads, D head size.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfmodels.layers.blocks import merge_heads, split_heads
+from tfmodels.layers.checks import check_positive
+from tfmodels.layers.softmax import masked_softmax
+
+Tensor = Any
+KeysValues = tuple[Tensor, Tensor]
+
+
+def write_step(cache: KeysValues, step: KeysValues, position: Tensor | int) -> KeysValues:
+    """Write keys and values of some tokens into a cache from `position` on.
+
+    Args:
+        cache: keys (B, H, D, T) and values (B, H, T, D).
+        step: the same with fewer tokens.
+        position: int32 scalar, where the first goes.
+
+    >>> cache = ops.zeros((1, 1, 2, 4)), ops.zeros((1, 1, 4, 2))
+    >>> keys, values = write_step(cache, (ops.ones((1, 1, 2, 1)), ops.ones((1, 1, 1, 2))), 3)
+    >>> ops.convert_to_numpy(values[0, 0, :, 0]).tolist()
+    [0.0, 0.0, 0.0, 1.0]
+    """
+    zero = ops.zeros_like(position) if ops.is_tensor(position) else 0
+    return (
+        ops.slice_update(cache[0], (zero, zero, zero, position), step[0]),
+        ops.slice_update(cache[1], (zero, zero, position, zero), step[1]),
+    )
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class CachedAttention(keras.layers.Layer):
+    """Multi-head attention (Vaswani et al. 2017, section 3.2.2) whose keys and values can be made once and kept.
+
+    Keys are kept as (B, H, D, S) and values as (B, H, S, D), the layout that the two products of a decoding step want.
+
+    Args:
+        num_heads, head_size: H and D.
+        use_bias: give the projections biases.
+        scale_query: divide the query by sqrt(D) (T5 does not).
+        dropout: rate on the attention probabilities, during training.
+        query_stddev, key_value_stddev, output_stddev: standard deviations of the initial kernels.
+
+    Call arguments:
+        hidden_states: (B, T, E), the queries.
+        keys_values: keys (B, H, D, S) and values (B, H, S, D), from `project_keys_values`; None: those of
+            `hidden_states`.
+        attention_mask: bool, broadcastable to (B, H, T, S); None: everything is visible.
+        position_bias: float32, broadcastable to (B, H, T, S), added to the scores.
+
+    Returns:
+        (B, T, E) in the compute dtype.
+
+    >>> layer = CachedAttention(num_heads=2, head_size=4)
+    >>> layer(ops.ones((1, 3, 8))).shape[1]
+    3
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        head_size: int,
+        use_bias: bool = True,
+        scale_query: bool = True,
+        dropout: float = 0.0,
+        query_stddev: float = 0.02,
+        key_value_stddev: float = 0.02,
+        output_stddev: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
+        # The parts cast for themselves: casting here would round float32 biases and residuals to 16 bits.
+        super().__init__(autocast=False, **kwargs)
+        check_positive("num_heads", num_heads)
+        check_positive("head_size", head_size)
+        self.num_heads = num_heads
+        self.head_size = head_size
+        self.use_bias = use_bias
+        self.scale_query = scale_query
+        self.dropout = dropout
+        self.query_stddev = query_stddev
+        self.key_value_stddev = key_value_stddev
+        self.output_stddev = output_stddev
+        self.attention_dropout = keras.layers.Dropout(dropout, dtype="float32", name="attention_dropout")
+
+    def build(self, hidden_states_shape: Any) -> None:
+        """Create the four projections."""
+        width, inner = hidden_states_shape[-1], self.num_heads * self.head_size
+        self.q_proj = self._projection("q_proj", inner, self.query_stddev)
+        self.k_proj = self._projection("k_proj", inner, self.key_value_stddev)
+        self.v_proj = self._projection("v_proj", inner, self.key_value_stddev)
+        self.out_proj = self._projection("out_proj", width, self.output_stddev)
+        for projection in (self.q_proj, self.k_proj, self.v_proj):
+            projection.build(hidden_states_shape)
+        self.out_proj.build((*hidden_states_shape[:-1], inner))
+
+    def _projection(self, name: str, units: int, stddev: float) -> keras.layers.Dense:
+        initializer = keras.initializers.RandomNormal(stddev=stddev)
+        return keras.layers.Dense(
+            units, use_bias=self.use_bias, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
+        )
+
+    def project_keys_values(self, states: Tensor) -> KeysValues:
+        """Keys (B, H, D, S) and values (B, H, S, D) of `states` (B, S, E)."""
+        keys = ops.swapaxes(split_heads(self.k_proj(states), self.num_heads), 2, 3)
+        return keys, split_heads(self.v_proj(states), self.num_heads)
+
+    def call(
+        self,
+        hidden_states: Tensor,
+        keys_values: KeysValues | None = None,
+        attention_mask: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
+        """Attend; see the class docstring."""
+        keys, values = keys_values if keys_values is not None else self.project_keys_values(hidden_states)
+        query = self.q_proj(hidden_states)
+        if self.scale_query:
+            query = query * self.head_size**-0.5
+        scores = ops.matmul(split_heads(query, self.num_heads), keys)  # (B, H, T, S)
+        scores = ops.cast(scores, "float32")
+        if position_bias is not None:
+            scores = scores + position_bias
+        probabilities = self.attention_dropout(masked_softmax(scores, attention_mask), training=training)
+        return self.out_proj(merge_heads(ops.matmul(ops.cast(probabilities, values.dtype), values)))
+
+    def attend_per_document(
+        self, hidden_states: Tensor, keys_values: KeysValues, mask: Tensor | None, training: bool | None = None
+    ) -> Tensor:
+        """Attend from several beams to one document's keys and values, which are not repeated for the beams.
+
+        The beams of a document are folded into the query axis: (B * K, T, E) is seen as (B, K * T, E).
+
+        Args:
+            hidden_states: (B * K, T, E), the beams of a document next to each other.
+            keys_values: keys (B, H, D, S) and values (B, H, S, D).
+            mask: bool (B, 1, 1, S), or None.
+            training: as in Keras.
+
+        Returns:
+            (B * K, T, E).
+        """
+        rows, length, width = ops.shape(hidden_states)
+        documents = ops.shape(keys_values[0])[0]
+        folded = ops.reshape(hidden_states, (documents, rows // documents * length, width))
+        output = self(folded, keys_values=keys_values, attention_mask=mask, training=training)
+        return ops.reshape(output, (rows, length, width))
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "head_size": self.head_size,
+            "use_bias": self.use_bias,
+            "scale_query": self.scale_query,
+            "dropout": self.dropout,
+            "query_stddev": self.query_stddev,
+            "key_value_stddev": self.key_value_stddev,
+            "output_stddev": self.output_stddev,
+        }

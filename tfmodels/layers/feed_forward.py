@@ -1,0 +1,124 @@
+"""The feed-forward part of a transformer block, plain or gated."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfmodels.layers.checks import check_positive
+from tfmodels.layers.precision import overflow_safe_dtype
+
+Tensor = Any
+
+
+def _gelu_tanh(x: Tensor) -> Tensor:
+    return ops.gelu(x, approximate=True)
+
+
+def _gelu_erf(x: Tensor) -> Tensor:
+    return ops.gelu(x, approximate=False)
+
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": _gelu_erf,
+    "gelu_new": _gelu_tanh,
+    "relu": ops.relu,
+    "silu": ops.silu,
+}
+
+
+def activation_function(name: str) -> Callable[[Tensor], Tensor]:
+    """The activation that the reference calls `name`; `ValueError` for an unknown one.
+
+    >>> float(activation_function("relu")(-1.0))
+    0.0
+    """
+    if name not in _ACTIVATIONS:
+        raise ValueError(f"activation must be one of {sorted(_ACTIVATIONS)}. Received: activation={name!r}")
+    return _ACTIVATIONS[name]
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class FeedForward(keras.layers.Layer):
+    """Two projections with an activation between them; gated, the activation is multiplied by a third projection.
+
+    Plain: `wo(dropout(act(wi(x))))` (Vaswani et al. 2017, section 3.3); gated: `wo(dropout(act(wi(x)) * wi_linear(x)))`
+    (Shazeer 2020).
+
+    Args:
+        hidden_size: width between the projections.
+        activation: "gelu", "gelu_new", "relu" or "silu".
+        gated: use the gated form.
+        use_bias: give the projections biases.
+        dropout: rate after the activation, during training.
+        safe_output: keep the output projection in float32 under float16 (T5's pass float16's largest number).
+        input_stddev, output_stddev: standard deviations of the initial kernels.
+
+    Call with (B, L, E); returns (B, L, E) in the compute dtype, or float32 under `safe_output` and float16.
+
+    >>> FeedForward(16, "relu", gated=True)(ops.ones((1, 3, 8))).shape[2]
+    8
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        activation: str,
+        gated: bool = False,
+        use_bias: bool = False,
+        dropout: float = 0.0,
+        safe_output: bool = False,
+        input_stddev: float = 0.02,
+        output_stddev: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
+        # The parts cast for themselves: casting here would round float32 biases and residuals to 16 bits.
+        super().__init__(autocast=False, **kwargs)
+        check_positive("hidden_size", hidden_size)
+        self.hidden_size = hidden_size
+        self.activation = activation
+        self.activate = activation_function(activation)
+        self.gated = gated
+        self.use_bias = use_bias
+        self.dropout = dropout
+        self.safe_output = safe_output
+        self.input_stddev = input_stddev
+        self.output_stddev = output_stddev
+        self.hidden_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="hidden_dropout")
+
+    def build(self, inputs_shape: Any) -> None:
+        """Create the projections."""
+        self.wi = self._projection("wi", self.hidden_size, self.input_stddev, self.dtype_policy)
+        self.wi.build(inputs_shape)
+        if self.gated:
+            self.wi_linear = self._projection("wi_linear", self.hidden_size, self.input_stddev, self.dtype_policy)
+            self.wi_linear.build(inputs_shape)
+        output_dtype = overflow_safe_dtype(self.dtype_policy) if self.safe_output else self.dtype_policy
+        self.wo = self._projection("wo", inputs_shape[-1], self.output_stddev, output_dtype)
+        self.wo.build((*inputs_shape[:-1], self.hidden_size))
+
+    def _projection(self, name: str, units: int, stddev: float, dtype: Any) -> keras.layers.Dense:
+        initializer = keras.initializers.RandomNormal(stddev=stddev)
+        return keras.layers.Dense(units, use_bias=self.use_bias, kernel_initializer=initializer, dtype=dtype, name=name)
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Transform each position by itself."""
+        hidden = self.activate(self.wi(inputs))
+        if self.gated:
+            hidden = hidden * self.wi_linear(inputs)
+        return self.wo(self.hidden_dropout(hidden, training=training))
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return {
+            **super().get_config(),
+            "hidden_size": self.hidden_size,
+            "activation": self.activation,
+            "gated": self.gated,
+            "use_bias": self.use_bias,
+            "dropout": self.dropout,
+            "safe_output": self.safe_output,
+            "input_stddev": self.input_stddev,
+            "output_stddev": self.output_stddev,
+        }

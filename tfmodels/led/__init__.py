@@ -1,0 +1,1 @@
+"""LED: the Longformer encoder-decoder."""

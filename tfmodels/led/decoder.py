@@ -1,0 +1,110 @@
+"""LED's decoder: BART's, with dense attention over the target and over the document."""
+
+from typing import Any
+
+import keras
+
+from tfmodels.decoder import Decoder, DecoderBlock
+from tfmodels.layers.cached_attention import CachedAttention, KeysValues
+from tfmodels.layers.checks import check_length
+from tfmodels.led.config import LEDConfig
+from tfmodels.led.encoder import feed_forward, layer_norm, position_embedding
+
+Tensor = Any
+
+
+def _attention(config: LEDConfig, policy: Any, name: str) -> CachedAttention:
+    return CachedAttention(
+        config.decoder_attention_heads,
+        config.d_model // config.decoder_attention_heads,
+        dropout=config.attention_dropout,
+        query_stddev=config.init_std,
+        key_value_stddev=config.init_std,
+        output_stddev=config.init_std,
+        dtype=policy,
+        name=name,
+    )
+
+
+class LEDDecoderBlock(DecoderBlock):
+    """Self-attention, cross-attention and feed-forward, each beside a residual connection and before a norm."""
+
+    def __init__(self, config: LEDConfig, **kwargs: Any) -> None:
+        # Not cast on entry: a cast would round float32 biases and copy the caches.
+        super().__init__(autocast=False, **kwargs)
+        policy = self.dtype_policy
+        self.self_attention = _attention(config, policy, "self_attention")
+        self.self_attention_norm = layer_norm(policy, "self_attention_norm")
+        self.cross_attention = _attention(config, policy, "cross_attention")
+        self.cross_attention_norm = layer_norm(policy, "cross_attention_norm")
+        self.feed_forward = feed_forward(config, config.decoder_ffn_dim, policy)
+        self.final_norm = layer_norm(policy, "final_norm")
+        self.residual_dropout = keras.layers.Dropout(config.dropout, dtype=policy, name="residual_dropout")
+
+    def build(self, hidden_states_shape: Any) -> None:
+        """Build every part."""
+        for part in (self.self_attention, self.self_attention_norm, self.cross_attention, self.cross_attention_norm):
+            part.build(hidden_states_shape)
+        self.feed_forward.build(hidden_states_shape)
+        self.final_norm.build(hidden_states_shape)
+
+    def call(
+        self,
+        hidden_states: Tensor,
+        cross_keys_values: KeysValues,
+        self_mask: Tensor,
+        cross_mask: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        cache: KeysValues | None = None,
+        position: Tensor | None = None,
+        training: bool | None = None,
+    ) -> tuple[Tensor, KeysValues]:
+        """(R, T, E) -> (R, T, E), and the keys and values of the self-attention; see `DecoderBlock`."""
+        attended, keys_values = self.attend_to_self(hidden_states, self_mask, position_bias, cache, position, training)
+        hidden_states = self.self_attention_norm(hidden_states + self.residual_dropout(attended, training=training))
+        attended = self.cross_attention.attend_per_document(hidden_states, cross_keys_values, cross_mask, training)
+        hidden_states = self.cross_attention_norm(hidden_states + self.residual_dropout(attended, training=training))
+        forwarded = self.feed_forward(hidden_states, training=training)
+        return self.final_norm(hidden_states + self.residual_dropout(forwarded, training=training)), keys_values
+
+
+class LEDDecoder(Decoder):
+    """Decoder of LED: BART's (Lewis et al. 2020) with learned positions and no offset.
+
+    Args:
+        config: an `LEDConfig`.
+        embed_tokens: the embedding layer shared with the encoder.
+    """
+
+    def __init__(self, config: LEDConfig, embed_tokens: keras.layers.Layer, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.max_length = config.max_decoder_position_embeddings
+        self.embed_tokens = embed_tokens
+        self.embed_positions = position_embedding(config, self.max_length, policy)
+        self.embedding_norm = layer_norm(policy, "embedding_norm")
+        self.blocks = [
+            LEDDecoderBlock(config, dtype=policy, name=f"block_{index}") for index in range(config.decoder_layers)
+        ]
+        self.dropout = keras.layers.Dropout(config.dropout, dtype=policy, name="dropout")
+        self.width = config.d_model
+
+    def build(self, input_shape: Any = None) -> None:
+        """Build every part."""
+        for part in (self.embedding_norm, *self.blocks):
+            part.build((None, None, self.width))
+        self.built = True
+
+    def embed(self, input_ids: Tensor, positions: Tensor, training: bool | None) -> Tensor:
+        """Token and position embeddings, normed."""
+        check_length("decoder_input_ids", input_ids, "max_decoder_position_embeddings", self.max_length)
+        hidden_states = self.embed_tokens(input_ids) + self.embed_positions(positions)
+        return self.dropout(self.embedding_norm(hidden_states), training=training)
+
+    def position_bias(self, query_positions: Tensor, key_positions: Tensor) -> None:
+        """None: the positions are in the embeddings."""
+        return None
+
+    def finish(self, hidden_states: Tensor, training: bool | None) -> Tensor:
+        """Nothing follows the last block, which ends in a norm."""
+        return hidden_states

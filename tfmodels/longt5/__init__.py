@@ -1,0 +1,1 @@
+"""LongT5: T5 for long documents."""

@@ -1,0 +1,93 @@
+"""Configuration of LongT5."""
+
+import dataclasses
+from typing import ClassVar
+
+from tfmodels.layers.checks import check_positive, check_rate
+from tfmodels.layers.feed_forward import activation_function
+from tfmodels.model_config import ModelConfig
+
+ATTENTION_TYPES = ("local", "transient-global")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LongT5Config(ModelConfig):
+    """Sizes and settings of a LongT5 model (Guo et al. 2022), under the reference's names and defaults.
+
+    The defaults are the reference class's, not those of the public checkpoints (12 layers of 768, gated-gelu, untied).
+
+    Raises:
+        ValueError: a field out of range.
+
+    >>> LongT5Config(d_model=64, num_heads=2, d_kv=32).decoder_layers
+    6
+    """
+
+    model_type: ClassVar[str] = "longt5"
+    architecture: ClassVar[str] = "LongT5ForConditionalGeneration"
+
+    vocab_size: int = 32128
+    d_model: int = 512
+    d_kv: int = 64
+    d_ff: int = 2048
+    num_layers: int = 6
+    num_decoder_layers: int | None = None
+    num_heads: int = 8
+    local_radius: int = 127
+    global_block_size: int = 16
+    relative_attention_num_buckets: int = 32
+    relative_attention_max_distance: int = 128
+    dropout_rate: float = 0.1
+    layer_norm_epsilon: float = 1e-6
+    initializer_factor: float = 1.0
+    feed_forward_proj: str = "relu"
+    encoder_attention_type: str = "local"
+    tie_word_embeddings: bool = True
+    pad_token_id: int = 0
+    eos_token_id: int = 1
+    decoder_start_token_id: int = 0
+
+    def __post_init__(self) -> None:
+        for name in (
+            "vocab_size",
+            "d_model",
+            "d_kv",
+            "d_ff",
+            "num_layers",
+            "num_heads",
+            "local_radius",
+            "global_block_size",
+            "relative_attention_num_buckets",
+            "relative_attention_max_distance",
+            "decoder_layers",
+        ):
+            check_positive(name, getattr(self, name))
+        check_rate("dropout_rate", self.dropout_rate)
+        if self.encoder_attention_type not in ATTENTION_TYPES:
+            raise ValueError(
+                f"encoder_attention_type must be one of {ATTENTION_TYPES}. "
+                f"Received: encoder_attention_type={self.encoder_attention_type!r}"
+            )
+        parts = self.feed_forward_proj.split("-")
+        if len(parts) > 2 or (len(parts) == 2 and parts[0] != "gated"):
+            raise ValueError(
+                "feed_forward_proj must be an activation or 'gated-' and an activation. "
+                f"Received: feed_forward_proj={self.feed_forward_proj!r}"
+            )
+        activation_function(self.activation)
+
+    @property
+    def decoder_layers(self) -> int:
+        """Layers of the decoder: those of the encoder unless `num_decoder_layers` says otherwise."""
+        return self.num_layers if self.num_decoder_layers is None else self.num_decoder_layers
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether the feed-forward parts are gated."""
+        return self.feed_forward_proj.startswith("gated-")
+
+    @property
+    def activation(self) -> str:
+        """Activation of the feed-forward parts; the reference reads gated-gelu as the tanh form."""
+        name = self.feed_forward_proj.split("-")[-1]
+        return "gelu_new" if self.feed_forward_proj == "gated-gelu" else name

@@ -1,0 +1,124 @@
+"""LongT5's decoder: T5's, with dense attention over the target and over the document."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfmodels.decoder import Decoder, DecoderBlock
+from tfmodels.layers.cached_attention import CachedAttention, KeysValues
+from tfmodels.layers.relative_position import RelativePositionBias
+from tfmodels.longt5.config import LongT5Config
+from tfmodels.longt5.encoder import feed_forward, residual_dropout, rms_norm
+
+Tensor = Any
+
+
+def _attention(config: LongT5Config, policy: Any, name: str) -> CachedAttention:
+    factor = config.initializer_factor
+    return CachedAttention(
+        config.num_heads,
+        config.d_kv,
+        use_bias=False,
+        scale_query=False,
+        dropout=config.dropout_rate,
+        query_stddev=factor * (config.d_model * config.d_kv) ** -0.5,
+        key_value_stddev=factor * config.d_model**-0.5,
+        output_stddev=factor * (config.num_heads * config.d_kv) ** -0.5,
+        dtype=policy,
+        name=name,
+    )
+
+
+class LongT5DecoderBlock(DecoderBlock):
+    """Self-attention, cross-attention and feed-forward, each behind a norm and beside a residual connection."""
+
+    def __init__(self, config: LongT5Config, **kwargs: Any) -> None:
+        # Not cast on entry: under float16 the residual stream is float32.
+        super().__init__(autocast=False, **kwargs)
+        policy = self.dtype_policy
+        self.self_attention_norm = rms_norm(config, policy, "self_attention_norm")
+        self.self_attention = _attention(config, policy, "self_attention")
+        self.cross_attention_norm = rms_norm(config, policy, "cross_attention_norm")
+        self.cross_attention = _attention(config, policy, "cross_attention")
+        self.feed_forward_norm = rms_norm(config, policy, "feed_forward_norm")
+        self.feed_forward = feed_forward(config, policy)
+        self.residual_dropout = residual_dropout(config, policy)
+
+    def build(self, hidden_states_shape: Any) -> None:
+        """Build every part."""
+        for part in (self.self_attention_norm, self.self_attention, self.cross_attention_norm, self.cross_attention):
+            part.build(hidden_states_shape)
+        self.feed_forward_norm.build(hidden_states_shape)
+        self.feed_forward.build(hidden_states_shape)
+
+    def call(
+        self,
+        hidden_states: Tensor,
+        cross_keys_values: KeysValues,
+        self_mask: Tensor,
+        cross_mask: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        cache: KeysValues | None = None,
+        position: Tensor | None = None,
+        training: bool | None = None,
+    ) -> tuple[Tensor, KeysValues]:
+        """(R, T, E) -> (R, T, E), and the keys and values of the self-attention; see `DecoderBlock`."""
+        attended, keys_values = self.attend_to_self(
+            self.self_attention_norm(hidden_states), self_mask, position_bias, cache, position, training
+        )
+        hidden_states = ops.add(hidden_states, self.residual_dropout(attended, training=training))
+        attended = self.cross_attention.attend_per_document(
+            self.cross_attention_norm(hidden_states), cross_keys_values, cross_mask, training
+        )
+        hidden_states = ops.add(hidden_states, self.residual_dropout(attended, training=training))
+        forwarded = self.feed_forward(self.feed_forward_norm(hidden_states), training=training)
+        return ops.add(hidden_states, self.residual_dropout(forwarded, training=training)), keys_values
+
+
+class LongT5Decoder(Decoder):
+    """Decoder of LongT5 (Raffel et al. 2020, section 2.1): one causal relative bias shared by all blocks.
+
+    Args:
+        config: a `LongT5Config`.
+        embed_tokens: the embedding layer shared with the encoder.
+    """
+
+    def __init__(self, config: LongT5Config, embed_tokens: keras.layers.Layer, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.embed_tokens = embed_tokens
+        self.relative_attention_bias = RelativePositionBias(
+            config.num_heads,
+            config.relative_attention_num_buckets,
+            config.relative_attention_max_distance,
+            bidirectional=False,
+            initializer_stddev=config.initializer_factor * config.d_model**-0.5,
+            name="relative_attention_bias",
+        )
+        self.blocks = [
+            LongT5DecoderBlock(config, dtype=policy, name=f"block_{index}") for index in range(config.decoder_layers)
+        ]
+        self.final_norm = rms_norm(config, policy, "final_norm")
+        self.dropout = residual_dropout(config, policy)
+        self.width = config.d_model
+
+    def build(self, input_shape: Any = None) -> None:
+        """Build every part."""
+        for part in (*self.blocks, self.final_norm):
+            part.build((None, None, self.width))
+        self.relative_attention_bias.build()
+        self.built = True
+
+    def embed(self, input_ids: Tensor, positions: Tensor, training: bool | None) -> Tensor:
+        """Token embeddings; T5 has no absolute positions."""
+        return self.dropout(self.embed_tokens(input_ids), training=training)
+
+    def position_bias(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        """Causal relative bias, float32 (H, T, keys)."""
+        return self.relative_attention_bias(key_positions[None, :] - query_positions[:, None])
+
+    def finish(self, hidden_states: Tensor, training: bool | None) -> Tensor:
+        """The final norm."""
+        hidden_states = self.dropout(self.final_norm(hidden_states), training=training)
+        return ops.cast(hidden_states, self.compute_dtype)

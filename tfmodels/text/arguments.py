@@ -1,0 +1,78 @@
+"""Checks of what callers hand to a tokenizer."""
+
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def check_text(text: Any, name: str) -> str:
+    """Returns `text` when it is a `str` that UTF-8 can hold, else raises a `ValueError` naming the argument."""
+    if not isinstance(text, str):
+        raise ValueError(f"{name} must be a str. Received: {text!r} (of type {type(text).__name__})")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} must be valid Unicode without lone surrogates. Received: {text[error.start]!r} at {error.start}"
+        ) from error
+    return text
+
+
+def check_texts(texts: Any, name: str) -> list[str]:
+    """Returns a str or a sequence of str as a non-empty list, else raises a `ValueError` naming the argument."""
+    if isinstance(texts, str):
+        return [check_text(texts, name)]
+    if isinstance(texts, bytes) or not isinstance(texts, Sequence | np.ndarray):
+        raise ValueError(f"{name} must be a str or a sequence of str. Received: {texts!r}")
+    if len(texts) == 0:
+        raise ValueError(f"{name} must hold at least one text. Received: {texts!r}")
+    return [check_text(text, f"{name}[{index}]") for index, text in enumerate(texts)]
+
+
+def check_length(length: Any, name: str) -> int:
+    """Returns `length` as an int of at least 2 (room for one token and the eos), else raises a `ValueError`."""
+    try:
+        value = operator.index(length)
+    except TypeError:
+        raise ValueError(f"{name} must be an integer. Received: {name}={length!r}") from None
+    if isinstance(length, bool):
+        raise ValueError(f"{name} must be an integer. Received: {name}={length!r}")
+    if value < 2:
+        raise ValueError(f"{name} must be at least 2. Received: {name}={value}")
+    return value
+
+
+def check_vocab_size(vocab_size: Any, minimum: int, rule: str) -> int:
+    """Returns `vocab_size` when it is an int of at least `minimum`, else raises a `ValueError` that says the rule."""
+    if isinstance(vocab_size, bool) or not isinstance(vocab_size, int) or vocab_size < minimum:
+        raise ValueError(f"vocab_size must be at least {minimum} ({rule}). Received: vocab_size={vocab_size!r}")
+    return vocab_size
+
+
+def iterate_texts(texts: Iterable[str], name: str) -> Iterator[str]:
+    """Yields the texts of a training corpus, each one checked."""
+    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+        raise ValueError(f"{name} must be an iterable of str. Received: {type(texts).__name__}")
+    for index, text in enumerate(texts):
+        yield check_text(text, f"{name}[{index}]")
+
+
+def as_id_list(ids: Any, name: str) -> list[int]:
+    """Returns one row of ids (list, array or tensor) as a list of Python ints."""
+    values = np.asarray(ids)
+    if values.ndim != 1 or (values.size and not np.issubdtype(values.dtype, np.integer)):
+        raise ValueError(f"{name} must be one row of integer ids. Received: {ids!r}")
+    return [int(value) for value in values]
+
+
+def as_id_rows(sequences: Any, name: str) -> list[list[int]]:
+    """Returns a batch of ids (nested lists, array, tensor or ragged tensor) as lists of Python ints."""
+    if hasattr(sequences, "to_list"):
+        sequences = sequences.to_list()
+    if not isinstance(sequences, list | tuple):
+        sequences = np.asarray(sequences)
+        if sequences.ndim != 2:
+            raise ValueError(f"{name} must have two axes (batch, length). Received: shape={sequences.shape}")
+    return [as_id_list(row, f"{name}[{index}]") for index, row in enumerate(sequences)]
