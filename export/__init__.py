@@ -1,0 +1,14 @@
+"""SavedModels with the tokenizer inside: text in, text out, no Python on the server."""
+
+from typing import Any
+
+__all__ = ["export_saved_model"]
+
+
+def __getattr__(name: str) -> Any:
+    # On first use only: `python -m export ask` must run without keras and tfmodels.
+    if name == "export_saved_model":
+        from export.saved_model import export_saved_model
+
+        return export_saved_model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

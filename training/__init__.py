@@ -1,0 +1,1 @@
+"""Fine-tuning on documents and summaries: `python -m training`."""

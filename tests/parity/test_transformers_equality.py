@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 import torch
 import transformers
-from parity.transformers_peer import make_pair, to_torch
 from routines import as_numpy, assert_close
 from tiny import make_inputs, make_labels
+from transformers_peer import make_pair, to_torch
 
 from tfmodels.checkpoints.mapping import slots
 

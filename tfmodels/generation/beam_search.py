@@ -10,6 +10,7 @@ from keras import ops
 
 from tfmodels.generation.config import GenerationConfig
 from tfmodels.generation.processors import Processor, processors
+from tfmodels.generation.tokens import write_token
 
 Tensor = Any
 
@@ -109,7 +110,7 @@ def _extend(state: _State, step: Any, rules: list[Processor], config: Generation
     scores, flat = ops.top_k(ops.reshape(totals, (-1, beams * vocabulary)), 2 * beams)
     flat = ops.cast(flat, "int32")
     beam, token = flat // vocabulary, flat % vocabulary
-    tokens = _write(_take_beams(state.live_tokens, beam), state.position, token)
+    tokens = write_token(_take_beams(state.live_tokens, beam), state.position, token)
     ends = ops.logical_or(ops.equal(token, config.eos_token_id), state.position + 1 >= length)
     return _Candidates(tokens, scores, ends, beam), caches
 
@@ -156,12 +157,6 @@ def _take_beams(x: Tensor, index: Tensor) -> Tensor:
     """(B, M, ...) at int32 (B, K) -> (B, K, ...)."""
     index = ops.cast(index, "int32")
     return ops.take_along_axis(x, ops.reshape(index, (*ops.shape(index), *(1,) * (len(x.shape) - 2))), axis=1)
-
-
-def _write(tokens: Tensor, position: Tensor, token: Tensor) -> Tensor:
-    """`token` (B, M) into `tokens` (B, M, T) at one place of the last axis."""
-    zero = ops.zeros_like(position)
-    return ops.slice_update(tokens, (zero, zero, position), token[:, :, None])
 
 
 def _reorder(caches: Any, beam: Tensor, beams: int) -> Any:

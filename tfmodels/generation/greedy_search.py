@@ -6,6 +6,7 @@ from keras import ops
 
 from tfmodels.generation.config import GenerationConfig
 from tfmodels.generation.processors import processors
+from tfmodels.generation.tokens import write_token
 
 Tensor = Any
 
@@ -41,7 +42,7 @@ def greedy_search(step: Any, caches: Any, documents: int | Tensor, config: Gener
         chosen = ops.where(has_ended, config.pad_token_id, chosen)
         is_end = ops.logical_and(ops.equal(chosen, config.eos_token_id), ops.logical_not(has_ended))
         ended_at = ops.where(is_end, position, ended_at)
-        tokens = ops.slice_update(tokens, (ops.zeros_like(position), position), chosen[:, None])
+        tokens = write_token(tokens, position, chosen)
         return position + 1, tokens, chosen, score, ended_at, caches
 
     _, tokens, _, score, ended_at, _ = ops.while_loop(is_running, advance, state)

@@ -1,8 +1,8 @@
 """The attention engine that LED and LongT5 share: blocks of queries against a window of keys and a few extra keys.
 
 Longformer (Beltagy et al. 2020, section 3.1) and LongT5 (Guo et al. 2022, section 3.1) are one operation: query i sees
-the keys i - w ... i + w and a few extra keys that all queries may see (global tokens; block summaries), with an additive
-bias. Memory and time grow with L * (w + G), never with L * L.
+the keys i - w ... i + w and a few extra keys that all queries may see (global tokens; block summaries), with an
+additive bias. Memory and time grow with L * (w + G), never with L * L.
 
 Shape letters: B batch, H heads, L length, N blocks, C block length, S keys of one block, G extra keys, D head size.
 """

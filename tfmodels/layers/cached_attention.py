@@ -17,23 +17,21 @@ KeysValues = tuple[Tensor, Tensor]
 
 
 def write_step(cache: KeysValues, step: KeysValues, position: Tensor | int) -> KeysValues:
-    """Write keys and values of some tokens into a cache from `position` on.
+    """Write the keys and values of one token into a cache.
 
     Args:
         cache: keys (B, H, D, T) and values (B, H, T, D).
-        step: the same with fewer tokens.
-        position: int32 scalar, where the first goes.
+        step: the same with one token.
+        position: int32 scalar, the token's place in the cache.
 
     >>> cache = ops.zeros((1, 1, 2, 4)), ops.zeros((1, 1, 4, 2))
     >>> keys, values = write_step(cache, (ops.ones((1, 1, 2, 1)), ops.ones((1, 1, 1, 2))), 3)
     >>> ops.convert_to_numpy(values[0, 0, :, 0]).tolist()
     [0.0, 0.0, 0.0, 1.0]
     """
-    zero = ops.zeros_like(position) if ops.is_tensor(position) else 0
-    return (
-        ops.slice_update(cache[0], (zero, zero, zero, position), step[0]),
-        ops.slice_update(cache[1], (zero, zero, position, zero), step[1]),
-    )
+    # A select and not `ops.slice_update`, which on TensorFlow is an XLA op that stock servers may not have.
+    is_here = ops.equal(ops.arange(cache[1].shape[2], dtype="int32"), position)  # (T,)
+    return ops.where(is_here, step[0], cache[0]), ops.where(is_here[:, None], step[1], cache[1])
 
 
 @keras.saving.register_keras_serializable("tfmodels")

@@ -1,0 +1,36 @@
+"""Import TensorFlow without its start-up messages, which it writes past Python and past `TF_CPP_MIN_LOG_LEVEL`."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Hold back everything that is written to file descriptor 2; it is shown after all when an exception leaves."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def import_tensorflow_quietly() -> None:
+    """Import tensorflow; later imports find it loaded."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_stderr():
+        import tensorflow
+
+        # The first op starts the device, which has messages of its own.
+        tensorflow.constant(0)

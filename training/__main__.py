@@ -1,0 +1,179 @@
+"""`python -m training`: fine-tune on a file of documents and summaries; `python -m training demo`: the demonstration.
+
+python -m training --data train.jsonl --model longt5-tglobal-tiny --output out/
+python -m training --data train.csv --document-field article --summary-field abstract --model FOLDER --output out/
+python -m training demo --model led-tiny
+"""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+from export.quiet import import_tensorflow_quietly
+
+_INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program; returns its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    is_demo = arguments[:1] == ["demo"]
+    options = (_demo_parser() if is_demo else _parser()).parse_args(arguments[1:] if is_demo else arguments)
+    try:
+        import_tensorflow_quietly()
+        return _demo(options) if is_demo else _finetune(options)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m training", description="Fine-tune on documents and summaries.")
+    parser.add_argument("--data", required=True, help=".jsonl, .jsonl.gz or .csv, one document a row")
+    parser.add_argument("--document-field", default="document", help="name of the field (default: document)")
+    parser.add_argument("--summary-field", default="summary", help="name of the field (default: summary)")
+    parser.add_argument("--skip-bad-rows", action="store_true", help="count and skip bad rows instead of stopping")
+    parser.add_argument(
+        "--model", required=True, help="led-tiny, longt5-local-tiny, longt5-tglobal-tiny, a folder or a hub id"
+    )
+    parser.add_argument("--output", required=True, help="a folder that does not exist yet")
+    parser.add_argument("--vocab-size", type=int, default=4096, help="pieces, for a model from scratch")
+    parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16", "mixed_float16"))
+    parser.add_argument("--no-jit", dest="jit_compile", action="store_false", help="train without XLA")
+    _add_settings(parser)
+    return parser
+
+
+def _demo_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m training demo", description="Train on the Python that is installed.")
+    parser.add_argument(
+        "--model", default="longt5-tglobal-tiny", help="led-tiny, longt5-local-tiny, longt5-tglobal-tiny"
+    )
+    parser.add_argument("--output", help="a folder that does not exist yet (default: out/demo-MODEL-N)")
+    _add_settings(parser)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Options that change a field of `FinetuneSettings` of the same name."""
+    parser.add_argument("--source-lengths", type=_lengths, help="static source lengths in tokens, with commas")
+    parser.add_argument("--target-length", type=int, help="static target length in tokens")
+    parser.add_argument("--batch-tokens", type=int, help="source tokens per batch, padding included")
+    parser.add_argument("--epochs", type=int, help="passes over the data")
+    parser.add_argument("--learning-rate", type=float, help="peak of the learning rate")
+    parser.add_argument("--warmup-steps", type=int, help="steps up to the peak")
+    parser.add_argument("--evaluate-every", type=int, help="steps between validations and checkpoints")
+    parser.add_argument("--max-minutes", type=float, help="end training after this long")
+    parser.add_argument("--test-examples", type=int, help="held-out documents that ROUGE is measured on, at most")
+    parser.add_argument("--seed", type=int, help="of weights, shuffling and dropout")
+
+
+def _lengths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be numbers with commas. Received: {text!r}") from None
+
+
+def _settings(options: argparse.Namespace, defaults: Any) -> Any:
+    """`defaults` with the fields that the command line gives."""
+    names = {field.name for field in dataclasses.fields(defaults)}
+    given = {name: value for name, value in vars(options).items() if name in names and value is not None}
+    for name, value in given.items():
+        if name != "seed" and isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0:
+            raise ValueError(f"--{name.replace('_', '-')} must be positive. Received: {value}")
+    return dataclasses.replace(defaults, **given)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from training.demo import SETTINGS, run_demo
+    from training.finetune import check_new_folder
+
+    _check_preset(options.model)
+    output = check_new_folder(options.output) if options.output else _new_demo_folder(options.model)
+    run_demo(options.model, output, _settings(options, SETTINGS), Console())
+    return 0
+
+
+def _check_preset(name: str) -> None:
+    from training.presets import PRESETS
+
+    if name not in PRESETS:
+        raise ValueError(f"--model must be one of {', '.join(PRESETS)} in the demo. Received: --model {name}")
+
+
+def _new_demo_folder(model: str) -> Path:
+    number = 1
+    while (path := Path("out") / f"demo-{model}-{number}").exists():
+        number += 1
+    return path
+
+
+def _finetune(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from training.corpus import corpus_summary
+    from training.data import read_examples
+    from training.finetune import (
+        FinetuneSettings,
+        check_fits_model,
+        check_new_folder,
+        evaluate_rouge,
+        finetune,
+        hold_out,
+        write_report,
+    )
+    from training.metrics import rouge_version
+    from training.report import print_corpus, print_curve, print_rouge
+
+    console = Console()
+    settings = _settings(options, FinetuneSettings())
+    output = check_new_folder(options.output)
+    read = read_examples(
+        options.data,
+        options.document_field,
+        options.summary_field,
+        skip_bad_rows=options.skip_bad_rows,
+        on_bad_row=lambda message: print(f"skipped: {message}", file=sys.stderr),
+    )
+    if read.skipped:
+        console.print(f"skipped {read.skipped:,} bad rows")
+    split = hold_out(read.examples)
+    print_corpus(console, corpus_summary(split))
+    model, tokenizer = _load(options, split.train)
+    check_fits_model(model, settings)
+    output.mkdir(parents=True)
+    result = finetune(model, tokenizer, split, output, settings, console)
+    print_curve(console, result.history)
+    if result.interrupted:
+        console.print(f"the model so far: {result.model_folder}")
+        return _INTERRUPTED
+    best = type(model).from_pretrained(result.model_folder, dtype=options.precision)
+    test = split.test[: settings.test_examples]
+    scores, _ = evaluate_rouge(best, tokenizer, test, settings)
+    print_rouge(console, {"trained model": scores}, f"{len(test)} held-out documents; rouge-score {rouge_version()}")
+    write_report(output, {"model": options.model, "rouge": scores, "history": result.history})
+    console.print(f"model and tokenizer: {result.model_folder}")
+    console.print(f"export it: python -m export --model {result.model_folder} --output {output}/served")
+    return 0
+
+
+def _load(options: argparse.Namespace, train: list[Any]) -> tuple[Any, Any]:
+    """A preset with a vocabulary trained on the training examples, or a checkpoint with its own."""
+    from tfmodels.auto import load_pretrained
+    from training.presets import PRESETS
+
+    if options.model in PRESETS:
+        texts = (text for example in train for text in (example.document, example.summary))
+        return PRESETS[options.model].create(texts, options.vocab_size, options.precision)
+    return load_pretrained(options.model, dtype=options.precision)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""The main job on real documents: corpus, training, ROUGE, export, and an answer from the SavedModel alone."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+
+from export import export_saved_model
+from export.client import ask_in_fresh_process
+from training.baselines import constant_baseline, name_baseline
+from training.corpus import build_corpus, corpus_summary, split_by_module
+from training.examples import Example
+from training.finetune import FinetuneSettings, TrainingResult, evaluate_rouge, finetune, write_report
+from training.metrics import rouge, rouge_version
+from training.presets import PRESETS
+from training.report import Sample, print_corpus, print_curve, print_rouge, print_samples
+
+Item = TypeVar("Item")
+
+VOCABULARY = 4096
+# Texts that the vocabulary is trained on; more changes few pieces and costs seconds.
+VOCABULARY_TEXTS = 8000
+SAMPLES = 5
+SETTINGS = FinetuneSettings(
+    source_lengths=(128, 512),
+    target_length=32,
+    batch_tokens=8192,
+    epochs=20,
+    learning_rate=2e-3,
+    warmup_steps=100,
+    evaluate_every=250,
+    max_minutes=7.0,
+)
+
+
+def run_demo(preset: str, output: Path, settings: FinetuneSettings, console: Console) -> None:
+    """Run the whole demonstration; everything is written under `output`."""
+    started = time.monotonic()
+    output.mkdir(parents=True)
+    console.rule(f"[bold]tfmodels demo: {preset}")
+    console.print("Documents: Python objects with their docstring cut out. Targets: the docstring's first sentence.")
+    split = split_by_module(build_corpus())
+    print_corpus(console, corpus_summary(split))
+    test = spread(split.test, settings.test_examples)
+
+    with console.status("training the vocabulary"):
+        texts = (
+            text for example in spread(split.train, VOCABULARY_TEXTS) for text in (example.document, example.summary)
+        )
+        model, tokenizer = PRESETS[preset].create(texts, VOCABULARY)
+    console.print(f"model: {preset}, {model.count_params():,} weights, {tokenizer.vocab_size:,} pieces, from scratch")
+
+    with console.status("untrained model"):
+        untrained, _ = evaluate_rouge(model, tokenizer, test, settings)
+    result = finetune(model, tokenizer, split, output, settings, console)
+    if result.interrupted:
+        console.print(f"the model so far: {escape(str(result.model_folder))}")
+        raise KeyboardInterrupt
+    print_curve(console, result.history)
+    model = type(model).from_pretrained(result.model_folder)
+    with console.status("held-out documents"):
+        trained, summaries = evaluate_rouge(model, tokenizer, test, settings)
+    scores = _scores(test, untrained, trained)
+    print_rouge(
+        console, scores, f"{len(test)} held-out documents of modules not trained on; rouge-score {rouge_version()}"
+    )
+    print_samples(console, _samples(test, summaries))
+
+    served = export_saved_model(model, tokenizer, output / "served" / "1", lengths=settings.source_lengths)
+    (answer,) = ask_in_fresh_process(served.parent, [test[0].document])
+    console.print("The SavedModel, alone in a fresh process (neither keras nor tfmodels), answers the first one:")
+    console.print(f"  [bold cyan]{escape(answer.text) or '(nothing)'}")
+    write_report(
+        output,
+        {
+            "model": preset,
+            "rouge": scores,
+            "history": result.history,
+            "seconds": round(time.monotonic() - started),
+            "savedmodel_equals_model": answer.text == summaries[0],
+        },
+    )
+    _print_where(console, output, result, time.monotonic() - started)
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` items at even distances: of examples, some of every package."""
+    step = max(1.0, len(items) / count)
+    return [items[int(index * step)] for index in range(min(count, len(items)))]
+
+
+def _scores(
+    test: Sequence[Example], untrained: dict[str, float], trained: dict[str, float]
+) -> dict[str, dict[str, float]]:
+    references = [example.summary for example in test]
+    return {
+        "untrained model": untrained,
+        'constant "Return the"': rouge([constant_baseline(example) for example in test], references),
+        "name split into words": rouge([name_baseline(example) for example in test], references),
+        "trained model": trained,
+    }
+
+
+def _samples(test: Sequence[Example], summaries: Sequence[str]) -> list[Sample]:
+    return [
+        Sample(example.document, example.summary, summary, f"{example.module}: {example.name}")
+        for example, summary in spread(list(zip(test, summaries, strict=True)), SAMPLES)
+    ]
+
+
+def _print_where(console: Console, output: Path, result: TrainingResult, seconds: float) -> None:
+    folder = escape(str(output))
+    lines = [
+        "[bold]This is a demonstration.[/] A small model trained for minutes writes plausible openings and often",
+        "misses the point. For real work start from a public checkpoint, whose model and vocabulary it then keeps:",
+        "  python -m training --data train.jsonl --model google/long-t5-tglobal-base --output out/base",
+        "",
+        f"model and tokenizer   {escape(str(result.model_folder))}",
+        f"SavedModel            {folder}/served/1",
+        f"loss plot, figures    {folder}/loss.png, {folder}/report.json",
+        f"TensorBoard           tensorboard --logdir {folder}/logs",
+        f'ask it more           .venv/bin/python -m export ask {folder}/served "def area(width, height): ..."',
+        f"                      .venv/bin/python -m export ask {folder}/served --file some_module.py",
+    ]
+    console.print(Panel("\n".join(lines), title=f"done in {seconds / 60:.1f} minutes", expand=False))

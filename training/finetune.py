@@ -1,0 +1,193 @@
+"""Fine-tune a model on examples: batches, callbacks, best checkpoint, evaluation."""
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+from rich.console import Console
+
+from training.batches import SummarizationBatches
+from training.callbacks import Clock, Evaluate, History, ProgressBar, Schedule
+from training.checkpointing import Checkpoints
+from training.corpus import Split, split_by_module
+from training.evaluation import ValidationLoss, summarize
+from training.examples import Example
+from training.metrics import rouge, rouge_version
+from training.report import save_loss_plot
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneSettings:
+    """How to train.
+
+    Args:
+        source_lengths: static source lengths in tokens; a document goes to the smallest that holds it.
+        target_length: static target length in tokens.
+        batch_tokens: source tokens per batch, padding included; a batch of length L has batch_tokens // L rows.
+        epochs: passes over the training examples.
+        learning_rate: its peak; linear warm-up over `warmup_steps`, then linear to zero.
+        max_minutes: end the run after this long, the learning rate planned accordingly.
+        evaluate_every: steps between validations, each with a checkpoint.
+        validation_examples, test_examples: how many held-out examples are used at most.
+        jit_compile: train and generate under XLA.
+        seed: of shuffling and dropout.
+    """
+
+    source_lengths: tuple[int, ...] = (256, 1024)
+    target_length: int = 48
+    batch_tokens: int = 8192
+    epochs: int = 3
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    max_minutes: float | None = None
+    evaluate_every: int = 250
+    validation_examples: int = 400
+    test_examples: int = 400
+    jit_compile: bool = True
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingResult:
+    """What a run left: the folder of the best model, the losses, and whether it was interrupted."""
+
+    model_folder: Path
+    history: dict[str, list[float]]
+    interrupted: bool
+
+
+def check_new_folder(output: str | os.PathLike[str]) -> Path:
+    """`output` as a path that does not exist yet; `FileExistsError` otherwise, so that no earlier run is lost."""
+    path = Path(output)
+    if path.exists():
+        raise FileExistsError(f"--output must not exist yet. Received: --output {os.fspath(output)}")
+    return path
+
+
+def hold_out(examples: Sequence[Example]) -> Split:
+    """Train, validation and test examples; of few examples, one each is taken where the hash gave none.
+
+    Raises:
+        ValueError: fewer than three examples.
+    """
+    if len(examples) < 3:
+        raise ValueError(
+            "--data must hold at least 3 examples: one to train on, one to validate, one to test. "
+            f"Received: {len(examples)}"
+        )
+    split = split_by_module(examples)
+    train, validation, test = (list(part) for part in (split.train, split.validation, split.test))
+    for part in (validation, test, train):
+        if not part:
+            part.append(max((train, validation, test), key=len).pop())
+    return Split(train, validation, test)
+
+
+def check_fits_model(model: Any, settings: FinetuneSettings) -> None:
+    """`ValueError` when a length passes the positions that the model has."""
+    for option, lengths, field in (
+        ("--source-lengths", settings.source_lengths, "max_encoder_position_embeddings"),
+        ("--target-length", (settings.target_length,), "max_decoder_position_embeddings"),
+    ):
+        limit = getattr(model.config, field, None)
+        if limit is not None and max(lengths) > limit:
+            raise ValueError(f"{option} must be at most {field}={limit}. Received: {max(lengths)}")
+
+
+def finetune(
+    model: Any, tokenizer: Any, split: Split, output: Path, settings: FinetuneSettings, console: Console
+) -> TrainingResult:
+    """Train, keep the best checkpoint as `output/model`, and plot the loss as `output/loss.png`.
+
+    TensorBoard's logs go to `output/logs`. Ctrl-C ends the run early; the best checkpoint so far is kept as it would
+    have been at the end.
+
+    Args:
+        model, tokenizer: what to train.
+        split: train and validation examples.
+        output: a folder; made when missing.
+        settings: how to train.
+        console: where the progress is shown.
+
+    Raises:
+        ValueError: a length beyond the model's positions.
+    """
+    check_fits_model(model, settings)
+    keras.utils.set_random_seed(settings.seed)
+    make_batches = functools.partial(
+        SummarizationBatches,
+        tokenizer=tokenizer,
+        batch_tokens=settings.batch_tokens,
+        source_lengths=settings.source_lengths,
+        target_length=settings.target_length,
+    )
+    batches = make_batches(split.train, shuffle=True, seed=settings.seed)
+    validation = make_batches(split.validation[: settings.validation_examples])
+    checkpoints = Checkpoints(output / "checkpoints")
+    clock = Clock(len(batches) * settings.epochs, settings.max_minutes)
+    history = History()
+    evaluate = Evaluate(
+        ValidationLoss(model, validation, settings.jit_compile), checkpoints, tokenizer, settings.evaluate_every
+    )
+    evaluate.set_model(model)
+    bar = ProgressBar(console, clock, batches, history, evaluate)
+    callbacks = [
+        Schedule(clock, settings.learning_rate, settings.warmup_steps),
+        history,
+        evaluate,
+        bar,
+        keras.callbacks.TensorBoard(output / "logs", update_freq=20, write_graph=False),
+    ]
+    model.generation_config = model.generation_config.replace(max_new_tokens=settings.target_length)
+    model.compile(
+        optimizer=keras.optimizers.AdamW(settings.learning_rate, weight_decay=0.01, global_clipnorm=1.0),
+        jit_compile=settings.jit_compile,
+    )
+    interrupted = False
+    try:
+        model.fit(batches, epochs=settings.epochs, shuffle=False, verbose=0, callbacks=callbacks)
+    except KeyboardInterrupt:
+        interrupted = True
+        bar.close()
+        console.print("interrupted: keeping the best weights so far")
+        if checkpoints.best is None:
+            evaluate.run()
+    finally:
+        bar.close()
+    losses = {"training": history.losses, "validation": evaluate.losses}
+    if any(losses.values()):
+        save_loss_plot(losses, output / "loss.png")
+    return TrainingResult(checkpoints.finish(output / "model"), losses, interrupted)
+
+
+def evaluate_rouge(
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    settings: FinetuneSettings,
+    on_batch: Callable[[int], None] | None = None,
+) -> tuple[dict[str, float], list[str]]:
+    """ROUGE of a model's summaries of held-out examples, and the summaries."""
+    summaries = summarize(
+        model,
+        tokenizer,
+        [example.document for example in examples],
+        settings.source_lengths,
+        jit_compile=settings.jit_compile,
+        on_batch=on_batch,
+        max_new_tokens=settings.target_length,
+    )
+    return rouge(summaries, [example.summary for example in examples]), summaries
+
+
+def write_report(output: Path, report: dict[str, Any]) -> None:
+    """Write the figures of a run as `output/report.json`: beside, then renamed."""
+    partial = output / "report.json.partial"
+    text = json.dumps({"rouge_score": rouge_version(), **report}, indent=2)
+    partial.write_text(text + "\n", encoding="utf-8")
+    os.replace(partial, output / "report.json")
