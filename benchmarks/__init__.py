@@ -1,0 +1,1 @@
+"""Side-by-side runs against transformers (PyTorch, eager): `python -m benchmarks`."""

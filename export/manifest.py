@@ -1,12 +1,13 @@
 """What a SavedModel says about itself: `manifest.json` beside `saved_model.pb`."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+
+from tfmodels.files import write_json
 
 FILE_NAME = "manifest.json"
 
@@ -28,8 +29,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into `folder`."""
-        text = json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True)
-        (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+        write_json(folder / FILE_NAME, dataclasses.asdict(self))
 
 
 def describe_signatures(functions: Mapping[str, Any]) -> dict[str, Any]:

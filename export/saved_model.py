@@ -1,8 +1,6 @@
 """Write a model and its tokenizer as one SavedModel."""
 
 import os
-import shutil
-import uuid
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +11,7 @@ import tensorflow as tf
 from export.manifest import Manifest, describe_signatures, op_names
 from export.signatures import SummarizationSignatures
 from tfmodels import GenerationConfig
+from tfmodels.files import written_whole
 from tfmodels.layers.checks import check_positive
 from tfmodels.seq2seq import Seq2SeqLM
 
@@ -62,14 +61,9 @@ def export_saved_model(
         ops=op_names(functions),
     )
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Not a number, so that a server that watches the parent folder passes over it.
-    partial = target.parent / f".partial-{target.name}-{uuid.uuid4().hex}"
-    try:
+    with written_whole(target) as partial:
         tf.saved_model.save(signatures, str(partial), signatures=functions)
         manifest.write(partial)
-        os.rename(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return target
 
 

@@ -1,10 +1,11 @@
 """From a folder to the model and tokenizer that its `config.json` names."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
+from tfmodels.checkpoints.hub import local_folder
+from tfmodels.files import read_json_object
 from tfmodels.led.models import LEDForConditionalGeneration
 from tfmodels.longt5.models import LongT5ForConditionalGeneration
 from tfmodels.text import LEDTokenizer, LongT5Tokenizer
@@ -21,8 +22,6 @@ def load_pretrained(name_or_folder: str | os.PathLike[str], dtype: Any = None) -
     Raises:
         ValueError: no such checkpoint, or one of a family that is not here.
     """
-    from tfmodels.checkpoints.hub import local_folder
-
     folder = local_folder(name_or_folder)
     model_class, tokenizer_class = family_of(folder)
     return model_class.from_pretrained(folder, dtype=dtype), tokenizer_class.from_pretrained(folder)
@@ -32,8 +31,8 @@ def family_of(folder: Path) -> tuple[Any, Any]:
     """Model and tokenizer class of the family that `config.json` names."""
     path = folder / "config.json"
     try:
-        model_type = json.loads(path.read_text(encoding="utf-8")).get("model_type")
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError) as error:
+        model_type = read_json_object(path).get("model_type")
+    except (OSError, ValueError) as error:
         raise ValueError(f"name_or_folder must hold a config.json. Received: {os.fspath(folder)} ({error})") from None
     if model_type not in FAMILIES:
         raise ValueError(f"model_type must be one of {sorted(FAMILIES)}. Received: {model_type!r} in {path}")

@@ -1,11 +1,11 @@
 """What the configs of all families share: the reference's `config.json`, read, checked, kept and written."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Self
+
+from tfmodels.files import read_json_object, write_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,15 +39,7 @@ class ModelConfig:
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> Self:
         """Config from a `config.json` file; `ValueError` when it is not a JSON object."""
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"path must be a JSON file in UTF-8. Received: path={os.fspath(path)} ({error})") from None
-        if not isinstance(values, dict):
-            raise ValueError(
-                f"path must hold a JSON object. Received: path={os.fspath(path)} with {type(values).__name__}"
-            )
-        return cls.from_dict(values)
+        return cls.from_dict(read_json_object(path))
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of a `config.json`, unknown ones included."""
@@ -57,11 +49,8 @@ class ModelConfig:
         return {**named, **self.extra, **values}
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write a `config.json` file: beside, then renamed."""
-        target = Path(path)
-        partial = target.with_name(target.name + ".partial")
-        partial.write_text(json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(partial, target)
+        """Write a `config.json` file, whole or not at all."""
+        write_json(path, self.to_dict())
 
     def replace(self, **changes: Any) -> Self:
         """A config with some fields changed; unknown names are a `ValueError`."""

@@ -3,9 +3,10 @@
 import math
 import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any
+
+from tfmodels.files import written_whole
 
 
 class Checkpoints:
@@ -24,15 +25,11 @@ class Checkpoints:
         """Write a checkpoint, drop those that are neither newest nor best, and say whether it is the best so far."""
         self.folder.mkdir(parents=True, exist_ok=True)
         target = self.folder / f"step-{step:06d}"
-        partial = self.folder / f".partial-{uuid.uuid4().hex}"
-        try:
+        if target.exists():
+            shutil.rmtree(target)
+        with written_whole(target) as partial:
             model.save_pretrained(partial)
             tokenizer.save_pretrained(partial)
-            if target.exists():
-                shutil.rmtree(target)
-            os.rename(partial, target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
         is_best = self.best is None or loss < self.best_loss
         if is_best:
             self.best, self.best_loss = target, loss

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tfmodels.files import written_whole
 from training.docstrings import examples_from_source
 from training.examples import Example
 
@@ -150,15 +151,9 @@ def write_jsonl(examples: Iterable[Example], path: str | os.PathLike) -> None:
     Raises:
         OSError: If the folder does not exist or cannot be written.
     """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "w", encoding="utf-8", newline="\n") as stream:
-            for example in examples:
-                stream.write(json.dumps(asdict(example)) + "\n")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_whole(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as stream:
+        for example in examples:
+            stream.write(json.dumps(asdict(example)) + "\n")
 
 
 def corpus_summary(split: Split) -> CorpusSummary:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import keras
 from rich.console import Console
 
+from tfmodels.files import write_json
 from training.batches import SummarizationBatches
 from training.callbacks import Clock, Evaluate, History, ProgressBar, Schedule
 from training.checkpointing import Checkpoints
@@ -186,8 +186,5 @@ def evaluate_rouge(
 
 
 def write_report(output: Path, report: dict[str, Any]) -> None:
-    """Write the figures of a run as `output/report.json`: beside, then renamed."""
-    partial = output / "report.json.partial"
-    text = json.dumps({"rouge_score": rouge_version(), **report}, indent=2)
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, output / "report.json")
+    """Write the figures of a run as `output/report.json`."""
+    write_json(output / "report.json", {"rouge_score": rouge_version(), **report})

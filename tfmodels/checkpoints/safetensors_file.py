@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from tfmodels.checkpoints.reader import TensorReader, missing_tensor
+from tfmodels.files import written_whole
 
 # transformers refuses files that do not say which framework their layout follows.
 DEFAULT_METADATA = {"format": "pt"}
@@ -95,16 +96,11 @@ def write_safetensors(
     # The library writes the memory as it lies, so a transposed view would land in the file untransposed.
     # `asarray` keeps the shape of scalars, which `ascontiguousarray` would make vectors.
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(path) as partial:
         try:
-            save_file(contiguous, str(beside), metadata=metadata)
+            save_file(contiguous, str(partial), metadata=metadata)
         except (SafetensorError, KeyError, TypeError) as error:
             types = sorted({str(tensor.dtype) for tensor in contiguous.values()})
             raise ValueError(f"tensors must be of types that safetensors stores. Received: {types} ({error})") from None
-        with open(beside, "rb+") as stream:
+        with open(partial, "rb+") as stream:
             os.fsync(stream.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

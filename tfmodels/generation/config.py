@@ -1,12 +1,12 @@
 """Settings of generation, under the reference's names."""
 
 import dataclasses
-import json
 import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, Self
+
+from tfmodels.files import read_json_object, write_json
 
 # Settings that change no output of ours, or restate a default.
 _HARMLESS = frozenset(
@@ -103,20 +103,11 @@ class GenerationConfig:
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> Self:
         """Settings from a file; `ValueError` when it is not a JSON object."""
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"path must be a JSON file in UTF-8. Received: path={os.fspath(path)} ({error})") from None
-        if not isinstance(values, dict):
-            raise ValueError(f"path must hold a JSON object. Received: path={os.fspath(path)}")
-        return cls.from_dict(values)
+        return cls.from_dict(read_json_object(path))
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write a `generation_config.json`: beside, then renamed."""
-        target = Path(path)
-        partial = target.with_name(target.name + ".partial")
-        partial.write_text(json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(partial, target)
+        """Write a `generation_config.json`, whole or not at all."""
+        write_json(path, self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """The settings that are set."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import abc
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tfmodels.files import written_whole
 from tfmodels.text.arguments import as_id_list, as_id_rows, check_length, check_text, check_texts
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class Tokenizer(abc.ABC):
         """Writes the vocabulary into `folder`, created when missing. No reader ever sees half a file."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         for name, content in self.to_files().items():
-            _write_then_rename(Path(folder, name), content)
+            with written_whole(Path(folder, name)) as partial:
+                partial.write_bytes(content)
 
     def __call__(
         self,
@@ -214,18 +215,3 @@ class Tokenizer(abc.ABC):
         from tfmodels.text.layers import DetokenizerLayer
 
         return DetokenizerLayer(self)
-
-
-def _write_then_rename(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        # mkstemp makes files that only the owner reads; a served folder is read by others.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -1,0 +1,62 @@
+"""Files that are whole or not there: written beside their final name, then renamed."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A path to write to, file or folder, which takes the name `path` when the block ends without an exception.
+
+    A file replaces an earlier one; a folder must not exist yet. After an exception nothing is left; what a killed
+    process leaves starts with `.partial-`.
+
+    Raises:
+        OSError: the folder around `path` cannot be written, or `path` is a folder that exists.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp(), "hello.txt")
+    >>> with written_whole(target) as partial:
+    ...     _ = partial.write_text("hello")
+    >>> target.read_text()
+    'hello'
+    """
+    target = Path(path)
+    # Neither a number nor a name that a pattern for finished files would find.
+    partial = target.with_name(f".partial-{uuid.uuid4().hex}-{target.name}")
+    try:
+        yield partial
+        os.replace(partial, target)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises:
+        ValueError: not UTF-8, not JSON, or not an object; the path is named.
+        OSError: the file cannot be read.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"path must be a JSON file in UTF-8. Received: path={os.fspath(path)} ({error})") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"path must hold a JSON object. Received: path={os.fspath(path)} with {type(values).__name__}")
+    return values
+
+
+def write_json(path: str | os.PathLike[str], values: Any) -> None:
+    """Write `values` as a JSON file, whole or not at all."""
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
