@@ -17,7 +17,7 @@ from tfmodels.checkpoints.mapping import Row, load_weights, reference_tensors
 from tfmodels.checkpoints.safetensors_file import write_safetensors
 from tfmodels.compiled import compiled
 from tfmodels.generation import GenerationConfig, generate
-from tfmodels.layers.checks import concrete_value
+from tfmodels.layers.checks import check_global_capacity
 from tfmodels.model_config import ModelConfig, config_of
 
 Tensor = Any
@@ -233,8 +233,9 @@ class Seq2SeqLM(keras.Model):
         given = {
             name: keras.tree.map_structure(_as_tensor, value) for name, value in inputs.items() if value is not None
         }
-        if "global_attention_mask" in given and concrete_value(given["global_attention_mask"]) is not None:
-            self._check_masks(given)
+        if "global_attention_mask" in self.encoder_inputs and "global_attention_mask" in given:
+            # Here, because inside the compiled function the mask has no values yet.
+            check_global_capacity(given["global_attention_mask"], self.config.max_global_tokens)
         key = (settings, jit_compile)
         if key not in self._generators:
             self._generators[key] = compiled(lambda given: self._search(given, settings), jit_compile)
@@ -254,9 +255,6 @@ class Seq2SeqLM(keras.Model):
         documents = ops.shape(hidden_states)[0]
         caches = self.decoder.init_cache(documents * settings.num_beams, settings.total_length - 1)
         return generate(step, caches, documents, settings)
-
-    def _check_masks(self, inputs: Mapping[str, Any]) -> None:
-        """Checks of values, before a graph hides them."""
 
     def _check_target_length(self, settings: GenerationConfig) -> None:
         limit = getattr(self.config, "max_decoder_position_embeddings", None)

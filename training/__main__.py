@@ -170,8 +170,7 @@ def _load(options: argparse.Namespace, train: list[Any]) -> tuple[Any, Any]:
     from training.presets import PRESETS
 
     if options.model in PRESETS:
-        texts = (text for example in train for text in (example.document, example.summary))
-        return PRESETS[options.model].create(texts, options.vocab_size, options.precision)
+        return PRESETS[options.model].create(train, options.vocab_size, options.precision)
     return load_pretrained(options.model, dtype=options.precision)
 
 

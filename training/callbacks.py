@@ -59,22 +59,26 @@ class Schedule(keras.callbacks.Callback):
 
 
 class History(keras.callbacks.Callback):
-    """The loss of each step. Keras reports the mean since the epoch began; this takes the steps out of it."""
+    """The loss of each step, out of the mean over all rows since the epoch began that Keras reports."""
 
-    def __init__(self) -> None:
+    def __init__(self, batches: SummarizationBatches) -> None:
         super().__init__()
+        self.batches = batches
         self.losses: list[float] = []
-        self._previous_mean = 0.0
+        self._rows = 0
+        self._sum = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """The mean starts anew."""
-        self._previous_mean = 0.0
+        self._rows, self._sum = 0, 0.0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Note the step's own loss."""
-        mean = float(logs["loss"])
-        self.losses.append(mean * (batch + 1) - self._previous_mean * batch)
-        self._previous_mean = mean
+        rows = len(self.batches.example_indices(batch))
+        self._rows += rows
+        total = float(logs["loss"]) * self._rows
+        self.losses.append((total - self._sum) / rows)
+        self._sum = total
 
 
 class Evaluate(keras.callbacks.Callback):
@@ -116,13 +120,10 @@ class ProgressBar(keras.callbacks.Callback):
     Must come after `history` among the callbacks, whose last loss it shows.
     """
 
-    def __init__(
-        self, console: Console, clock: Clock, batches: SummarizationBatches, history: History, evaluate: Evaluate
-    ) -> None:
+    def __init__(self, console: Console, clock: Clock, history: History, evaluate: Evaluate) -> None:
         super().__init__()
         self.console = console
         self.clock = clock
-        self.batches = batches
         self.history = history
         self.evaluate = evaluate
         self.step = 0
@@ -149,7 +150,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Update the figures."""
-        rate = self.batches.num_tokens(batch) / max(time.monotonic() - self._started, 1e-9)
+        rate = self.history.batches.num_tokens(batch) / max(time.monotonic() - self._started, 1e-9)
         loss = self.history.losses[-1]
         self.smoothed = loss if self.smoothed is None else self.smoothed + _SMOOTHING * (loss - self.smoothed)
         self.tokens_per_second = rate if self.step < 10 else 0.9 * self.tokens_per_second + 0.1 * rate

@@ -1,6 +1,8 @@
 """The one record that the data side hands around: a document and the summary to be learnt from it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +25,16 @@ class Example:
     summary: str
     name: str = ""
     module: str = ""
+
+
+Item = TypeVar("Item")
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` items at even distances: of examples in order, some of every package.
+
+    >>> spread("abcdef", 3)
+    ['a', 'c', 'e']
+    """
+    step = max(1.0, len(items) / count)
+    return [items[int(index * step)] for index in range(min(count, len(items)))]

@@ -119,23 +119,15 @@ def finetune(
     """
     check_fits_model(model, settings)
     keras.utils.set_random_seed(settings.seed)
-    make_batches = functools.partial(
-        SummarizationBatches,
-        tokenizer=tokenizer,
-        batch_tokens=settings.batch_tokens,
-        source_lengths=settings.source_lengths,
-        target_length=settings.target_length,
-    )
-    batches = make_batches(split.train, shuffle=True, seed=settings.seed)
-    validation = make_batches(split.validation[: settings.validation_examples])
+    batches, validation = _make_batches(split, tokenizer, settings)
     checkpoints = Checkpoints(output / "checkpoints")
     clock = Clock(len(batches) * settings.epochs, settings.max_minutes)
-    history = History()
+    history = History(batches)
     evaluate = Evaluate(
         ValidationLoss(model, validation, settings.jit_compile), checkpoints, tokenizer, settings.evaluate_every
     )
     evaluate.set_model(model)
-    bar = ProgressBar(console, clock, batches, history, evaluate)
+    bar = ProgressBar(console, clock, history, evaluate)
     callbacks = [
         Schedule(clock, settings.learning_rate, settings.warmup_steps),
         history,
@@ -144,10 +136,8 @@ def finetune(
         keras.callbacks.TensorBoard(output / "logs", update_freq=20, write_graph=False),
     ]
     model.generation_config = model.generation_config.replace(max_new_tokens=settings.target_length)
-    model.compile(
-        optimizer=keras.optimizers.AdamW(settings.learning_rate, weight_decay=0.01, global_clipnorm=1.0),
-        jit_compile=settings.jit_compile,
-    )
+    optimizer = keras.optimizers.AdamW(settings.learning_rate, weight_decay=0.01, beta_2=0.98, global_clipnorm=1.0)
+    model.compile(optimizer=optimizer, jit_compile=settings.jit_compile)
     interrupted = False
     try:
         model.fit(batches, epochs=settings.epochs, shuffle=False, verbose=0, callbacks=callbacks)
@@ -160,9 +150,23 @@ def finetune(
     finally:
         bar.close()
     losses = {"training": history.losses, "validation": evaluate.losses}
-    if any(losses.values()):
-        save_loss_plot(losses, output / "loss.png")
+    save_loss_plot(losses, output / "loss.png")
     return TrainingResult(checkpoints.finish(output / "model"), losses, interrupted)
+
+
+def _make_batches(
+    split: Split, tokenizer: Any, settings: FinetuneSettings
+) -> tuple[SummarizationBatches, SummarizationBatches]:
+    """Training and validation batches."""
+    make = functools.partial(
+        SummarizationBatches,
+        tokenizer=tokenizer,
+        batch_tokens=settings.batch_tokens,
+        source_lengths=settings.source_lengths,
+        target_length=settings.target_length,
+    )
+    held_out = split.validation[: settings.validation_examples]
+    return make(split.train, shuffle=True, seed=settings.seed), make(held_out)
 
 
 def evaluate_rouge(

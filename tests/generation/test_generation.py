@@ -134,3 +134,9 @@ def test_settings_survive_a_file_and_unsupported_ones_are_named(tmp_path):
     assert GenerationConfig.from_json(tmp_path / "generation_config.json") == settings
     with pytest.warns(UserWarning, match=r"not supported and change nothing: \['repetition_penalty'\]"):
         GenerationConfig.from_dict({"repetition_penalty": 3.5, "transformers_version": "4.57.0"})
+
+
+def test_more_global_tokens_than_capacity_is_an_error():
+    inputs = make_inputs("led", marked=(5, 1, 1))
+    with pytest.raises(ValueError, match="at most max_global_tokens=4 tokens per row. Received: 5 in row 0"):
+        make_model("led", max_global_tokens=4).generate(**inputs, max_new_tokens=3)

@@ -180,6 +180,9 @@ class LongT5Tokenizer(Tokenizer):
                 eos_id=1,
                 unk_id=2,
                 bos_id=-1,
+                # The default coverage drops the rarest characters: in source code capitals such as Q, which then became
+                # unknown in every text.
+                required_chars="".join(sorted({c for line in lines for c in line if "!" <= c <= "~"})),
                 max_sentence_length=4 * _TRAINING_LINE_CHARACTERS,
                 # Sums are split by thread: another number of threads could round to other pieces.
                 num_threads=2,
