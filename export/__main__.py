@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from export.arguments import lengths
 from export.quiet import import_tensorflow_quietly
 
 
@@ -18,9 +19,11 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         return _ask(arguments[1:]) if arguments[:1] == ["ask"] else _export(arguments)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def _ask(arguments: list[str]) -> int:
@@ -58,7 +61,7 @@ def _export(arguments: list[str]) -> int:
     parser.add_argument("--model", required=True, help="folder with config.json, weights and tokenizer files")
     parser.add_argument("--output", type=Path, required=True, help="folder NAME; the version goes to NAME/VERSION")
     parser.add_argument("--version", type=int, help="version number (default: one above the highest there)")
-    parser.add_argument("--lengths", type=_lengths, default=(1024,), help="source lengths in tokens, with commas")
+    parser.add_argument("--lengths", type=lengths, default=(1024,), help="source lengths in tokens, with commas")
     parser.add_argument("--num-beams", type=int, help="beams (default: the model's)")
     parser.add_argument("--max-new-tokens", type=int, help="longest summary in tokens (default: the model's)")
     parser.add_argument("--jit-compile", action="store_true", help="compile under XLA; stock servers refuse it")
@@ -78,13 +81,6 @@ def _export(arguments: list[str]) -> int:
     print(f"wrote {path}")
     print(f'ask it: python -m export ask {options.output} "text"')
     return 0
-
-
-def _lengths(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"lengths must be numbers with commas. Received: {text!r}") from None
 
 
 def _next_version(folder: Path) -> int:

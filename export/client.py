@@ -40,7 +40,10 @@ class Summarizer:
             _load_text_ops()
 
         self._tf = tf
-        self._loaded: Any = tf.saved_model.load(str(version))
+        try:
+            self._loaded: Any = tf.saved_model.load(str(version))
+        except tf.errors.OpError as error:
+            raise ValueError(f"DIR must hold a whole SavedModel. Received: {version} ({error.message})") from None
         self._signature = self._loaded.signatures["serving_default"]
 
     def __call__(self, texts: Sequence[str]) -> list[Answer]:

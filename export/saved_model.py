@@ -79,10 +79,11 @@ def _check(
     limit = getattr(model.config, "max_encoder_position_embeddings", None)
     for length in lengths:
         check_positive("lengths", length)
-        if length < 2 or (limit is not None and length > limit):
+        if length < 2:
+            raise ValueError(f"lengths must be at least 2. Received: lengths={tuple(lengths)}")
+        if limit is not None and length > limit:
             raise ValueError(
-                f"lengths must be at least 2 and at most max_encoder_position_embeddings={limit}. "
-                f"Received: lengths={tuple(lengths)}"
+                f"lengths must be at most max_encoder_position_embeddings={limit}. Received: lengths={tuple(lengths)}"
             )
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(

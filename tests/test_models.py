@@ -220,3 +220,38 @@ def test_a_config_keeps_the_keys_that_it_does_not_know(tmp_path):
     assert type(config).from_json(tmp_path / "config.json").extra["id2label"] == {"0": "yes"}
     with pytest.raises(ValueError, match="model_type must be 'longt5' for LongT5Config. Received: model_type='led'"):
         make_config("longt5-local").from_json(tmp_path / "config.json")
+
+
+def test_a_checkpoint_may_hold_a_copy_for_its_original_and_tensors_that_the_caller_names(tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    model = make_model("led")
+    model.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors["led.decoder.embed_tokens.weight"] = tensors.pop("led.shared.weight")
+    tensors["old.weight"] = np.zeros((2,), "float32")
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="Unknown: old.weight"):
+        type(model).from_pretrained(tmp_path)
+    loaded = type(model).from_pretrained(tmp_path, ignore_tensors=["old.weight"])
+    np.testing.assert_array_equal(loaded.shared.embeddings, model.shared.embeddings)
+    tensors["lm_head.weight"] = tensors["led.decoder.embed_tokens.weight"] + 1
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="as equal tensors: they are one weight"):
+        type(model).from_pretrained(tmp_path, ignore_tensors=["old.weight"])
+
+
+def test_a_sample_weight_without_a_compiled_loss_is_an_error():
+    model, inputs = make_model("longt5-local"), make_inputs("longt5-local")
+    model.compile(optimizer="sgd", run_eagerly=True)
+    with pytest.raises(ValueError, match="sample_weight needs a compiled loss"):
+        model.fit({**inputs, "labels": make_labels()}, make_labels(), sample_weight=np.ones(3), verbose=0)
+
+
+def test_marks_on_padding_do_not_count_toward_the_capacity():
+    model = make_model("led", max_global_tokens=2)
+    inputs = make_inputs("led", marked=(1, 1, 1))
+    marks = inputs["global_attention_mask"] | (1 - inputs["attention_mask"])
+    labels = make_labels()
+    marked = as_numpy(model({**inputs, "global_attention_mask": marks, "labels": labels})["logits"])
+    assert_close(marked, as_numpy(model({**inputs, "labels": labels})["logits"]))

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tfmodels.checkpoints.hub import local_folder
 from tfmodels.files import read_json_object
+from tfmodels.hub import local_folder
 from tfmodels.led.models import LEDForConditionalGeneration
 from tfmodels.longt5.models import LongT5ForConditionalGeneration
 from tfmodels.text import LEDTokenizer, LongT5Tokenizer

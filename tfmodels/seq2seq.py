@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfmodels.checkpoints.folder import open_checkpoint
-from tfmodels.checkpoints.hub import local_folder
 from tfmodels.checkpoints.mapping import Row, load_weights, reference_tensors
 from tfmodels.checkpoints.safetensors_file import write_safetensors
 from tfmodels.compiled import compiled
 from tfmodels.generation import GenerationConfig, generate
+from tfmodels.hub import local_folder
+from tfmodels.labels import IGNORED_LABEL
 from tfmodels.layers.checks import check_global_capacity
 from tfmodels.model_config import ModelConfig, config_of
 
 Tensor = Any
 
-IGNORED_LABEL = -100
 _TARGET_INPUTS = ("decoder_input_ids", "decoder_attention_mask", "labels")
 
 
@@ -184,11 +185,18 @@ class Seq2SeqLM(keras.Model):
         """The model's own loss, for labels among the inputs or given as `y`; a compiled loss gets the logits."""
         if self._compile_loss is not None:
             return super().compute_loss(x, y, y_pred["logits"], sample_weight, training)
+        if sample_weight is not None:
+            raise ValueError(
+                "sample_weight needs a compiled loss; the default one weights every label alike (-100: not at all). "
+                "Received: sample_weight and no loss"
+            )
         if "loss" in y_pred:
-            return y_pred["loss"]
-        if y is None:
+            loss = y_pred["loss"]
+        elif y is not None:
+            loss = masked_cross_entropy(y, y_pred["logits"])
+        else:
             raise ValueError("labels must be among the inputs or be given as y. Received: neither")
-        return masked_cross_entropy(y, y_pred["logits"])
+        return sum(self.losses, start=loss)
 
     def predict_step(self, data: Any) -> dict[str, Tensor]:
         """As in Keras, but without the loss, which has no batch axis to join predictions along."""
@@ -208,7 +216,8 @@ class Seq2SeqLM(keras.Model):
         """Generate summaries: int32 (B * num_return_sequences, T), the start token first, padded with the pad id.
 
         Args:
-            input_ids, attention_mask, global_attention_mask, encoder_outputs: as in the call.
+            input_ids, attention_mask, global_attention_mask, encoder_outputs: as in the call: arrays by keyword, or one
+                dict or list of them.
             generation_config: settings; None: the model's `generation_config`.
             jit_compile: compile under XLA. Each new shape then costs a compilation, and each step less.
             **overrides: single settings, see `GenerationConfig`.
@@ -228,14 +237,15 @@ class Seq2SeqLM(keras.Model):
     def generate_with_scores(
         self, inputs: Mapping[str, Any], settings: GenerationConfig, jit_compile: bool = False
     ) -> dict[str, Tensor]:
-        """As `generate`: {"sequences": int32 (B, T), "sequences_scores": float32 (B,)}."""
+        """As `generate`: "sequences" int32 (R, T) and "sequences_scores" float32 (R,), R = B * num_return_sequences."""
         self._check_target_length(settings)
-        given = {
-            name: keras.tree.map_structure(_as_tensor, value) for name, value in inputs.items() if value is not None
-        }
+        settings = settings.with_ids_of(self.config)
+        inputs = unpack_inputs(self.encoder_inputs, **{self.encoder_inputs[0]: None, **inputs})
+        given = {name: _as_tensors(name, value) for name, value in inputs.items() if value is not None}
         if "global_attention_mask" in self.encoder_inputs and "global_attention_mask" in given:
             # Here, because inside the compiled function the mask has no values yet.
-            check_global_capacity(given["global_attention_mask"], self.config.max_global_tokens)
+            limit = self.config.max_global_tokens
+            check_global_capacity(given["global_attention_mask"], given.get("attention_mask"), limit)
         key = (settings, jit_compile)
         if key not in self._generators:
             self._generators[key] = compiled(lambda given: self._search(given, settings), jit_compile)
@@ -266,7 +276,12 @@ class Seq2SeqLM(keras.Model):
 
     @classmethod
     def from_pretrained(
-        cls, name_or_folder: str | os.PathLike[str], dtype: Any = None, revision: str | None = None, **overrides: Any
+        cls,
+        name_or_folder: str | os.PathLike[str],
+        dtype: Any = None,
+        revision: str | None = None,
+        ignore_tensors: Sequence[str] = (),
+        **overrides: Any,
     ) -> Self:
         """Load a checkpoint from a folder or from the Hugging Face hub (extra `hub`).
 
@@ -274,6 +289,7 @@ class Seq2SeqLM(keras.Model):
             name_or_folder: a folder with `config.json` and weights, or a hub id.
             dtype: policy of the model, such as "mixed_bfloat16".
             revision: of the hub repository.
+            ignore_tensors: names of tensors in the file that the model does not have; any other is an error.
             **overrides: fields of the config.
 
         Raises:
@@ -283,7 +299,7 @@ class Seq2SeqLM(keras.Model):
         config = cls.config_class.from_json(folder / "config.json").replace(**overrides)
         model = cls(config, dtype=dtype)
         with open_checkpoint(folder) as reader:
-            load_weights(model, cls.weight_rows(config), reader, source=str(name_or_folder))
+            load_weights(model, cls.weight_rows(config), reader, str(name_or_folder), ignore_tensors)
         if (folder / "generation_config.json").is_file():
             model.generation_config = GenerationConfig.from_json(folder / "generation_config.json")
         return model
@@ -317,5 +333,13 @@ def _generation_config(config: Any) -> GenerationConfig:
     return GenerationConfig.from_dict({**found, **ids})
 
 
-def _as_tensor(x: Any) -> Tensor:
-    return x if ops.is_tensor(x) else ops.convert_to_tensor(x, "int32")
+def _as_tensors(name: str, value: Any) -> Any:
+    """Ids and masks as int32, encoder outputs in their own type; tensors as they are."""
+    if isinstance(value, Mapping):
+        return {key: ops.convert_to_tensor(item) for key, item in value.items()}
+    if ops.is_tensor(value):
+        return value
+    array = np.asarray(value)
+    if array.ndim != 2 or array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must be a (batch, length) array of numbers. Received: shape {array.shape}")
+    return ops.convert_to_tensor(array, "int32")

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from export.arguments import lengths
 from export.quiet import import_tensorflow_quietly
 
 _INTERRUPTED = 130
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         import_tensorflow_quietly()
         return _demo(options) if is_demo else _finetune(options)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -60,7 +61,7 @@ def _demo_parser() -> argparse.ArgumentParser:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """Options that change a field of `FinetuneSettings` of the same name."""
-    parser.add_argument("--source-lengths", type=_lengths, help="static source lengths in tokens, with commas")
+    parser.add_argument("--source-lengths", type=lengths, help="static source lengths in tokens, with commas")
     parser.add_argument("--target-length", type=int, help="static target length in tokens")
     parser.add_argument("--batch-tokens", type=int, help="source tokens per batch, padding included")
     parser.add_argument("--epochs", type=int, help="passes over the data")
@@ -72,13 +73,6 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="of weights, shuffling and dropout")
 
 
-def _lengths(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be numbers with commas. Received: {text!r}") from None
-
-
 def _settings(options: argparse.Namespace, defaults: Any) -> Any:
     """`defaults` with the fields that the command line gives."""
     names = {field.name for field in dataclasses.fields(defaults)}
@@ -86,6 +80,10 @@ def _settings(options: argparse.Namespace, defaults: Any) -> Any:
     for name, value in given.items():
         if name != "seed" and isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0:
             raise ValueError(f"--{name.replace('_', '-')} must be positive. Received: {value}")
+    if given.get("target_length", 2) < 2:
+        raise ValueError(f"--target-length must be at least 2. Received: {given['target_length']}")
+    if not 0 <= given.get("seed", 0) < 2**32:
+        raise ValueError(f"--seed must be from 0 to 2 ** 32 - 1. Received: {given['seed']}")
     return dataclasses.replace(defaults, **given)
 
 
@@ -116,6 +114,7 @@ def _new_demo_folder(model: str) -> Path:
 
 
 def _finetune(options: argparse.Namespace) -> int:
+    import keras
     from rich.console import Console
 
     from training.corpus import corpus_summary
@@ -146,21 +145,22 @@ def _finetune(options: argparse.Namespace) -> int:
         console.print(f"skipped {read.skipped:,} bad rows")
     split = hold_out(read.examples)
     print_corpus(console, corpus_summary(split))
+    keras.utils.set_random_seed(settings.seed)  # the weights and dropout's seeds are drawn when a model is made
     model, tokenizer = _load(options, split.train)
     check_fits_model(model, settings)
     output.mkdir(parents=True)
     result = finetune(model, tokenizer, split, output, settings, console)
     print_curve(console, result.history)
     if result.interrupted:
-        console.print(f"the model so far: {result.model_folder}")
+        print(f"the model so far: {result.model_folder}")
         return _INTERRUPTED
     best = type(model).from_pretrained(result.model_folder, dtype=options.precision)
     test = split.test[: settings.test_examples]
     scores, _ = evaluate_rouge(best, tokenizer, test, settings)
     print_rouge(console, {"trained model": scores}, f"{len(test)} held-out documents; rouge-score {rouge_version()}")
     write_report(output, {"model": options.model, "rouge": scores, "history": result.history})
-    console.print(f"model and tokenizer: {result.model_folder}")
-    console.print(f"export it: python -m export --model {result.model_folder} --output {output}/served")
+    print(f"model and tokenizer: {result.model_folder}")
+    print(f"export it: python -m export --model {result.model_folder} --output {output}/served")
     return 0
 
 

@@ -7,9 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfmodels.labels import IGNORED_LABEL
 from training.examples import Example
-
-IGNORED_LABEL = -100
 
 # Bounds the memory for the tokenizer's padded arrays, in tokens.
 _TOKENIZED_AT_ONCE = 2**20

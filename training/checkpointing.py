@@ -30,7 +30,8 @@ class Checkpoints:
         with written_whole(target) as partial:
             model.save_pretrained(partial)
             tokenizer.save_pretrained(partial)
-        is_best = self.best is None or loss < self.best_loss
+        # A loss that is no number is better than nothing, and worse than any number.
+        is_best = self.best is None or math.isnan(self.best_loss) or loss < self.best_loss
         if is_best:
             self.best, self.best_loss = target, loss
         for other in self.folder.glob("step-*"):

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
@@ -11,7 +12,7 @@ from rich.panel import Panel
 from export import export_saved_model
 from export.client import ask_in_fresh_process
 from training.baselines import constant_baseline, name_baseline
-from training.corpus import build_corpus, corpus_summary, split_by_module
+from training.corpus import build_corpus, corpus_summary, split_by_module, write_jsonl
 from training.examples import Example, spread
 from training.finetune import FinetuneSettings, TrainingResult, evaluate_rouge, finetune, write_report
 from training.metrics import rouge, rouge_version
@@ -44,6 +45,9 @@ def run_demo(preset: str, output: Path, settings: FinetuneSettings, console: Con
     print_corpus(console, corpus_summary(split))
     test = spread(split.test, settings.test_examples)
 
+    write_jsonl(test, output / "held-out.jsonl")
+
+    keras.utils.set_random_seed(settings.seed)  # the weights are drawn when the model is made
     with console.status("training the vocabulary"):
         model, tokenizer = PRESETS[preset].create(split.train, VOCABULARY)
     model.generation_config = model.generation_config.replace(no_repeat_ngram_size=2)
@@ -69,6 +73,8 @@ def run_demo(preset: str, output: Path, settings: FinetuneSettings, console: Con
     (answer,) = ask_in_fresh_process(served.parent, [test[0].document])
     console.print("The SavedModel, alone in a fresh process (neither keras nor tfmodels), answers the first one:")
     console.print(f"  [bold cyan]{escape(answer.text) or '(nothing)'}")
+    is_same = answer.text == summaries[0]
+    console.print("  the same as the model's" if is_same else "  [red]which differs from the model's")
     write_report(
         output,
         {
@@ -76,7 +82,7 @@ def run_demo(preset: str, output: Path, settings: FinetuneSettings, console: Con
             "rouge": scores,
             "history": result.history,
             "seconds": round(time.monotonic() - started),
-            "savedmodel_equals_model": answer.text == summaries[0],
+            "savedmodel_equals_model": is_same,
         },
     )
     _print_where(console, output, result, time.monotonic() - started)
@@ -102,17 +108,23 @@ def _samples(test: Sequence[Example], summaries: Sequence[str]) -> list[Sample]:
 
 
 def _print_where(console: Console, output: Path, result: TrainingResult, seconds: float) -> None:
-    folder = escape(str(output))
-    lines = [
-        "[bold]This is a demonstration.[/] A small model trained for minutes writes plausible openings and often",
-        "misses the point. For real work start from a public checkpoint, whose model and vocabulary it then keeps:",
-        "  python -m training --data train.jsonl --model google/long-t5-tglobal-base --output out/base",
-        "",
-        f"model and tokenizer   {escape(str(result.model_folder))}",
-        f"SavedModel            {folder}/served/1",
-        f"loss plot, figures    {folder}/loss.png, {folder}/report.json",
-        f"TensorBoard           tensorboard --logdir {folder}/logs",
-        f'ask it more           .venv/bin/python -m export ask {folder}/served "def area(width, height): ..."',
-        f"                      .venv/bin/python -m export ask {folder}/served --file some_module.py",
+    note = [
+        "[bold]This is a demonstration.[/] A small model that is trained for minutes writes plausible",
+        "openings and often misses the point. For real work start from a public checkpoint,",
+        "whose model and vocabulary it then keeps: --model google/long-t5-tglobal-base",
     ]
-    console.print(Panel("\n".join(lines), title=f"done in {seconds / 60:.1f} minutes", expand=False))
+    console.print(Panel("\n".join(note), title=f"done in {seconds / 60:.1f} minutes", expand=False))
+    # Not wrapped and not in a box: these lines are to be copied.
+    for line in (
+        f"model and tokenizer  {result.model_folder}",
+        f"SavedModel           {output}/served/1",
+        f"loss, figures        {output}/loss.png  {output}/report.json",
+        f"held-out documents   {output}/held-out.jsonl",
+        f"TensorBoard          .venv/bin/tensorboard --logdir {output}/logs",
+        "ask it more:",
+        f'  .venv/bin/python -m export ask {output}/served "def area(width, height): return width * height"',
+        f"  .venv/bin/python -m export ask {output}/served --file some_module.py",
+        "train on your own documents:",
+        "  .venv/bin/python -m training --data train.jsonl --model google/long-t5-tglobal-base --output out/base",
+    ):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)

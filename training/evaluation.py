@@ -1,6 +1,6 @@
 """The loss and the summaries of a model on held-out documents."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -39,7 +39,6 @@ def summarize(
     lengths: Sequence[int],
     batch_size: int = 16,
     jit_compile: bool = False,
-    on_batch: Callable[[int], None] | None = None,
     **settings: Any,
 ) -> list[str]:
     """Summaries of documents, in their order.
@@ -50,14 +49,12 @@ def summarize(
         lengths: source lengths in tokens; each document is padded to the smallest that holds it, or cut to the longest.
         batch_size: documents at a time; each batch has this many rows, whatever is left, so that shapes stay few.
         jit_compile: generate under XLA.
-        on_batch: called with the number of documents done.
         **settings: of the generation, see `GenerationConfig`.
     """
     lengths = sorted(lengths)
     counts = [len(tokenizer.encode(document)) for document in documents]
     buckets = np.minimum(np.searchsorted(lengths, counts), len(lengths) - 1)
     summaries = [""] * len(documents)
-    done = 0
     for bucket, length in enumerate(lengths):
         rows = np.flatnonzero(buckets == bucket)
         for start in range(0, len(rows), batch_size):
@@ -68,7 +65,4 @@ def summarize(
             texts = tokenizer.batch_decode(model.generate(**inputs, jit_compile=jit_compile, **settings))
             for row, text in zip(chosen, texts, strict=False):
                 summaries[row] = text
-            done += len(chosen)
-            if on_batch is not None:
-                on_batch(done)
     return summaries

@@ -2,8 +2,9 @@
 
 import dataclasses
 import functools
+import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class FinetuneSettings:
         evaluate_every: steps between validations, each with a checkpoint.
         validation_examples, test_examples: how many held-out examples are used at most.
         jit_compile: train and generate under XLA.
-        seed: of shuffling and dropout.
+        seed: of shuffling; weights and dropout are seeded where the model is made.
     """
 
     source_lengths: tuple[int, ...] = (256, 1024)
@@ -118,7 +119,6 @@ def finetune(
         ValueError: a length beyond the model's positions.
     """
     check_fits_model(model, settings)
-    keras.utils.set_random_seed(settings.seed)
     batches, validation = _make_batches(split, tokenizer, settings)
     checkpoints = Checkpoints(output / "checkpoints")
     clock = Clock(len(batches) * settings.epochs, settings.max_minutes)
@@ -131,11 +131,14 @@ def finetune(
     callbacks = [
         Schedule(clock, settings.learning_rate, settings.warmup_steps),
         history,
-        evaluate,
         bar,
+        evaluate,
         keras.callbacks.TensorBoard(output / "logs", update_freq=20, write_graph=False),
     ]
-    model.generation_config = model.generation_config.replace(max_new_tokens=settings.target_length)
+    shortest = min(model.generation_config.min_length, settings.target_length)
+    model.generation_config = model.generation_config.replace(
+        max_new_tokens=settings.target_length, min_length=shortest
+    )
     optimizer = keras.optimizers.AdamW(settings.learning_rate, weight_decay=0.01, beta_2=0.98, global_clipnorm=1.0)
     model.compile(optimizer=optimizer, jit_compile=settings.jit_compile)
     interrupted = False
@@ -146,12 +149,17 @@ def finetune(
         bar.close()
         console.print("interrupted: keeping the best weights so far")
         if checkpoints.best is None:
-            evaluate.run()
+            # Without a validation, which might have to compile first.
+            checkpoints.save(model, tokenizer, evaluate.step, math.nan)
     finally:
         bar.close()
     losses = {"training": history.losses, "validation": evaluate.losses}
-    save_loss_plot(losses, output / "loss.png")
-    return TrainingResult(checkpoints.finish(output / "model"), losses, interrupted)
+    model_folder = checkpoints.finish(output / "model")
+    if any(losses.values()):
+        save_loss_plot(losses, output / "loss.png")
+    if not math.isfinite(checkpoints.best_loss) and not interrupted:
+        console.print("[bold red]no validation loss was a finite number: the model is not usable")
+    return TrainingResult(model_folder, losses, interrupted)
 
 
 def _make_batches(
@@ -174,7 +182,6 @@ def evaluate_rouge(
     tokenizer: Any,
     examples: Sequence[Example],
     settings: FinetuneSettings,
-    on_batch: Callable[[int], None] | None = None,
 ) -> tuple[dict[str, float], list[str]]:
     """ROUGE of a model's summaries of held-out examples, and the summaries."""
     summaries = summarize(
@@ -183,7 +190,6 @@ def evaluate_rouge(
         [example.document for example in examples],
         settings.source_lengths,
         jit_compile=settings.jit_compile,
-        on_batch=on_batch,
         max_new_tokens=settings.target_length,
     )
     return rouge(summaries, [example.summary for example in examples]), summaries

@@ -140,3 +140,45 @@ def test_more_global_tokens_than_capacity_is_an_error():
     inputs = make_inputs("led", marked=(5, 1, 1))
     with pytest.raises(ValueError, match="at most max_global_tokens=4 tokens per row. Received: 5 in row 0"):
         make_model("led", max_global_tokens=4).generate(**inputs, max_new_tokens=3)
+
+
+@every_kind
+def test_a_dict_a_list_and_keywords_are_the_same_call(kind):
+    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    wanted = np.asarray(model.generate(**inputs, max_new_tokens=6))
+    np.testing.assert_array_equal(np.asarray(model.generate(inputs, max_new_tokens=6)), wanted)
+    np.testing.assert_array_equal(np.asarray(model.generate(list(inputs.values()), max_new_tokens=6)), wanted)
+    with pytest.raises(
+        ValueError, match=r"input_ids must be a \(batch, length\) array of numbers. Received: shape \(3,\)"
+    ):
+        model.generate([[5, 6, 7]])
+
+
+def test_encoder_outputs_as_arrays_keep_their_fractions():
+    model, inputs = sharpen(make_model("longt5-local")), make_inputs("longt5-local")
+    encoded = {"last_hidden_state": np.asarray(model.encode(**inputs)["last_hidden_state"])}
+    found = model.generate(encoder_outputs=encoded, attention_mask=inputs["attention_mask"], max_new_tokens=6)
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(model.generate(**inputs, max_new_tokens=6)))
+
+
+def test_settings_without_special_ids_take_the_models():
+    model, inputs = sharpen(make_model("led")), make_inputs("led")
+    found = model.generate(**inputs, generation_config=GenerationConfig(max_new_tokens=6, num_beams=2))
+    wanted = model.generate(**inputs, max_new_tokens=6, num_beams=2)
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted))
+    assert (np.asarray(found)[:, 0] == model.config.decoder_start_token_id).all()
+    with pytest.raises(ValueError, match=r"eos_token_id must be an integer of at least 0. Received: .*\[1, 2\]"):
+        GenerationConfig(eos_token_id=[1, 2])
+
+
+def test_a_file_that_asks_for_sampling_is_not_followed_silently():
+    with pytest.warns(UserWarning, match="do_sample"):
+        GenerationConfig.from_dict({"do_sample": True})
+
+
+def test_a_model_without_global_slots_ignores_marks():
+    inputs = make_inputs("led")
+    model = sharpen(make_model("led", max_global_tokens=0))
+    marked = np.asarray(model.generate(**inputs, max_new_tokens=5))
+    inputs.pop("global_attention_mask")
+    np.testing.assert_array_equal(marked, np.asarray(model.generate(**inputs, max_new_tokens=5)))

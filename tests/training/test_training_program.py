@@ -109,6 +109,34 @@ def test_a_kill_in_the_middle_of_saving_leaves_the_checkpoint_before_it(tmp_path
     assert os.listdir(tmp_path) == ["model"]
 
 
+def test_a_loss_that_is_no_number_is_never_the_best_for_long(tmp_path):
+    class Whole:
+        def save_pretrained(self, folder):
+            folder.mkdir(exist_ok=True)
+
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    assert checkpoints.save(Whole(), Whole(), 1, float("nan"))
+    assert checkpoints.save(Whole(), Whole(), 2, 5.0)
+    assert not checkpoints.save(Whole(), Whole(), 3, float("nan"))
+    assert checkpoints.best == checkpoints.folder / "step-000002"
+
+
+def test_the_seed_gives_the_weights():
+    import keras
+
+    from training.examples import Example
+    from training.presets import PRESETS
+
+    examples = [Example(f"document number {n} of some words", f"summary {n}") for n in range(20)]
+    models = []
+    for seed in (1, 1, 2):
+        keras.utils.set_random_seed(seed)
+        models.append(PRESETS["longt5-local-tiny"].create(examples, 140)[0])
+    first, again, other = (np.asarray(model.shared.embeddings) for model in models)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.1
+
+
 def write(path, *lines):
     path.write_bytes(b"".join(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n" for line in lines))
     return path
@@ -149,6 +177,8 @@ def test_bad_data_is_an_error_that_names_file_and_line(tmp_path, capsys, lines, 
         (["--target-length", "999"], "--target-length must be at most max_decoder_position_embeddings=256"),
         (["--learning-rate", "-1"], "--learning-rate must be positive. Received: -1.0"),
         (["--epochs", "0"], "--epochs must be positive. Received: 0"),
+        (["--seed", "-1"], "--seed must be from 0 to"),
+        (["--target-length", "1"], "--target-length must be at least 2. Received: 1"),
         (["--model", "no-such-preset"], "name_or_folder must be a folder or a hub id"),
     ],
 )

@@ -5,6 +5,7 @@ share and which of them are transposed. This module knows neither family nor bac
 path, and a weight is anything with `shape`, `assign` and a conversion to NumPy.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,12 @@ class Slot:
     transpose: bool
     copies: tuple[str, ...]
 
+    def under_a_name_of(self, available: set[str]) -> "Slot":
+        """The slot itself, or with the name of its first copy that is available when its own name is not."""
+        names = (self.name, *self.copies)
+        name = next((name for name in names if name in available), self.name)
+        return dataclasses.replace(self, name=name, copies=tuple(other for other in names if other != name))
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the reference's tensor."""
@@ -76,7 +83,9 @@ def slots(model: Any, rows: Iterable[Row]) -> list[Slot]:
     return found
 
 
-def load_weights(model: Any, rows: Iterable[Row], reader: TensorReader, source: str) -> None:
+def load_weights(
+    model: Any, rows: Iterable[Row], reader: TensorReader, source: str, ignored: Iterable[str] = ()
+) -> None:
     """Assign every tensor of `reader` to `model`, one at a time; nothing is assigned unless all names and shapes fit.
 
     Args:
@@ -84,13 +93,15 @@ def load_weights(model: Any, rows: Iterable[Row], reader: TensorReader, source: 
         rows: the family's table.
         reader: an open checkpoint.
         source: what the errors call the checkpoint.
+        ignored: names of tensors that may be there and are not read.
 
     Raises:
         ValueError: a tensor is missing, unknown, of another shape, or a copy that differs from its original.
     """
-    wanted = slots(model, rows)
-    _check_names(wanted, reader.names(), source)
     available = set(reader.names())
+    # A file may keep one weight under the name of a copy only.
+    wanted = [slot.under_a_name_of(available) for slot in slots(model, rows)]
+    _check_names(wanted, available - set(ignored), source)
     for slot in wanted:
         found = tuple(reader.shape(slot.name))
         if found != slot.shape:

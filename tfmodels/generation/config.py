@@ -9,9 +9,9 @@ from typing import Any, Literal, Self
 from tfmodels.files import read_json_object, write_json
 
 # Settings that change no output of ours, or restate a default.
-_HARMLESS = frozenset(
-    {"_from_model_config", "transformers_version", "use_cache", "do_sample", "is_encoder_decoder", "bos_token_id"}
-)
+_HARMLESS = frozenset({"_from_model_config", "transformers_version", "use_cache", "is_encoder_decoder", "bos_token_id"})
+_SPECIAL_IDS = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
+_TOKEN_IDS = (*_SPECIAL_IDS, "forced_bos_token_id", "forced_eos_token_id")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class GenerationConfig:
             (False), or when none is possible ("never").
         no_repeat_ngram_size: no n-gram of this size appears twice; 0: no rule.
         forced_bos_token_id, forced_eos_token_id: the first token after the start; the last at full length.
-        decoder_start_token_id, eos_token_id, pad_token_id: special ids.
+        decoder_start_token_id, eos_token_id, pad_token_id: special ids; None: those of the model's config.
 
     Raises:
         ValueError: a setting out of range, or two that contradict each other.
@@ -48,9 +48,9 @@ class GenerationConfig:
     no_repeat_ngram_size: int = 0
     forced_bos_token_id: int | None = None
     forced_eos_token_id: int | None = None
-    decoder_start_token_id: int = 0
-    eos_token_id: int = 1
-    pad_token_id: int = 0
+    decoder_start_token_id: int | None = None
+    eos_token_id: int | None = None
+    pad_token_id: int | None = None
 
     def __post_init__(self) -> None:
         self._check_at_least("num_beams", 1)
@@ -61,6 +61,9 @@ class GenerationConfig:
             self._check_at_least("max_length", 2)
         else:
             self._check_at_least("max_new_tokens", 1)
+        for name in _TOKEN_IDS:
+            if getattr(self, name) is not None:
+                self._check_at_least(name, 0)
         if self.num_return_sequences > self.num_beams:
             raise ValueError(
                 f"num_return_sequences must be at most num_beams={self.num_beams}. "
@@ -95,7 +98,9 @@ class GenerationConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Settings from a `generation_config.json`; a warning names those that are not supported yet."""
         known = {key: value for key, value in values.items() if key in cls.names() and value is not None}
-        unknown = sorted(set(values) - cls.names() - _HARMLESS)
+        unknown = sorted(
+            key for key, value in values.items() if key not in cls.names() | _HARMLESS and value not in (None, False)
+        )
         if unknown:
             warnings.warn(f"These generation settings are not supported and change nothing: {unknown}", stacklevel=2)
         return cls(**known)
@@ -112,6 +117,11 @@ class GenerationConfig:
     def to_dict(self) -> dict[str, Any]:
         """The settings that are set."""
         return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+
+    def with_ids_of(self, model_config: Any) -> Self:
+        """The special ids that are None here, taken from a model's config."""
+        missing = [name for name in _SPECIAL_IDS if getattr(self, name) is None]
+        return dataclasses.replace(self, **{name: getattr(model_config, name) for name in missing})
 
     def replace(self, **overrides: Any) -> Self:
         """Settings with some changed; `ValueError` for an unknown one."""

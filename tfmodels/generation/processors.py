@@ -25,7 +25,7 @@ def processors(config: GenerationConfig) -> list[Processor]:
     rules: list[Processor] = []
     if config.no_repeat_ngram_size > 0:
         rules.append(no_repeat_ngram(config.no_repeat_ngram_size))
-    if config.min_length > 0:
+    if config.min_length > 0 and config.eos_token_id is not None:
         rules.append(min_length(config.min_length, config.eos_token_id))
     if config.forced_bos_token_id is not None:
         rules.append(force_at(1, config.forced_bos_token_id))

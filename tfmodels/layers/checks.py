@@ -54,12 +54,16 @@ def check_length(argument: str, x: Any, limit_name: str, limit: int) -> None:
         raise ValueError(f"{argument} must have at most {limit_name}={limit} tokens. Received: {length} tokens")
 
 
-def check_global_capacity(global_attention_mask: Any, max_global_tokens: int) -> None:
-    """Raise `ValueError` when a row marks more global tokens than there are slots; only possible in eager calls."""
+def check_global_capacity(global_attention_mask: Any, attention_mask: Any, max_global_tokens: int) -> None:
+    """Raise `ValueError` when a row marks more global tokens than there are slots; only possible in eager calls.
+
+    Marks on padding do not count, and without slots (0) marks are ignored altogether.
+    """
     marks = concrete_value(global_attention_mask)
-    if marks is None or marks.size == 0:
+    if marks is None or marks.size == 0 or max_global_tokens == 0:
         return
-    per_row = (marks != 0).sum(axis=-1)
+    valid = None if attention_mask is None else concrete_value(attention_mask)
+    per_row = ((marks != 0) if valid is None else (marks != 0) & (valid != 0)).sum(axis=-1)
     if per_row.max() > max_global_tokens:
         row = int(per_row.argmax())
         raise ValueError(

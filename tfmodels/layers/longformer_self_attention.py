@@ -120,7 +120,7 @@ class LongformerSelfAttention(keras.layers.Layer):
         if global_attention_mask is None or self.max_global_tokens == 0:
             output = self._attend_locally(hidden_states, valid, None, None, training)
         else:
-            check_global_capacity(global_attention_mask, self.max_global_tokens)
+            check_global_capacity(global_attention_mask, attention_mask, self.max_global_tokens)
             is_global = ops.logical_and(valid, ops.not_equal(global_attention_mask, 0))
             slots = global_slots(is_global, self.max_global_tokens)  # (B, G, L)
             in_slot, taken = ops.any(slots, axis=1), ops.any(slots, axis=2)  # (B, L), (B, G)

@@ -28,7 +28,7 @@ class LEDForConditionalGeneration(Seq2SeqLM):
     ...                    decoder_layers=1, decoder_ffn_dim=16, decoder_attention_heads=2, attention_window=4,
     ...                    max_encoder_position_embeddings=32, max_decoder_position_embeddings=16)
     >>> model = LEDForConditionalGeneration(config)
-    >>> model.generate(np.ones((1, 10), "int32"), max_new_tokens=4).shape
+    >>> np.asarray(model.generate(np.ones((1, 10), "int32"), max_new_tokens=4)).shape
     (1, 5)
     """
 

@@ -63,6 +63,12 @@ class LongT5Config(ModelConfig):
         ):
             check_positive(name, getattr(self, name))
         check_rate("dropout_rate", self.dropout_rate)
+        buckets, distance = self.relative_attention_num_buckets, self.relative_attention_max_distance
+        if buckets < 4 or distance <= buckets // 2:
+            raise ValueError(
+                "relative_attention_num_buckets must be at least 4 and relative_attention_max_distance above its half. "
+                f"Received: {buckets} buckets, distance {distance}"
+            )
         if self.encoder_attention_type not in ATTENTION_TYPES:
             raise ValueError(
                 f"encoder_attention_type must be one of {ATTENTION_TYPES}. "

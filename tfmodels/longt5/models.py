@@ -26,7 +26,7 @@ class LongT5ForConditionalGeneration(Seq2SeqLM):
     >>> import numpy as np
     >>> config = LongT5Config(vocab_size=50, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2, local_radius=3)
     >>> model = LongT5ForConditionalGeneration(config)
-    >>> model.generate(np.ones((1, 10), "int32"), max_new_tokens=4).shape
+    >>> np.asarray(model.generate(np.ones((1, 10), "int32"), max_new_tokens=4)).shape
     (1, 5)
     """
 

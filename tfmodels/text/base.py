@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tfmodels.files import written_whole
+from tfmodels.hub import local_folder
+from tfmodels.labels import IGNORED_LABEL
 from tfmodels.text.arguments import as_id_list, as_id_rows, check_length, check_text, check_texts
 
 if TYPE_CHECKING:
     from tfmodels.text.in_graph import InGraphTokenizer
     from tfmodels.text.layers import DetokenizerLayer, TokenizerLayer
-
-LABEL_PADDING = -100
 
 
 class Tokenizer(abc.ABC):
@@ -83,13 +83,14 @@ class Tokenizer(abc.ABC):
         return type(self).from_files, (self.to_files(),)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
-        """Reads the vocabulary from a folder.
+    def from_pretrained(cls, name_or_folder: str | os.PathLike[str], revision: str | None = None) -> Self:
+        """Reads the vocabulary from a folder or from the Hugging Face hub (extra `hub`).
 
         Raises:
             FileNotFoundError: When a file of the vocabulary is not there.
             ValueError: When a file does not hold a vocabulary of this family.
         """
+        folder = local_folder(name_or_folder, revision)
         missing = [name for name in cls.file_names if not Path(folder, name).is_file()]
         if missing:
             raise FileNotFoundError(
@@ -152,7 +153,7 @@ class Tokenizer(abc.ABC):
                     "text_target must hold as many texts as texts. "
                     f"Received: {len(targets)} targets for {len(sources)} texts"
                 )
-            batch["labels"], _ = self._encode_and_pad(targets, max_target_length, LABEL_PADDING)
+            batch["labels"], _ = self._encode_and_pad(targets, max_target_length, IGNORED_LABEL)
         return batch
 
     def _encode_and_pad(self, texts: list[str], max_length: int | None, fill: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")
+# Of the root only, and no weights twice: `*.bin` is fetched where there is no safetensors file.
+_SMALL_FILES = ("config.json", "generation_config.json", "*.index.json", "*.txt", "*.model", "vocab.json")
+_WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 
 
 def local_folder(name_or_folder: str | os.PathLike[str], revision: str | None = None) -> Path:
@@ -15,10 +17,9 @@ def local_folder(name_or_folder: str | os.PathLike[str], revision: str | None = 
         ValueError: no such folder and no such repository, or the hub cannot be reached.
         ImportError: a hub id without the extra `hub`.
     """
-    folder = Path(name_or_folder)
-    if folder.is_dir():
+    folder, name = Path(name_or_folder), os.fspath(name_or_folder)
+    if name and folder.is_dir():
         return folder
-    name = os.fspath(name_or_folder)
     if folder.is_absolute() or name.startswith(".") or name.count("/") > 1 or not name:
         raise ValueError(f"name_or_folder must be a folder or a hub id. Received: {name!r}, which is no folder")
     try:
@@ -26,7 +27,11 @@ def local_folder(name_or_folder: str | os.PathLike[str], revision: str | None = 
     except ImportError:
         raise ImportError(f"{name!r} is no folder; to fetch it from the hub install tfmodels[hub]") from None
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(_FILES)))
+        for pattern in _WEIGHTS:
+            fetched = Path(snapshot_download(name, revision=revision, allow_patterns=[*_SMALL_FILES, pattern]))
+            if any(fetched.glob(pattern)):
+                break
+        return fetched
     except Exception as error:
         raise ValueError(
             f"name_or_folder must be a folder or a hub id that can be fetched. Received: {name!r} ({error})"
