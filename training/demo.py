@@ -108,12 +108,12 @@ def _samples(test: Sequence[Example], summaries: Sequence[str]) -> list[Sample]:
 
 
 def _print_where(console: Console, output: Path, result: TrainingResult, seconds: float) -> None:
-    note = [
-        "[bold]This is a demonstration.[/] A small model that is trained for minutes writes plausible",
-        "openings and often misses the point. For real work start from a public checkpoint,",
-        "whose model and vocabulary it then keeps: --model google/long-t5-tglobal-base",
-    ]
-    console.print(Panel("\n".join(note), title=f"done in {seconds / 60:.1f} minutes", expand=False))
+    note = (
+        "[bold]This is a demonstration.[/] A small model that is trained for minutes writes plausible openings and "
+        "often misses the point. For real work start from a public checkpoint, whose model and vocabulary it then "
+        "keeps: --model google/long-t5-tglobal-base"
+    )
+    console.print(Panel(note, title=f"done in {seconds / 60:.1f} minutes", width=min(console.width, 100)))
     # Not wrapped and not in a box: these lines are to be copied.
     for line in (
         f"model and tokenizer  {result.model_folder}",

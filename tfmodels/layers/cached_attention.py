@@ -10,6 +10,7 @@ from keras import ops
 
 from tfmodels.layers.blocks import merge_heads, split_heads
 from tfmodels.layers.checks import check_positive
+from tfmodels.layers.projection import projection
 from tfmodels.layers.softmax import masked_softmax
 
 Tensor = Any
@@ -95,15 +96,12 @@ class CachedAttention(keras.layers.Layer):
         self.k_proj = self._projection("k_proj", inner, self.key_value_stddev)
         self.v_proj = self._projection("v_proj", inner, self.key_value_stddev)
         self.out_proj = self._projection("out_proj", width, self.output_stddev)
-        for projection in (self.q_proj, self.k_proj, self.v_proj):
-            projection.build(hidden_states_shape)
+        for part in (self.q_proj, self.k_proj, self.v_proj):
+            part.build(hidden_states_shape)
         self.out_proj.build((*hidden_states_shape[:-1], inner))
 
     def _projection(self, name: str, units: int, stddev: float) -> keras.layers.Dense:
-        initializer = keras.initializers.RandomNormal(stddev=stddev)
-        return keras.layers.Dense(
-            units, use_bias=self.use_bias, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
-        )
+        return projection(name, units, stddev, self.use_bias, self.dtype_policy)
 
     def project_keys_values(self, states: Tensor) -> KeysValues:
         """Keys (B, H, D, S) and values (B, H, S, D) of `states` (B, S, E)."""

@@ -8,6 +8,7 @@ from keras import ops
 
 from tfmodels.layers.checks import check_positive
 from tfmodels.layers.precision import overflow_safe_dtype
+from tfmodels.layers.projection import projection
 
 Tensor = Any
 
@@ -98,9 +99,8 @@ class FeedForward(keras.layers.Layer):
         self.wo = self._projection("wo", inputs_shape[-1], self.output_stddev, output_dtype)
         self.wo.build((*inputs_shape[:-1], self.hidden_size))
 
-    def _projection(self, name: str, units: int, stddev: float, dtype: Any) -> keras.layers.Dense:
-        initializer = keras.initializers.RandomNormal(stddev=stddev)
-        return keras.layers.Dense(units, use_bias=self.use_bias, kernel_initializer=initializer, dtype=dtype, name=name)
+    def _projection(self, name: str, units: int, stddev: float, policy: Any) -> keras.layers.Dense:
+        return projection(name, units, stddev, self.use_bias, policy)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Transform each position by itself."""

@@ -13,6 +13,7 @@ from keras import ops
 from tfmodels.layers.block_attention import ExtraKeys, WindowGeometry, block_attention
 from tfmodels.layers.blocks import merge_heads, split_heads, split_into_blocks
 from tfmodels.layers.checks import check_positive
+from tfmodels.layers.projection import projection
 from tfmodels.layers.relative_position import RelativePositionBias
 
 Tensor = Any
@@ -109,16 +110,13 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
         self.k = self._projection("k", inner, width**-0.5)
         self.v = self._projection("v", inner, width**-0.5)
         self.o = self._projection("o", width, inner**-0.5)
-        for projection in (self.q, self.k, self.v):
-            projection.build(hidden_states_shape)
+        for part in (self.q, self.k, self.v):
+            part.build(hidden_states_shape)
         self.o.build((*hidden_states_shape[:-1], inner))
         self.relative_attention_bias: Any = self._bias("relative_attention_bias", width)
 
     def _projection(self, name: str, units: int, stddev: float) -> keras.layers.Dense:
-        initializer = keras.initializers.RandomNormal(stddev=self.initializer_factor * stddev)
-        return keras.layers.Dense(
-            units, use_bias=False, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
-        )
+        return projection(name, units, self.initializer_factor * stddev, False, self.dtype_policy)
 
     def _bias(self, name: str, width: int) -> RelativePositionBias | None:
         if not self.has_relative_attention_bias:

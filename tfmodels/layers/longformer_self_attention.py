@@ -12,6 +12,7 @@ from keras import ops
 from tfmodels.layers.block_attention import ExtraKeys, WindowGeometry, block_attention
 from tfmodels.layers.blocks import merge_heads, split_heads
 from tfmodels.layers.checks import check_divides, check_even_positive, check_global_capacity, check_positive
+from tfmodels.layers.projection import projection
 from tfmodels.layers.softmax import masked_softmax
 
 Tensor = Any
@@ -96,14 +97,9 @@ class LongformerSelfAttention(keras.layers.Layer):
         check_divides("num_heads", self.num_heads, "the model size", width)
         self.head_size = width // self.num_heads
         for name in ("query", "key", "value", "query_global", "key_global", "value_global"):
-            projection = keras.layers.Dense(
-                width,
-                kernel_initializer=keras.initializers.RandomNormal(stddev=self.initializer_range),
-                dtype=self.dtype_policy,
-                name=name,
-            )
-            projection.build(hidden_states_shape)
-            setattr(self, name, projection)
+            part = projection(name, width, self.initializer_range, True, self.dtype_policy)
+            part.build(hidden_states_shape)
+            setattr(self, name, part)
 
     def call(
         self,

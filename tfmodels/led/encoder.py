@@ -11,6 +11,7 @@ from keras import ops
 from tfmodels.layers.checks import check_length
 from tfmodels.layers.feed_forward import FeedForward
 from tfmodels.layers.longformer_self_attention import LongformerSelfAttention
+from tfmodels.layers.projection import projection
 from tfmodels.led.config import LEDConfig
 from tfmodels.model_config import config_of
 from tfmodels.seq2seq import unpack_inputs
@@ -78,9 +79,7 @@ class LEDEncoderBlock(keras.layers.Layer):
             dtype=policy,
             name="self_attention",
         )
-        self.attention_output = keras.layers.Dense(
-            config.d_model, kernel_initializer=initializer(config), dtype=policy, name="attention_output"
-        )
+        self.attention_output = projection("attention_output", config.d_model, config.init_std, True, policy)
         self.self_attention_norm = layer_norm(policy, "self_attention_norm")
         self.feed_forward = feed_forward(config, config.encoder_ffn_dim, policy)
         self.final_norm = layer_norm(policy, "final_norm")

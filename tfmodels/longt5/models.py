@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import keras
 
 from tfmodels.checkpoints.mapping import Row
+from tfmodels.layers.projection import projection
 from tfmodels.longt5.config import LongT5Config
 from tfmodels.longt5.decoder import LongT5Decoder
 from tfmodels.longt5.encoder import ENCODER_INPUTS, LongT5Encoder, token_embedding
@@ -47,13 +48,7 @@ class LongT5ForConditionalGeneration(Seq2SeqLM):
         self.decoder.build()
         self.lm_head = None
         if not config.tie_word_embeddings:
-            self.lm_head = keras.layers.Dense(
-                config.vocab_size,
-                use_bias=False,
-                kernel_initializer=keras.initializers.RandomNormal(stddev=config.initializer_factor),
-                dtype=policy,
-                name="lm_head",
-            )
+            self.lm_head = projection("lm_head", config.vocab_size, config.initializer_factor, False, policy)
             self.lm_head.build((None, None, config.d_model))
 
     def logits(self, hidden_states: Tensor) -> Tensor:
