@@ -38,7 +38,6 @@ class Summarizer:
 
         if "tensorflow_text" not in sys.modules:
             _load_text_ops()
-
         self._tf = tf
         try:
             self._loaded: Any = tf.saved_model.load(str(version))
@@ -75,7 +74,7 @@ json.dump([[answer.text, answer.score, answer.truncated] for answer in answers],
 
 
 def import_server_libraries() -> None:
-    """Import TensorFlow and its text ops, with keras and tfmodels shut out of the process.
+    """Import TensorFlow with keras and tfmodels shut out of the process.
 
     TensorFlow imports keras of its own accord where it is installed, and does without it where it is not, as on a
     server. A module that is None in `sys.modules` cannot be imported.

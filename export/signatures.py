@@ -43,17 +43,15 @@ class SummarizationSignatures(tf.Module):
         """Concrete functions by signature name."""
         model = self._model.value
         ids = {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in model.encoder_inputs}
-        functions = {
-            "serving_default": tf.function(self.summarize, autograph=False),
-            "generate": tf.function(self.generate, autograph=False),
-            "encode": tf.function(self.encode, autograph=False),
+        text = {"text": tf.TensorSpec([None], tf.string, name="text")}
+        signatures = {
+            "serving_default": (self.summarize, text),
+            "generate": (self.generate, ids),
+            "encode": (self.encode, ids),
         }
         return {
-            "serving_default": functions["serving_default"].get_concrete_function(
-                text=tf.TensorSpec([None], tf.string, name="text")
-            ),
-            "generate": functions["generate"].get_concrete_function(**ids),
-            "encode": functions["encode"].get_concrete_function(**ids),
+            name: tf.function(function, autograph=False).get_concrete_function(**specs)
+            for name, (function, specs) in signatures.items()
         }
 
     def summarize(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
