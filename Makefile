@@ -5,7 +5,12 @@ BIN := $(VENV)/bin
 MODEL ?= longt5-tglobal
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: setup demo test test-slow lint bench clean
+# Where transformers writes TensorFlow and Flax files.
+WRITERS := .venv-writers
+# Which part, such as "--only led --lengths 4096".
+PARITY ?=
+
+.PHONY: setup demo test test-slow parity parity-full lint bench clean
 
 setup: $(VENV)/.ready
 
@@ -21,8 +26,19 @@ demo: setup
 test: lint
 	$(BIN)/python -m pytest
 
+parity: setup
+	$(BIN)/python -m pytest tests/parity
+
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+parity-full: setup $(WRITERS)/.ready
+	$(BIN)/python tests/parity/full.py --writers $(WRITERS)/bin/python $(PARITY)
+
+$(WRITERS)/.ready: tests/parity/writers.txt
+	test -x $(WRITERS)/bin/python || $(PYTHON) -m venv $(WRITERS)
+	$(WRITERS)/bin/python -m pip install --quiet --requirement tests/parity/writers.txt
+	touch $@
 
 lint: setup
 	$(BIN)/ruff check .

@@ -12,8 +12,8 @@ from export.manifest import Manifest, describe_signatures, op_names
 from export.signatures import SummarizationSignatures
 from tfmodels import GenerationConfig
 from tfmodels.files import written_whole
+from tfmodels.language_model import Seq2SeqLM
 from tfmodels.layers.checks import check_positive
-from tfmodels.seq2seq import Seq2SeqLM
 
 _LIBRARIES = ("tensorflow", "tensorflow-text", "keras")
 

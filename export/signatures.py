@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfmodels import GenerationConfig
-from tfmodels.seq2seq import Seq2SeqLM
+from tfmodels.language_model import Seq2SeqLM
 
 
 class SummarizationSignatures(tf.Module):

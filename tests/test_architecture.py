@@ -11,6 +11,10 @@ SOURCES = sorted(
 )
 GROUND_FLOOR = ("layers", "generation", "checkpoints", "text")
 FAMILIES = ("led", "longt5")
+BASEMENT = ("files", "hub", "labels")
+UPPER_FLOOR = [
+    f"tfmodels.{path.stem}" for path in (ROOT / "tfmodels").glob("*.py") if path.stem not in (*BASEMENT, "__init__")
+]
 
 
 def imports(path):
@@ -31,7 +35,7 @@ def may_not_import(path):
         return families + (["training"] if parts[0] == "export" else [])
     if parts[1] in GROUND_FLOOR:
         others = [f"tfmodels.{name}" for name in (*GROUND_FLOOR, *FAMILIES) if name != parts[1]]
-        return [*above, *others, "tfmodels.seq2seq", "tfmodels.decoder", "tfmodels.auto"]
+        return [*above, *others, *UPPER_FLOOR]
     if parts[1] in FAMILIES:
         return [*above, *(f"tfmodels.{family}" for family in FAMILIES if family != parts[1]), "tfmodels.auto"]
     if parts[1] in ("auto", "__init__"):

@@ -1,10 +1,17 @@
-"""A hub id is found in the hub's own cache, in offline mode, by models and tokenizers alike."""
+"""A hub id is found in the hub's own cache, in offline mode, by models and tokenizers alike; no weights come twice."""
 
+import shutil
+from fnmatch import fnmatch
+
+import numpy as np
 import pytest
+from foreign_files import write_flax
+from safetensors.numpy import load_file, save_file
 from tiny import make_model
 
 import tfmodels
-from tfmodels.hub import local_folder
+from tfmodels.checkpoints.mapping import reference_tensors
+from tfmodels.hub import fetch_beside, local_folder
 
 
 @pytest.fixture
@@ -33,3 +40,90 @@ def test_models_and_tokenizers_load_by_hub_id(cached):
 def test_a_name_that_leads_nowhere_is_an_error_that_names_it(cached, name):
     with pytest.raises(ValueError, match="name_or_folder must be a folder or a hub id"):
         local_folder(name)
+
+
+COMMIT = "fedcba9876543210fedcba9876543210fedcba98"
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A repository's folder, and the cache into which a stand-in for the hub's client copies what it is asked for."""
+    repository, cache = tmp_path / "repository", tmp_path / "snapshots" / COMMIT
+    repository.mkdir()
+
+    def snapshot_download(name, revision=None, allow_patterns=()):
+        assert name == "someone/model"
+        assert revision in (None, COMMIT)
+        cache.mkdir(parents=True, exist_ok=True)
+        for path in repository.iterdir():
+            if any(fnmatch(path.name, pattern) for pattern in allow_patterns):
+                shutil.copy(path, cache)
+        return str(cache)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    return repository, cache
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+SMALL = [
+    "config.json",
+    "generation_config.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+]
+WEIGHTS = [
+    ["model.safetensors"],
+    ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin", "pytorch_model.bin.index.json"],
+    ["tf_model.h5"],
+    ["flax_model.msgpack"],
+]
+
+
+@pytest.mark.parametrize("first", range(len(WEIGHTS)))
+def test_the_first_kind_of_weights_that_there_is_comes_alone(hub, first):
+    repository, _ = hub
+    there = [name for kind in WEIGHTS[first:] for name in kind]
+    for name in [*SMALL, *there, "README.md", "training_args.bin", "onnx_model.onnx"]:
+        (repository / name).write_text(name)
+    # Indexes are small: they come with whatever there is.
+    others = {name for name in there if name.endswith(".index.json")}
+    assert set(names(local_folder("someone/model"))) == {*SMALL, *WEIGHTS[first], *others}
+
+
+def test_further_files_are_fetched_at_the_commit_of_the_first_ones(hub):
+    repository, cache = hub
+    (repository / "model.safetensors").write_text("weights")
+    (repository / "flax_model.msgpack").write_text("more")
+    folder = local_folder("someone/model")
+    assert folder == cache
+    fetch_beside("someone/model", folder, "flax_model*.msgpack")
+    assert names(folder) == ["flax_model.msgpack", "model.safetensors"]
+    fetch_beside(folder, folder, "*.bin")
+
+
+def test_a_head_that_the_torch_file_lacks_is_fetched_from_the_flax_file(hub):
+    repository, cache = hub
+    model = make_model("longt5-tglobal", tie_word_embeddings=False)
+    model.save_pretrained(repository)
+    tensors = load_file(repository / "model.safetensors")
+    write_flax(repository / "flax_model.msgpack", tensors)
+    tfmodels.LongT5ForConditionalGeneration.from_pretrained("someone/model")
+    assert "flax_model.msgpack" not in names(cache)
+    del tensors["lm_head.weight"]
+    save_file(tensors, repository / "model.safetensors")
+    loaded = tfmodels.LongT5ForConditionalGeneration.from_pretrained("someone/model")
+    assert "flax_model.msgpack" in names(cache)
+    rows = type(model).weight_rows(model.config)
+    for (name, found), (_, wanted) in zip(reference_tensors(loaded, rows), reference_tensors(model, rows), strict=True):
+        np.testing.assert_array_equal(found, wanted, name)
+    (repository / "flax_model.msgpack").unlink()
+    shutil.rmtree(cache)
+    with pytest.raises(ValueError, match=r"someone/model must hold.*Missing: lm_head\.weight"):
+        tfmodels.LongT5ForConditionalGeneration.from_pretrained("someone/model")

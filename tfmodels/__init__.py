@@ -1,14 +1,25 @@
 """Long-document encoder-decoders in Keras: LED and LongT5."""
 
 from tfmodels.generation import GenerationConfig
-from tfmodels.layers.long_t5_self_attention import LongT5LocalSelfAttention, LongT5TransientGlobalSelfAttention
+from tfmodels.layers.long_t5_self_attention import LongT5LocalSelfAttention
 from tfmodels.layers.longformer_self_attention import LongformerSelfAttention
+from tfmodels.layers.transient_global_self_attention import LongT5TransientGlobalSelfAttention
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.encoder import LEDEncoder
-from tfmodels.led.models import LEDForConditionalGeneration
+from tfmodels.led.models import (
+    LEDForConditionalGeneration,
+    LEDForQuestionAnswering,
+    LEDForSequenceClassification,
+    LEDModel,
+)
 from tfmodels.longt5.config import LongT5Config
-from tfmodels.longt5.encoder import LongT5Encoder
-from tfmodels.longt5.models import LongT5ForConditionalGeneration
+from tfmodels.longt5.encoder import LongT5Encoder, LongT5EncoderModel
+from tfmodels.longt5.models import (
+    LongT5ForConditionalGeneration,
+    LongT5ForQuestionAnswering,
+    LongT5ForSequenceClassification,
+    LongT5Model,
+)
 from tfmodels.text import LEDTokenizer, LongT5Tokenizer
 
 __version__ = "0.1.0"
@@ -18,11 +29,18 @@ __all__ = [
     "LEDConfig",
     "LEDEncoder",
     "LEDForConditionalGeneration",
+    "LEDForQuestionAnswering",
+    "LEDForSequenceClassification",
+    "LEDModel",
     "LEDTokenizer",
     "LongT5Config",
     "LongT5Encoder",
+    "LongT5EncoderModel",
     "LongT5ForConditionalGeneration",
+    "LongT5ForQuestionAnswering",
+    "LongT5ForSequenceClassification",
     "LongT5LocalSelfAttention",
+    "LongT5Model",
     "LongT5Tokenizer",
     "LongT5TransientGlobalSelfAttention",
     "LongformerSelfAttention",

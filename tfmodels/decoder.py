@@ -1,79 +1,129 @@
-"""What the decoders of both families share: one pass over a target, and one step with a static cache.
+"""What the decoders of both families share: a pass over target tokens, with a static cache or without.
 
-Shape letters: B documents, R rows (B times the number of beams), T target length, S source length, E model size.
+Shape letters: B documents, R rows (B times the number of beams), T new target tokens, M room in the cache, S source
+length, E model size, H heads.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
-from tfmodels.layers.cached_attention import CachedAttention, KeysValues, write_step
+from tfmodels.cache import StaticCache
+from tfmodels.encoder import per_layer
+from tfmodels.layers.cached_attention import CachedAttention, KeysValues, per_row, write_step
+from tfmodels.stack import Stack
 
 Tensor = Any
+
+
+class DecoderContext(NamedTuple):
+    """What all blocks get alike. self_mask: bool, broadcastable to (R, H, T, M). cross_mask: bool (B, 1, 1, S) or None.
+    position_bias: float32, broadcastable as self_mask, or None. position: int32 scalar, where in the cache the first
+    token goes, or None."""
+
+    self_mask: Tensor
+    cross_mask: Tensor | None
+    position_bias: Tensor | None
+    position: Tensor | None
+
+
+class BlockOutputs(NamedTuple):
+    """hidden_states: (R, T, E). keys_values: those of the self-attention. attentions, cross_attentions: float32
+    (R, H, T, M) and (R, H, T, S), or None where not asked for."""
+
+    hidden_states: Tensor
+    keys_values: KeysValues
+    attentions: Tensor | None
+    cross_attentions: Tensor | None
 
 
 class DecoderBlock(keras.layers.Layer):
     """Self-attention, cross-attention and feed-forward; a family says where its norms stand.
 
-    Subclasses set `self_attention`, `cross_attention` (`CachedAttention`) and implement `call`, in which
-    `self.attend_to_self` and `self.cross_attention.attend_per_document` do the attending.
+    Subclasses set `self_attention`, `cross_attention` (`CachedAttention`), `self_attention_norm`,
+    `cross_attention_norm`, and implement `residual` and `forward`.
     """
 
     self_attention: CachedAttention
     cross_attention: CachedAttention
+    self_attention_norm: keras.layers.Layer
+    cross_attention_norm: keras.layers.Layer
 
-    def attend_to_self(
+    def before(self, hidden_states: Tensor, norm: keras.layers.Layer) -> Tensor:
+        """What an attention gets."""
+        raise NotImplementedError
+
+    def after(self, hidden_states: Tensor, attended: Tensor, norm: keras.layers.Layer, training: Any) -> Tensor:
+        """What an attention's output and the hidden states before it become."""
+        raise NotImplementedError
+
+    def forward(self, hidden_states: Tensor, training: bool | None) -> Tensor:
+        """The feed-forward part with its residual connection."""
+        raise NotImplementedError
+
+    def call(
         self,
         hidden_states: Tensor,
-        mask: Tensor,
-        position_bias: Tensor | None,
-        cache: KeysValues | None,
-        position: Tensor | None,
-        training: bool | None,
-    ) -> tuple[Tensor, KeysValues]:
-        """Attention over the target, and its keys and values: those of `hidden_states`, or the cache with them written.
-
-        Args:
-            hidden_states: (R, T, E); one token when there is a cache.
-            mask: bool, broadcastable to (R, H, T, keys).
-            position_bias: float32, broadcastable likewise, or None.
-            cache: keys and values of the tokens before, or None.
-            position: int32 scalar, where in the cache the token goes.
-            training: as in Keras.
-        """
-        keys_values = self.self_attention.project_keys_values(hidden_states)
+        cross_keys_values: KeysValues,
+        context: DecoderContext,
+        cache: KeysValues | None = None,
+        self_head_mask: Tensor | None = None,
+        cross_head_mask: Tensor | None = None,
+        output_attentions: bool = False,
+        training: bool | None = None,
+    ) -> BlockOutputs:
+        """(R, T, E) -> (R, T, E), with the keys and values: of these tokens, or the cache with them written."""
+        queries = self.before(hidden_states, self.self_attention_norm)
+        keys_values = self.self_attention.project_keys_values(queries)
         if cache is not None:
-            keys_values = write_step(cache, keys_values, position)
-        output = self.self_attention(
-            hidden_states, keys_values=keys_values, attention_mask=mask, position_bias=position_bias, training=training
+            keys_values = write_step(cache, keys_values, context.position)
+        attended, attentions = self.self_attention.attend(
+            queries, keys_values, context.self_mask, context.position_bias, self_head_mask, training
         )
-        return output, keys_values
+        hidden_states = self.after(hidden_states, attended, self.self_attention_norm, training)
+        queries = self.before(hidden_states, self.cross_attention_norm)
+        attended, cross_attentions = self.cross_attention.attend_per_document(
+            queries, cross_keys_values, context.cross_mask, cross_head_mask, training
+        )
+        hidden_states = self.after(hidden_states, attended, self.cross_attention_norm, training)
+        hidden_states = self.forward(hidden_states, training)
+        if not output_attentions:
+            return BlockOutputs(hidden_states, keys_values, None, None)
+        cross_attentions = per_row(cross_attentions, ops.shape(hidden_states)[0])
+        return BlockOutputs(hidden_states, keys_values, attentions, cross_attentions)
 
 
-class Decoder(keras.layers.Layer):
+class Decoder(keras.layers.Layer, Stack):
     """Base of `LEDDecoder` and `LongT5Decoder`.
 
-    Subclasses set `blocks` and implement `embed`, `position_bias` and `finish`.
+    Subclasses set `blocks` and `num_heads` and implement `embed`, `position_bias` and `finish`.
 
     Call arguments:
-        input_ids: int32 (B, T).
-        encoder_hidden_states: (B, S, E).
+        input_ids: int32 (R, T), the rows of a document next to each other; or
+        inputs_embeds: (R, T, E) in their place.
+        encoder_hidden_states: (B, S, E); not needed with a cache.
         encoder_attention_mask: (B, S), 0 on padding; None: no padding.
-        attention_mask: (B, T), 0 on padding; None: no padding.
+        attention_mask: (R, tokens so far), 0 on padding; None: no padding.
+        head_mask, cross_attn_head_mask: (layers, H) or (H,), 0 where a head is left out.
+        cache: the tokens before these; None: there are none.
+        use_cache: return a cache that holds these tokens too.
 
     Returns:
-        {"last_hidden_state": (B, T, E)}.
+        {"last_hidden_state": (R, T, E)}, and on request "cache", "hidden_states", "attentions", "cross_attentions".
     """
 
     blocks: list[DecoderBlock]
+    num_heads: int
 
-    def embed(self, input_ids: Tensor, positions: Tensor, training: bool | None) -> Tensor:
-        """Hidden states (R, T, E) of tokens at int32 `positions` (T,)."""
+    def embed(
+        self, input_ids: Tensor | None, inputs_embeds: Tensor | None, positions: Tensor, training: bool | None
+    ) -> Tensor:
+        """Hidden states (R, T, E) of tokens or embeddings at int32 `positions` (T,)."""
         raise NotImplementedError
 
     def position_bias(self, query_positions: Tensor, key_positions: Tensor) -> Tensor | None:
-        """Float32 (H, T, keys) added to the self-attention scores, or None."""
+        """Float32 (H, T, M) added to the self-attention scores, or None."""
         raise NotImplementedError
 
     def finish(self, hidden_states: Tensor, training: bool | None) -> Tensor:
@@ -82,30 +132,45 @@ class Decoder(keras.layers.Layer):
 
     def call(
         self,
-        input_ids: Tensor,
-        encoder_hidden_states: Tensor,
+        input_ids: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        cross_attn_head_mask: Tensor | None = None,
+        cache: StaticCache | None = None,
+        use_cache: bool = False,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
         training: bool | None = None,
-    ) -> dict[str, Tensor]:
-        """Run over a whole target; see the class docstring."""
-        positions = ops.arange(ops.shape(input_ids)[1], dtype="int32")
-        mask = (positions[None, :] <= positions[:, None])[None, None]  # (1, 1, T, T)
-        if attention_mask is not None:
-            mask = ops.logical_and(mask, padding_mask(attention_mask))
-        hidden_states = self.embed(input_ids, positions, training)
-        cross = self.cross_keys_values(encoder_hidden_states)
-        hidden_states, _ = self._run(
-            hidden_states,
-            mask,
-            self.position_bias(positions, positions),
+    ) -> dict[str, Any]:
+        """Run over target tokens; see the class docstring."""
+        length = ops.shape(input_ids if inputs_embeds is None else inputs_embeds)[1]
+        position, caches = (None, None) if cache is None else (cache.position, cache.keys_values)
+        cross = self.cross_keys_values(encoder_hidden_states) if cache is None else cache.cross
+        positions = ops.arange(length, dtype="int32") + (0 if position is None else position)
+        context = self._context(positions, position, caches, encoder_attention_mask, attention_mask)
+        hidden_states, states, blocks = self._run(
+            self.embed(input_ids, inputs_embeds, positions, training),
+            context,
             cross,
-            encoder_attention_mask,
-            None,
-            None,
+            caches,
+            per_layer("decoder_head_mask", head_mask, len(self.blocks), self.num_heads),
+            per_layer("cross_attn_head_mask", cross_attn_head_mask, len(self.blocks), self.num_heads),
+            output_attentions,
             training,
         )
-        return {"last_hidden_state": self.finish(hidden_states, training)}
+        outputs: dict[str, Any] = {"last_hidden_state": self.finish(hidden_states, training)}
+        if use_cache:
+            written = ops.cast(length, "int32") + (0 if position is None else position)
+            outputs["cache"] = StaticCache(tuple(block.keys_values for block in blocks), tuple(cross), written)
+        if output_hidden_states:
+            outputs["hidden_states"] = (*states, outputs["last_hidden_state"])
+        if output_attentions:
+            outputs["attentions"] = tuple(block.attentions for block in blocks)
+            outputs["cross_attentions"] = tuple(block.cross_attentions for block in blocks)
+        return outputs
 
     def cross_keys_values(self, encoder_hidden_states: Tensor) -> list[KeysValues]:
         """Keys and values of the documents for each block; they stay the same through a generation."""
@@ -128,7 +193,7 @@ class Decoder(keras.layers.Layer):
         cross: list[KeysValues],
         encoder_attention_mask: Tensor | None,
     ) -> tuple[Tensor, list[KeysValues]]:
-        """One token for each row.
+        """One token for each row, as generation takes it.
 
         Args:
             input_ids: int32 (R, 1), the rows of a document next to each other.
@@ -141,41 +206,53 @@ class Decoder(keras.layers.Layer):
             Hidden states (R, 1, E), and the caches with this token written.
         """
         positions = ops.reshape(position, (1,))
-        key_positions = ops.arange(caches[0][1].shape[2], dtype="int32")
-        mask = (key_positions <= position)[None, None, None, :]
-        bias = self.position_bias(positions, key_positions)
-        hidden_states = self.embed(input_ids, positions, False)
-        hidden_states, caches = self._run(
-            hidden_states, mask, bias, cross, encoder_attention_mask, caches, position, False
-        )
-        return self.finish(hidden_states, False), caches
+        context = self._context(positions, position, caches, encoder_attention_mask, None)
+        none = [None] * len(self.blocks)
+        hidden_states = self.embed(input_ids, None, positions, False)
+        hidden_states, _, blocks = self._run(hidden_states, context, cross, caches, none, none, False, False)
+        return self.finish(hidden_states, False), [block.keys_values for block in blocks]
+
+    def _context(
+        self, positions: Tensor, position: Tensor | None, caches: Any, encoder_attention_mask: Any, attention_mask: Any
+    ) -> DecoderContext:
+        key_positions = positions if caches is None else ops.arange(caches[0][1].shape[2], dtype="int32")
+        self_mask = (key_positions[None, :] <= positions[:, None])[None, None]  # (1, 1, T, M)
+        if attention_mask is not None:
+            # A mask that ends with the newest token needs no more: what follows in the cache is not seen anyway.
+            missing = ops.shape(key_positions)[0] - ops.shape(attention_mask)[1]
+            padded = ops.pad(ops.not_equal(attention_mask, 0), [[0, 0], [0, missing]])
+            self_mask = ops.logical_and(self_mask, padded[:, None, None, :])
+        cross_mask = None if encoder_attention_mask is None else padding_mask(encoder_attention_mask)
+        return DecoderContext(self_mask, cross_mask, self.position_bias(positions, key_positions), position)
 
     def _run(
         self,
         hidden_states: Tensor,
-        mask: Tensor,
-        position_bias: Tensor | None,
-        cross: list[KeysValues],
-        encoder_attention_mask: Tensor | None,
-        caches: list[KeysValues] | None,
-        position: Tensor | None,
+        context: DecoderContext,
+        cross: Any,
+        caches: Any,
+        head_masks: list[Tensor | None],
+        cross_head_masks: list[Tensor | None],
+        output_attentions: bool,
         training: bool | None,
-    ) -> tuple[Tensor, list[KeysValues]]:
-        cross_mask = None if encoder_attention_mask is None else padding_mask(encoder_attention_mask)
-        keys_values = []
+    ) -> tuple[Tensor, list[Tensor], list[BlockOutputs]]:
+        """All blocks: the last hidden states, those before each block, and what each block returned."""
+        states, found = [], []
         for index, block in enumerate(self.blocks):
-            hidden_states, block_keys_values = block(
+            states.append(hidden_states)
+            outputs = self.runner(block, training)(
                 hidden_states,
                 cross_keys_values=cross[index],
-                self_mask=mask,
-                cross_mask=cross_mask,
-                position_bias=position_bias,
+                context=context,
                 cache=None if caches is None else caches[index],
-                position=position,
+                self_head_mask=head_masks[index],
+                cross_head_mask=cross_head_masks[index],
+                output_attentions=output_attentions,
                 training=training,
             )
-            keys_values.append(block_keys_values)
-        return hidden_states, keys_values
+            hidden_states = self.keep_or_drop(outputs.hidden_states, hidden_states, training)
+            found.append(outputs)
+        return hidden_states, states, found
 
 
 def padding_mask(attention_mask: Tensor) -> Tensor:

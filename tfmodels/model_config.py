@@ -1,11 +1,26 @@
 """What the configs of all families share: the reference's `config.json`, read, checked, kept and written."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from tfmodels.files import read_json_object, write_json
+from tfmodels.layers.checks import check_positive
+from tfmodels.layers.heads import check_heads
+
+MOST_LABELS = 1_000_000
+PROBLEM_TYPES = (None, "regression", "single_label_classification", "multi_label_classification")
+
+_CHECKED_TYPES: dict[Any, tuple[type, ...]] = {
+    bool: (bool,),
+    int: (int,),
+    float: (int, float),
+    str: (str,),
+    int | None: (int, type(None)),
+    str | None: (str, type(None)),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -14,14 +29,104 @@ class ModelConfig:
 
     Keys of a `config.json` that the family does not know are kept in `extra` and written back.
 
+    Attributes:
+        output_attentions, output_hidden_states: what calls return that do not say.
+        num_labels: classes of a classification head; the length of `id2label` where that is given.
+        id2label, label2id: names of the classes; None: LABEL_0, LABEL_1, ...
+        problem_type: "regression", "single_label_classification" or "multi_label_classification"; None: by the labels.
+        pruned_heads: {encoder layer: heads that are left out}.
+
     Raises:
-        ValueError: from subclasses, naming the field, the rule and what was received.
+        ValueError: a field of another type or out of range, naming the field, the rule and what was received.
     """
 
     model_type: ClassVar[str] = ""
-    architecture: ClassVar[str] = ""
-
+    vocab_size: int = 1
+    d_model: int = 1
+    pad_token_id: int = 0
+    eos_token_id: int = 1
+    decoder_start_token_id: int = 0
+    output_attentions: bool = False
+    output_hidden_states: bool = False
+    num_labels: int | None = None
+    id2label: Mapping[int, str] | None = None
+    label2id: Mapping[str, int] | None = None
+    problem_type: str | None = None
+    pruned_heads: Mapping[int, list[int]] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def encoder_sizes(self) -> tuple[int, int]:
+        """Layers of the encoder, and heads in each."""
+        raise NotImplementedError
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            self._check_type(field.name, field.type)
+        for name in ("pad_token_id", "eos_token_id", "decoder_start_token_id"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more. Received: {name}={getattr(self, name)}")
+        if self.problem_type not in PROBLEM_TYPES:
+            raise ValueError(f"problem_type must be one of {PROBLEM_TYPES}. Received: {self.problem_type!r}")
+        # A frozen dataclass is normalised through its base's setter.
+        object.__setattr__(self, "pruned_heads", self._checked_pruned_heads(self.pruned_heads))
+        self._name_labels()
+
+    def _check_type(self, name: str, annotation: Any) -> None:
+        types = _CHECKED_TYPES.get(annotation)
+        value = getattr(self, name)
+        if types is None:
+            return
+        is_number = isinstance(value, float) and not math.isfinite(value)
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types) or is_number:
+            wanted = getattr(annotation, "__name__", str(annotation))
+            raise ValueError(f"{name} must be of type {wanted} and finite. Received: {name}={value!r:.80}")
+
+    def _name_labels(self) -> None:
+        if self.num_labels is not None:
+            check_positive("num_labels", self.num_labels)
+            if self.num_labels > MOST_LABELS:
+                raise ValueError(f"num_labels must be at most {MOST_LABELS}. Received: num_labels={self.num_labels}")
+        names = self.id2label
+        if names is None:
+            names = {index: f"LABEL_{index}" for index in range(2 if self.num_labels is None else self.num_labels)}
+        try:
+            names = {int(index): str(name) for index, name in names.items()}
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(f"id2label must map class ids to names. Received: id2label={names!r:.80}") from None
+        if sorted(names) != list(range(len(names))) or self.num_labels not in (None, len(names)) or not names:
+            raise ValueError(
+                f"id2label must name the classes from 0 to num_labels - 1. Received: num_labels={self.num_labels}, "
+                f"id2label={names!r:.80}"
+            )
+        object.__setattr__(self, "num_labels", len(names))
+        object.__setattr__(self, "id2label", names)
+        if self.label2id is None:
+            object.__setattr__(self, "label2id", {name: index for index, name in names.items()})
+
+    def _checked_pruned_heads(self, pruned: Any) -> dict[int, list[int]]:
+        layers, heads = self.encoder_sizes
+        try:
+            found = {int(layer): list(pruned[layer]) for layer in pruned}
+        except (TypeError, ValueError, LookupError):
+            raise ValueError(f"pruned_heads must map layers to lists of heads. Received: {pruned!r:.80}") from None
+        unknown = sorted(layer for layer in found if not 0 <= layer < layers)
+        if unknown:
+            raise ValueError(f"pruned_heads must name layers from 0 to {layers - 1}. Received: layers {unknown}")
+        return {layer: list(check_heads("pruned_heads", found[layer], heads)) for layer in sorted(found)}
+
+    def with_pruned_heads(self, heads: Mapping[int, Any]) -> Self:
+        """The config with more heads left out."""
+        more = self._checked_pruned_heads(heads)
+        pruned = {
+            layer: sorted({*self.pruned_heads.get(layer, ()), *more.get(layer, ())})
+            for layer in sorted({*self.pruned_heads, *more})
+        }
+        return self.replace(pruned_heads=pruned)
+
+    def asked(self, **outputs: bool | None) -> dict[str, bool]:
+        """Which of the outputs are asked for: by the call, or where it says None, by the config."""
+        return {name: bool(getattr(self, name) if value is None else value) for name, value in outputs.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -32,6 +137,7 @@ class ModelConfig:
             raise ValueError(
                 f"model_type must be {cls.model_type!r} for {cls.__name__}. Received: model_type={found!r}"
             )
+        values.pop("is_encoder_decoder", None)  # what the families are, and written back
         names = {field.name for field in dataclasses.fields(cls)} - {"extra"}
         known = {key: value for key, value in values.items() if key in names}
         return cls(**known, extra={key: value for key, value in values.items() if key not in names})
@@ -41,16 +147,21 @@ class ModelConfig:
         """Config from a `config.json` file; `ValueError` when it is not a JSON object."""
         return cls.from_dict(read_json_object(path))
 
-    def to_dict(self) -> dict[str, Any]:
-        """The keys of a `config.json`, unknown ones included."""
+    def to_dict(self, architecture: str | None = None) -> dict[str, Any]:
+        """The keys of a `config.json`, unknown ones included; `architecture` is the reference's name of the model."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "extra"}
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-        named = {"model_type": self.model_type, "architectures": [self.architecture], "is_encoder_decoder": True}
-        return {**named, **self.extra, **values}
+        # JSON has no other keys than strings, and Keras' files are JSON too.
+        values["id2label"] = {str(index): name for index, name in values["id2label"].items()}
+        del values["num_labels"]  # the number of names, as in the reference's files
+        values["pruned_heads"] = {str(layer): heads for layer, heads in values["pruned_heads"].items()}
+        named = {"model_type": self.model_type, "is_encoder_decoder": True}
+        architectures = {} if architecture is None else {"architectures": [architecture]}
+        return {**named, **self.extra, **values, **architectures}
 
-    def to_json(self, path: str | os.PathLike[str]) -> None:
+    def to_json(self, path: str | os.PathLike[str], architecture: str | None = None) -> None:
         """Write a `config.json` file, whole or not at all."""
-        write_json(path, self.to_dict())
+        write_json(path, self.to_dict(architecture))
 
     def replace(self, **changes: Any) -> Self:
         """A config with some fields changed; unknown names are a `ValueError`."""
@@ -58,6 +169,10 @@ class ModelConfig:
         unknown = sorted(set(changes) - names)
         if unknown:
             raise ValueError(f"overrides must be fields of {type(self).__name__}. Received: {', '.join(unknown)}")
+        if "num_labels" in changes and changes["num_labels"] != self.num_labels:
+            changes = {"id2label": None, "label2id": None, **changes}
+        elif "id2label" in changes:
+            changes = {"num_labels": None, "label2id": None, **changes}
         return dataclasses.replace(self, **changes)
 
 

@@ -1,128 +1,99 @@
-"""The face that both families share: call formats, loss, generation, loading and saving.
+"""The face that the models of both families share: inputs and outputs by the reference's names, encode, decode, losses.
 
 Shape letters: B batch, S source length, T target length, E model size, V vocabulary.
 """
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
-import keras
-import numpy as np
 from keras import ops
 
-from tfmodels.checkpoints.folder import open_checkpoint
-from tfmodels.checkpoints.mapping import Row, load_weights, reference_tensors
-from tfmodels.checkpoints.safetensors_file import write_safetensors
-from tfmodels.compiled import compiled
-from tfmodels.generation import GenerationConfig, generate
-from tfmodels.hub import local_folder
-from tfmodels.labels import IGNORED_LABEL
-from tfmodels.layers.checks import check_global_capacity
-from tfmodels.model_config import ModelConfig, config_of
+from tfmodels.cache import StaticCache, reference_cache, static_cache
+from tfmodels.call_format import exactly_one, unpack_inputs
+from tfmodels.encoder import OPTIONAL_INPUTS
+from tfmodels.losses import shift_right
+from tfmodels.model_config import config_of
+from tfmodels.pretrained import Pretrained
 
 Tensor = Any
 
-_TARGET_INPUTS = ("decoder_input_ids", "decoder_attention_mask", "labels")
+DECODER_INPUTS = ("decoder_input_ids", "decoder_attention_mask")
+FURTHER_INPUTS = (
+    *OPTIONAL_INPUTS,
+    "decoder_head_mask",
+    "cross_attn_head_mask",
+    "encoder_outputs",
+    "past_key_values",
+    "decoder_inputs_embeds",
+)
 
 
-def unpack_inputs(names: Sequence[str], **inputs: Any) -> dict[str, Any]:
-    """The inputs by name, whether they came as keywords, as one dict, or as a list in the order of `names`.
+class Seq2Seq(Pretrained):
+    """Base of the encoder-decoders: `LEDModel` and `LongT5Model`, which have no head, and the models with one.
 
-    Raises:
-        ValueError: an unknown name in the dict, too long a list, an input given twice, or none at all.
-
-    >>> unpack_inputs(("input_ids", "attention_mask"), input_ids=[1, 2], attention_mask=None)["attention_mask"]
-    2
-    """
-    first = inputs[names[0]]
-    given = {name: value for name, value in inputs.items() if name != names[0] and value is not None}
-    if isinstance(first, Mapping):
-        unknown = sorted(set(first) - set(inputs))
-        if unknown:
-            raise ValueError(f"inputs must be among {list(inputs)}. Received: {', '.join(unknown)}")
-        packed = dict(first)
-    elif isinstance(first, (list, tuple)):
-        if len(first) > len(names):
-            raise ValueError(f"inputs as a list must be in the order {list(names)}. Received: {len(first)} inputs")
-        packed = dict(zip(names, first, strict=False))
-    else:
-        packed = {names[0]: first}
-    twice = sorted(set(packed) & set(given))
-    if twice:
-        raise ValueError(f"each input must be given once. Received twice: {', '.join(twice)}")
-    return {**dict.fromkeys(inputs), **packed, **given}
-
-
-def shift_right(labels: Tensor, start_token_id: int, pad_token_id: int) -> Tensor:
-    """Decoder inputs for labels (B, T): the start token, then the labels but the last; ignored labels become padding.
-
-    >>> ops.convert_to_numpy(shift_right(ops.array([[5, 1, -100]]), 2, 0)).tolist()
-    [[2, 5, 1]]
-    """
-    start = ops.full_like(labels[:, :1], start_token_id)
-    shifted = ops.concatenate([start, labels[:, :-1]], axis=1)
-    return ops.where(ops.equal(shifted, IGNORED_LABEL), pad_token_id, shifted)
-
-
-def masked_cross_entropy(labels: Tensor, logits: Tensor) -> Tensor:
-    """Mean cross-entropy over the labels that are not -100, in float32; 0 where there are none.
-
-    Args:
-        labels: int32 (B, T).
-        logits: (B, T, V).
-    """
-    counts = ops.cast(ops.not_equal(labels, IGNORED_LABEL), "float32")
-    losses = ops.sparse_categorical_crossentropy(ops.maximum(labels, 0), ops.cast(logits, "float32"), from_logits=True)
-    return ops.sum(losses * counts) / ops.maximum(ops.sum(counts), 1.0)
-
-
-class Seq2SeqLM(keras.Model):
-    """Base of the models with a language-model head.
-
-    Call arguments (keywords, one dict, or a list in this order after the encoder's inputs):
-        input_ids: int32 (B, S). attention_mask: (B, S), 0 on padding.
+    Call arguments (keywords, one dict, or a list in this order):
+        input_ids: int32 (B, S). attention_mask: (B, S), 0 on padding; None: no padding.
         global_attention_mask: LED only; (B, S), non-zero on global tokens.
-        decoder_input_ids: int32 (B, T); None: the labels shifted right.
-        decoder_attention_mask: (B, T), 0 on padding.
-        labels: int32 (B, T), -100 where no loss is wanted.
-        encoder_outputs: what `encode` returned, in place of encoding `input_ids`.
+        decoder_input_ids: int32 (B, T). decoder_attention_mask: (B, T), 0 on padding.
+        labels, or start_positions and end_positions: of the models with a head, see there.
+        head_mask: (encoder layers, H) or (H,), 0 where an attention head is left out.
+        inputs_embeds: (B, S, E) in place of `input_ids`.
+        decoder_head_mask, cross_attn_head_mask: (decoder layers, H) or (H,).
+        encoder_outputs: what `encode` returned, in place of encoding.
+        past_key_values: what an earlier call or `init_cache` returned: the tokens before `decoder_input_ids`.
+        decoder_inputs_embeds: (B, T, E) in place of `decoder_input_ids`.
+        use_cache: return `past_key_values`; by default off, so that nothing is kept that nobody asked for.
+        output_attentions, output_hidden_states: return those too; None: as the config says.
 
     Returns:
-        {"logits": (B, T, V), "encoder_last_hidden_state": (B, S, E)}, and "loss" where there are labels.
+        A dict with "last_hidden_state" (B, T, E) (no head), or what the head returns, and "encoder_last_hidden_state"
+        (B, S, E). On request, per layer: "decoder_hidden_states", "encoder_hidden_states", "decoder_attentions"
+        (B, H, T, keys), "cross_attentions" (B, H, T, S), "encoder_attentions" and "encoder_global_attentions" (see the
+        encoder); and "past_key_values": (keys, values, cross keys, cross values), each (B, H, tokens, D), or a
+        `StaticCache` where one was given.
 
     Raises:
-        ValueError: neither labels nor decoder inputs, an input that the family does not have, or one that is too long.
+        ValueError: an input that the model does not have, none where one is needed, or one that is too long.
     """
 
-    config_class: ClassVar[type[ModelConfig]]
     encoder_inputs: ClassVar[tuple[str, ...]]
-
-    @staticmethod
-    def weight_rows(config: Any) -> list[Row]:
-        """The family's table of reference names."""
-        raise NotImplementedError
+    head_inputs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # The parts cast for themselves: casting here would round labels that are numbers.
+        super().__init__(autocast=False, **kwargs)
         self.config = config_of(self.config_class, config)
-        self.generation_config = _generation_config(self.config)
-        self._generators: dict[Any, Callable[..., Any]] = {}
         self.make_parts(self.dtype_policy)
+        self.make_head(self.dtype_policy)
         self.build()
 
     def make_parts(self, policy: Any) -> None:
-        """Create and build the sublayers: `shared`, `encoder`, `decoder` and the head."""
+        """Create and build `shared`, `encoder` and `decoder`: the family's part."""
         raise NotImplementedError
 
-    def logits(self, hidden_states: Tensor) -> Tensor:
-        """The head: (..., E) -> (..., V)."""
-        raise NotImplementedError
+    def make_head(self, policy: Any) -> None:
+        """Create and build the head."""
 
     def build(self, input_shape: Any = None) -> None:
         """Nothing is left to build: the parts were built with their final sizes."""
         self.built = True
+
+    def project(self, hidden_states: Tensor) -> dict[str, Tensor]:
+        """What is returned for the decoder's last hidden states (B, T, E) of any target."""
+        return {"last_hidden_state": hidden_states}
+
+    def head(self, hidden_states: Tensor, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """What is returned for the decoder's last hidden states (B, T, E), with the loss where the inputs allow."""
+        return self.project(hidden_states)
+
+    def default_target(self, inputs: Mapping[str, Any]) -> Tensor | None:
+        """Decoder inputs where none are given, or None where there can be none."""
+        return None
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The inputs of a call, in the order of a list."""
+        return (*self.encoder_inputs, *DECODER_INPUTS, *self.head_inputs, *FURTHER_INPUTS)
 
     def call(
         self,
@@ -132,59 +103,194 @@ class Seq2SeqLM(keras.Model):
         decoder_input_ids: Tensor | None = None,
         decoder_attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
-        encoder_outputs: Mapping[str, Tensor] | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        decoder_head_mask: Tensor | None = None,
+        cross_attn_head_mask: Tensor | None = None,
+        encoder_outputs: Any = None,
+        past_key_values: Any = None,
+        decoder_inputs_embeds: Tensor | None = None,
+        use_cache: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
         training: bool | None = None,
-    ) -> dict[str, Tensor]:
-        """Logits of a target given a document; see the class docstring."""
+    ) -> dict[str, Any]:
+        """Run the model; see the class docstring."""
         inputs = unpack_inputs(
-            (*self.encoder_inputs, *_TARGET_INPUTS),
+            self.input_names,
             input_ids=input_ids,
             attention_mask=attention_mask,
             global_attention_mask=global_attention_mask,
             decoder_input_ids=decoder_input_ids,
             decoder_attention_mask=decoder_attention_mask,
             labels=labels,
+            start_positions=start_positions,
+            end_positions=end_positions,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            decoder_head_mask=decoder_head_mask,
+            cross_attn_head_mask=cross_attn_head_mask,
             encoder_outputs=encoder_outputs,
+            past_key_values=past_key_values,
+            decoder_inputs_embeds=decoder_inputs_embeds,
         )
-        target, labels = inputs["decoder_input_ids"], inputs["labels"]
-        if target is None:
-            if labels is None:
+        wanted = self.config.asked(output_attentions=output_attentions, output_hidden_states=output_hidden_states)
+        target = self._target(inputs)
+        encoded = self._encoded(inputs, wanted, training)
+        decoded = self._decode(inputs | target, encoded, use_cache, wanted, training)
+        outputs = self.head(decoded.pop("last_hidden_state"), inputs)
+        return {**outputs, **decoded, **{f"encoder_{name}": value for name, value in encoded.items()}}
+
+    def _target(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The decoder's inputs, given or made."""
+        given = {name: inputs[name] for name in ("decoder_input_ids", "decoder_inputs_embeds")}
+        if all(value is None for value in given.values()):
+            made = self.default_target(inputs)
+            if made is None:
+                expected = " or ".join(["decoder_input_ids", "decoder_inputs_embeds", *self.head_inputs[:1]])
                 raise ValueError(
-                    "decoder_input_ids or labels must be given: the source is never shifted into the decoder. "
-                    "Received: neither"
+                    f"{expected} must be given: the source is never shifted into the decoder. Received: none"
                 )
-            target = shift_right(labels, self.config.decoder_start_token_id, self.config.pad_token_id)
-        encoded = inputs["encoder_outputs"] or self.encode(**self._encoder_arguments(inputs), training=training)
-        hidden_states = self.decoder(
-            target,
-            encoder_hidden_states=encoded["last_hidden_state"],
+            given["decoder_input_ids"] = made
+        exactly_one(given, *given)
+        return given
+
+    def encode(
+        self,
+        input_ids: Any = None,
+        attention_mask: Tensor | None = None,
+        training: bool | None = None,
+        **inputs: Any,
+    ) -> dict[str, Any]:
+        """Run the encoder alone; arguments and outputs are the encoder's. For `decode` and `encoder_outputs`."""
+        return self.encoder(input_ids, attention_mask=attention_mask, training=training, **inputs)
+
+    def _encoded(self, inputs: Mapping[str, Any], wanted: dict[str, bool], training: bool | None) -> dict[str, Any]:
+        """What the encoder returned, now or before."""
+        given = inputs.get("encoder_outputs")
+        if given is not None:
+            return as_encoder_outputs(given)
+        if all(inputs.get(name) is None for name in ("input_ids", "inputs_embeds")):
+            raise ValueError("input_ids, inputs_embeds or encoder_outputs must be given. Received: none")
+        sources = {name: inputs[name] for name in self.encoder.input_names if inputs.get(name) is not None}
+        return self.encoder(**sources, **wanted, training=training)
+
+    def init_cache(self, batch_size: int, max_length: int, encoder_outputs: Any) -> StaticCache:
+        """An empty cache for `decode`, with room for `max_length` target tokens.
+
+        Args:
+            batch_size: rows of the target: those of the documents, or a multiple (beams of a document side by side).
+            max_length: tokens that fit.
+            encoder_outputs: what `encode` returned.
+
+        Raises:
+            ValueError: sizes that do not fit the model or the documents.
+        """
+        hidden_states = as_encoder_outputs(encoder_outputs)["last_hidden_state"]
+        documents = hidden_states.shape[0]
+        if documents is not None and (batch_size < 1 or batch_size % documents):
+            raise ValueError(f"batch_size must be a multiple of {documents} documents. Received: {batch_size}")
+        self.check_target_length("max_length", max_length)
+        keys_values = tuple(self.decoder.init_cache(batch_size, max_length))
+        return StaticCache(keys_values, tuple(self.decoder.cross_keys_values(hidden_states)), ops.zeros((), "int32"))
+
+    def decode(
+        self,
+        decoder_input_ids: Tensor | None = None,
+        encoder_outputs: Any = None,
+        encoder_attention_mask: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        past_key_values: Any = None,
+        use_cache: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        training: bool | None = None,
+        **inputs: Tensor | None,
+    ) -> dict[str, Any]:
+        """Run the decoder and the head over target tokens, all at once or some at a time.
+
+        Args:
+            decoder_input_ids: int32 (B, T); with a cache the tokens after those that it holds.
+            encoder_outputs: what `encode` returned.
+            encoder_attention_mask: (B, S), the documents' mask; None: no padding.
+            decoder_attention_mask: (B, tokens so far), 0 on padding.
+            past_key_values: from `init_cache` or an earlier call; the outputs then hold the next.
+            use_cache, output_attentions, output_hidden_states, training: as in the call.
+            **inputs: `decoder_inputs_embeds`, `decoder_head_mask`, `cross_attn_head_mask`.
+
+        Returns:
+            "logits" (B, T, V), or "last_hidden_state" where the head is no language model's, and what was asked for.
+
+        Raises:
+            ValueError: an unknown input, or neither documents nor a cache that knows them.
+        """
+        names = ("decoder_inputs_embeds", "decoder_head_mask", "cross_attn_head_mask")
+        given = unpack_inputs(("decoder_input_ids", *names), decoder_input_ids=decoder_input_ids, **inputs)
+        exactly_one(given, "decoder_input_ids", "decoder_inputs_embeds")
+        if encoder_outputs is None and past_key_values is None:
+            raise ValueError("encoder_outputs or past_key_values must be given. Received: neither")
+        given |= {"decoder_attention_mask": decoder_attention_mask, "attention_mask": encoder_attention_mask}
+        given["past_key_values"] = past_key_values
+        wanted = self.config.asked(output_attentions=output_attentions, output_hidden_states=output_hidden_states)
+        encoded = {} if encoder_outputs is None else as_encoder_outputs(encoder_outputs)
+        decoded = self._decode(given, encoded, use_cache or past_key_values is not None, wanted, training)
+        return {**self.project(decoded.pop("last_hidden_state")), **decoded}
+
+    def _decode(
+        self,
+        inputs: Mapping[str, Any],
+        encoded: Mapping[str, Any],
+        use_cache: bool,
+        wanted: dict[str, bool],
+        training: bool | None,
+    ) -> dict[str, Any]:
+        """The decoder's outputs under the model's names."""
+        past = inputs.get("past_key_values")
+        is_static = isinstance(past, StaticCache)
+        embeddings = inputs["decoder_inputs_embeds"]
+        target = inputs["decoder_input_ids"] if embeddings is None else embeddings
+        cache = past if past is None or is_static else static_cache(past, ops.shape(target)[1])
+        found = self.decoder(
+            inputs["decoder_input_ids"],
+            encoder_hidden_states=encoded.get("last_hidden_state"),
             encoder_attention_mask=inputs["attention_mask"],
             attention_mask=inputs["decoder_attention_mask"],
+            inputs_embeds=embeddings,
+            head_mask=inputs["decoder_head_mask"],
+            cross_attn_head_mask=inputs["cross_attn_head_mask"],
+            cache=cache,
+            use_cache=use_cache,
             training=training,
-        )["last_hidden_state"]
-        outputs = {"logits": self.logits(hidden_states), "encoder_last_hidden_state": encoded["last_hidden_state"]}
-        return outputs if labels is None else {"loss": masked_cross_entropy(labels, outputs["logits"]), **outputs}
+            **wanted,
+        )
+        outputs = {"last_hidden_state": found["last_hidden_state"]}
+        if use_cache:
+            outputs["past_key_values"] = found["cache"] if is_static else reference_cache(found["cache"])
+        outputs |= {f"decoder_{name}": found[name] for name in ("hidden_states", "attentions") if name in found}
+        return outputs | {name: found[name] for name in ("cross_attentions",) if name in found}
 
-    def encode(self, input_ids: Tensor, training: bool | None = None, **masks: Tensor | None) -> dict[str, Tensor]:
-        """Run the encoder: {"last_hidden_state": (B, S, E)}."""
-        return self.encoder(input_ids, training=training, **masks)
+    def check_target_length(self, name: str, length: int) -> None:
+        """Raise `ValueError` when a target passes the decoder's positions."""
+        limit = getattr(self.config, "max_decoder_position_embeddings", None)
+        if limit is not None and length > limit:
+            raise ValueError(f"{name} must be at most max_decoder_position_embeddings={limit}. Received: {length}")
 
-    def _encoder_arguments(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        if "global_attention_mask" not in self.encoder_inputs and inputs.get("global_attention_mask") is not None:
-            raise ValueError(
-                f"inputs must be among {list(self.encoder_inputs)} for {type(self).__name__}. "
-                "Received: global_attention_mask"
-            )
-        if inputs["input_ids"] is None:
-            raise ValueError("input_ids or encoder_outputs must be given. Received: neither")
-        return {name: inputs.get(name) for name in self.encoder_inputs}
+    def main_output(self, outputs: Mapping[str, Any]) -> Any:
+        """The output that a compiled loss or metric is about."""
+        return outputs["last_hidden_state"]
+
+    def loss_of(self, targets: Any, outputs: Mapping[str, Any]) -> Tensor:
+        """The model's own loss for targets that were given as `y`."""
+        raise ValueError(f"{type(self).__name__} has no loss of its own: compile one. Received: no loss")
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Tensor:
-        """The model's own loss, for labels among the inputs or given as `y`; a compiled loss gets the logits."""
+        """The model's own loss, for labels among the inputs or given as `y`; a compiled loss gets the main output."""
         if self._compile_loss is not None:
-            return super().compute_loss(x, y, y_pred["logits"], sample_weight, training)
+            return super().compute_loss(x, y, self.main_output(y_pred), sample_weight, training)
         if sample_weight is not None:
             raise ValueError(
                 "sample_weight needs a compiled loss; the default one weights every label alike (-100: not at all). "
@@ -193,153 +299,58 @@ class Seq2SeqLM(keras.Model):
         if "loss" in y_pred:
             loss = y_pred["loss"]
         elif y is not None:
-            loss = masked_cross_entropy(y, y_pred["logits"])
+            loss = self.loss_of(y, y_pred)
         else:
             raise ValueError("labels must be among the inputs or be given as y. Received: neither")
         return sum(self.losses, start=loss)
 
-    def predict_step(self, data: Any) -> dict[str, Tensor]:
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """As in Keras; compiled metrics get the main output."""
+        return super().compute_metrics(x, y, self.main_output(y_pred), sample_weight)
+
+    def predict_step(self, data: Any) -> dict[str, Any]:
         """As in Keras, but without the loss, which has no batch axis to join predictions along."""
         outputs = super().predict_step(data)
         return {name: value for name, value in outputs.items() if name != "loss"}
 
-    def generate(
-        self,
-        input_ids: Any = None,
-        attention_mask: Any = None,
-        global_attention_mask: Any = None,
-        encoder_outputs: Mapping[str, Tensor] | None = None,
-        generation_config: GenerationConfig | None = None,
-        jit_compile: bool = False,
-        **overrides: Any,
-    ) -> Tensor:
-        """Generate summaries: int32 (B * num_return_sequences, T), the start token first, padded with the pad id.
+    def prune_heads(self, heads_to_prune: Mapping[int, list[int]]) -> None:
+        """Remove attention heads of the encoder for good; see `Encoder.prune_heads`."""
+        self.encoder.prune_heads(heads_to_prune)
+        self._set_config(self.encoder.config)
+        self.forget_compiled()
 
-        Args:
-            input_ids, attention_mask, global_attention_mask, encoder_outputs: as in the call: arrays by keyword, or one
-                dict or list of them.
-            generation_config: settings; None: the model's `generation_config`.
-            jit_compile: compile under XLA. Each new shape then costs a compilation, and each step less.
-            **overrides: single settings, see `GenerationConfig`.
-
-        Raises:
-            ValueError: an unknown or contradictory setting, or a length beyond the decoder's positions.
-        """
-        settings = (generation_config or self.generation_config).replace(**overrides)
-        inputs = {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "global_attention_mask": global_attention_mask,
-            "encoder_outputs": encoder_outputs,
-        }
-        return self.generate_with_scores(inputs, settings, jit_compile)["sequences"]
-
-    def generate_with_scores(
-        self, inputs: Mapping[str, Any], settings: GenerationConfig, jit_compile: bool = False
-    ) -> dict[str, Tensor]:
-        """As `generate`: "sequences" int32 (R, T) and "sequences_scores" float32 (R,), R = B * num_return_sequences."""
-        self._check_target_length(settings)
-        settings = settings.with_ids_of(self.config)
-        inputs = unpack_inputs(self.encoder_inputs, **{self.encoder_inputs[0]: None, **inputs})
-        given = {name: _as_tensors(name, value) for name, value in inputs.items() if value is not None}
-        if "global_attention_mask" in self.encoder_inputs and "global_attention_mask" in given:
-            # Here, because inside the compiled function the mask has no values yet.
-            limit = self.config.max_global_tokens
-            check_global_capacity(given["global_attention_mask"], given.get("attention_mask"), limit)
-        key = (settings, jit_compile)
-        if key not in self._generators:
-            self._generators[key] = compiled(lambda given: self._search(given, settings), jit_compile)
-        return self._generators[key](given)
-
-    def _search(self, inputs: Mapping[str, Any], settings: GenerationConfig) -> dict[str, Tensor]:
-        """Encode, make the documents' keys and values once, and search."""
-        encoded = inputs.get("encoder_outputs") or self.encode(**self._encoder_arguments(inputs), training=False)
-        hidden_states = encoded["last_hidden_state"]
-        cross = self.decoder.cross_keys_values(hidden_states)
-        mask = inputs.get("attention_mask")
-
-        def step(tokens: Tensor, position: Tensor, caches: Any) -> tuple[Tensor, Any]:
-            hidden, caches = self.decoder.step(tokens[:, None], position, caches, cross, mask)
-            return self.logits(hidden)[:, 0], caches
-
-        documents = ops.shape(hidden_states)[0]
-        caches = self.decoder.init_cache(documents * settings.num_beams, settings.total_length - 1)
-        return generate(step, caches, documents, settings)
-
-    def _check_target_length(self, settings: GenerationConfig) -> None:
-        limit = getattr(self.config, "max_decoder_position_embeddings", None)
-        if limit is not None and settings.total_length - 1 > limit:
-            raise ValueError(
-                f"max_new_tokens must be at most max_decoder_position_embeddings={limit}. "
-                f"Received: {settings.total_length - 1} new tokens"
-            )
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_folder: str | os.PathLike[str],
-        dtype: Any = None,
-        revision: str | None = None,
-        ignore_tensors: Sequence[str] = (),
-        **overrides: Any,
-    ) -> Self:
-        """Load a checkpoint from a folder or from the Hugging Face hub (extra `hub`).
-
-        Args:
-            name_or_folder: a folder with `config.json` and weights, or a hub id.
-            dtype: policy of the model, such as "mixed_bfloat16".
-            revision: of the hub repository.
-            ignore_tensors: names of tensors in the file that the model does not have; any other is an error.
-            **overrides: fields of the config.
-
-        Raises:
-            ValueError: a file that does not fit the model; every tensor is accounted for.
-        """
-        folder = local_folder(name_or_folder, revision)
-        config = cls.config_class.from_json(folder / "config.json").replace(**overrides)
-        model = cls(config, dtype=dtype)
-        with open_checkpoint(folder) as reader:
-            load_weights(model, cls.weight_rows(config), reader, str(name_or_folder), ignore_tensors)
-        if (folder / "generation_config.json").is_file():
-            model.generation_config = GenerationConfig.from_json(folder / "generation_config.json")
-        return model
-
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write `config.json`, `generation_config.json` and `model.safetensors`, which transformers loads."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        tensors = dict(reference_tensors(self, type(self).weight_rows(self.config)))
-        write_safetensors(target / "model.safetensors", tensors, {"format": "pt"})
-        self.generation_config.to_json(target / "generation_config.json")
-        self.config.to_json(target / "config.json")
-
-    def get_encoder(self) -> keras.Model:
+    def get_encoder(self) -> Any:
         """The encoder."""
         return self.encoder
 
-    def get_decoder(self) -> keras.layers.Layer:
+    def get_decoder(self) -> Any:
         """The decoder."""
         return self.decoder
 
-    def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the model."""
-        return {**super().get_config(), "config": self.config.to_dict()}
+    def get_output_embeddings(self) -> Any:
+        """The layer that makes logits, None where there is none."""
+        return None
 
 
-def _generation_config(config: Any) -> GenerationConfig:
-    """The settings that a `config.json` may hold beside the model's own fields."""
-    ids = {name: getattr(config, name) for name in ("decoder_start_token_id", "eos_token_id", "pad_token_id")}
-    found = {name: value for name, value in config.extra.items() if name in GenerationConfig.names()}
-    return GenerationConfig.from_dict({**found, **ids})
+def as_encoder_outputs(outputs: Any) -> dict[str, Any]:
+    """What `encode` returned, or a tuple as the reference has it, under the encoder's names.
+
+    Raises:
+        ValueError: neither.
+
+    >>> as_encoder_outputs((ops.ones((1, 2, 4)),))["last_hidden_state"].shape[1]
+    2
+    """
+    names = ("last_hidden_state", "hidden_states", "attentions", "global_attentions")
+    if isinstance(outputs, Mapping) and "last_hidden_state" in outputs:
+        return dict(outputs)
+    if isinstance(outputs, Sequence) and 0 < len(outputs) <= len(names):
+        return {name: value for name, value in zip(names, outputs, strict=False) if value is not None}
+    raise ValueError(
+        f"encoder_outputs must be what encode returned, with last_hidden_state. Received: {type(outputs).__name__}"
+    )
 
 
-def _as_tensors(name: str, value: Any) -> Any:
-    """Ids and masks as int32, encoder outputs in their own type; tensors as they are."""
-    if isinstance(value, Mapping):
-        return {key: ops.convert_to_tensor(item) for key, item in value.items()}
-    if ops.is_tensor(value):
-        return value
-    array = np.asarray(value)
-    if array.ndim != 2 or array.dtype.kind not in "biuf":
-        raise ValueError(f"{name} must be a (batch, length) array of numbers. Received: shape {array.shape}")
-    return ops.convert_to_tensor(array, "int32")
+def shifted_labels(labels: Tensor, config: Any) -> Tensor:
+    """Decoder inputs for labels (B, T)."""
+    return shift_right(labels, config.decoder_start_token_id, config.pad_token_id)

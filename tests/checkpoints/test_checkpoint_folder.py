@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from foreign_files import flax_path, write_flax, write_tensorflow
 
 from tfmodels.checkpoints import open_checkpoint, write_safetensors
 
@@ -15,15 +16,23 @@ def _array(value: float) -> np.ndarray:
 
 
 def _write_index(folder: Path, weight_map: object, kind: str = "safetensors") -> None:
-    name = "model.safetensors.index.json" if kind == "safetensors" else "pytorch_model.bin.index.json"
-    (folder / name).write_text(json.dumps({"metadata": {"total_size": 8}, "weight_map": weight_map}))
+    name = {"safetensors": "model", "bin": "pytorch_model", "msgpack": "flax_model"}[kind]
+    (folder / f"{name}.{kind}.index.json").write_text(
+        json.dumps({"metadata": {"total_size": 8}, "weight_map": weight_map})
+    )
 
 
-def test_the_safetensors_file_is_preferred_then_its_shards_then_pytorch(tmp_path):
-    torch.save({"weight": torch.full((2, 2), 4.0)}, tmp_path / "shard.bin")
-    _write_index(tmp_path, {"weight": "shard.bin"}, kind="bin")
+def test_the_safetensors_file_is_preferred_then_its_shards_then_pytorch_tensorflow_and_flax(tmp_path):
+    write_flax(tmp_path / "shard.msgpack", {"weight": np.full(1, 7, "float32")})
+    _write_index(tmp_path, {"weight": "shard.msgpack"}, kind="msgpack")
     writers = [
         lambda: None,
+        lambda: write_flax(tmp_path / "flax_model.msgpack", {"weight": np.full(1, 6, "float32")}),
+        lambda: write_tensorflow(tmp_path / "tf_model.h5", {"a.weight": np.full((1, 1), 5, "float32")}),
+        lambda: (
+            torch.save({"weight": torch.full((2, 2), 4.0)}, tmp_path / "shard.bin"),
+            _write_index(tmp_path, {"weight": "shard.bin"}, kind="bin"),
+        ),
         lambda: torch.save({"weight": torch.full((2, 2), 3.0)}, tmp_path / "pytorch_model.bin"),
         lambda: (
             write_safetensors(tmp_path / "shard.safetensors", {"weight": _array(2)}),
@@ -31,32 +40,37 @@ def test_the_safetensors_file_is_preferred_then_its_shards_then_pytorch(tmp_path
         ),
         lambda: write_safetensors(tmp_path / "model.safetensors", {"weight": _array(1)}),
     ]
-    for expected, write in zip((4, 3, 2, 1), writers, strict=True):
+    for expected, write in zip((7, 6, 5, 4, 3, 2, 1), writers, strict=True):
         write()
         with open_checkpoint(tmp_path) as checkpoint:
-            np.testing.assert_array_equal(checkpoint.read("weight"), _array(expected))
+            np.testing.assert_array_equal(checkpoint.read(checkpoint.names()[0]), expected)
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+@pytest.mark.parametrize("kind", ["safetensors", "bin", "msgpack"])
 def test_shards_are_read_as_one_checkpoint(tmp_path, kind):
-    arrays = {f"layer.{index}": _array(index) for index in range(4)}
+    arrays = {f"layer.{index}.weight": np.full((2, 3), index, "float32") for index in range(4)}
     weight_map = {}
     for shard in range(2):
-        part = {name: array for name, array in arrays.items() if int(name[-1]) % 2 == shard}
+        part = {name: array for name, array in arrays.items() if int(name[6]) % 2 == shard}
         file = f"model-0000{shard}-of-00002.{kind}"
         if kind == "bin":
             torch.save({name: torch.from_numpy(array) for name, array in part.items()}, tmp_path / file)
+        elif kind == "msgpack":
+            write_flax(tmp_path / file, part)
         else:
             write_safetensors(tmp_path / file, part)
-        weight_map |= dict.fromkeys(part, file)
+        # Flax's index has Flax's names.
+        of_index = ["/".join(flax_path(name, 2)) if kind == "msgpack" else name for name in part]
+        weight_map |= dict.fromkeys(of_index, file)
     _write_index(tmp_path, weight_map, kind)
     with open_checkpoint(tmp_path) as checkpoint:
         assert checkpoint.names() == sorted(arrays)
         for name, array in arrays.items():
-            assert checkpoint.shape(name) == (2, 2)
+            assert checkpoint.shape(name) == (2, 3)
+            assert checkpoint.dtype(name) == "float32"
             np.testing.assert_array_equal(checkpoint.read(name), array)
         with pytest.raises(KeyError, match=r"layer\.0"):
-            checkpoint.read("layer.00")
+            checkpoint.read("layer.00.weight")
 
 
 def test_tensors_that_the_index_forgets_are_still_named(tmp_path):
@@ -137,10 +151,10 @@ def test_an_index_that_is_none_raises(tmp_path, text, message):
 
 
 def test_a_folder_without_weights_lists_what_was_sought_and_what_is_there(tmp_path):
-    (tmp_path / "tf_model.h5").write_bytes(b"")
-    with pytest.raises(FileNotFoundError, match=r"model\.safetensors.*pytorch_model\.bin.*with tf_model\.h5"):
+    (tmp_path / "rust_model.ot").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors.*pytorch_model\.bin.*with rust_model\.ot"):
         open_checkpoint(tmp_path)
-    (tmp_path / "tf_model.h5").unlink()
+    (tmp_path / "rust_model.ot").unlink()
     with pytest.raises(FileNotFoundError, match="with nothing"):
         open_checkpoint(tmp_path)
 

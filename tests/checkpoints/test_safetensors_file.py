@@ -39,7 +39,7 @@ def test_written_arrays_are_read_back_in_type_shape_and_value(tmp_path):
         for name, array in arrays.items():
             assert checkpoint.shape(name) == array.shape
             read = checkpoint.read(name)
-            assert read.dtype == array.dtype.newbyteorder("=")
+            assert read.dtype == checkpoint.dtype(name) == array.dtype.newbyteorder("=")
             np.testing.assert_array_equal(read, array)
 
 
@@ -118,6 +118,14 @@ def test_a_header_that_claims_terabytes_raises(tmp_path):
     path.write_bytes((2**42).to_bytes(8, "little") + b"{}")
     with pytest.raises(ValueError, match=r"huge\.safetensors must be a whole"):
         SafetensorsFile(path)
+
+
+def test_a_type_that_numpy_lacks_raises(tmp_path):
+    header = {"weight": {"dtype": "F8_E4M3", "shape": [8], "data_offsets": [0, 8]}}
+    with SafetensorsFile(_with_header(tmp_path / "eight.safetensors", header, bytes(8))) as checkpoint:
+        for ask in (checkpoint.dtype, checkpoint.read):
+            with pytest.raises(ValueError, match="tensor 'weight' must be of one of .*Received: F8_E4M3"):
+                ask("weight")
 
 
 def test_an_unknown_name_raises(tmp_path):

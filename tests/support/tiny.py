@@ -45,9 +45,15 @@ def make_config(kind, **changes):
     return config_class(**settings(kind, **changes))
 
 
-def make_model(kind, dtype=None, **changes):
-    model_class = tfmodels.LEDForConditionalGeneration if kind == "led" else tfmodels.LongT5ForConditionalGeneration
-    return model_class(make_config(kind, **changes), dtype=dtype)
+HEADS = ("Model", "ForConditionalGeneration", "ForSequenceClassification", "ForQuestionAnswering")
+
+
+def model_class(kind, head="ForConditionalGeneration"):
+    return getattr(tfmodels, f"{'LED' if kind == 'led' else 'LongT5'}{head}")
+
+
+def make_model(kind, dtype=None, head="ForConditionalGeneration", **changes):
+    return model_class(kind, head)(make_config(kind, **changes), dtype=dtype)
 
 
 def make_encoder(kind, dtype=None, **changes):
@@ -76,3 +82,22 @@ def make_labels(length=7, rows=3, seed=1):
     for row in range(1, rows):
         labels[row, max(1, length - 2 * row) :] = -100
     return labels
+
+
+def make_inputs_for(kind, head, length=29, rows=3, seed=0):
+    """Inputs of every kind of head: rows that end in one end token, and targets where the head has such."""
+    lengths = tuple(max(1, length * (4 - row) // 4) for row in range(rows))
+    inputs = make_inputs(kind, length, lengths=lengths, marked=(1, 3, 0)[:rows], seed=seed)
+    for row, end in enumerate(lengths):
+        inputs["input_ids"][row, end - 1] = 2 if kind == "led" else 1
+    generator = np.random.default_rng(seed + 1)
+    if head == "Model":
+        inputs["decoder_input_ids"] = generator.integers(5, VOCABULARY, (rows, 6)).astype("int32")
+    elif head == "ForConditionalGeneration":
+        inputs["labels"] = make_labels(rows=rows)
+    elif head == "ForSequenceClassification":
+        inputs["labels"] = generator.integers(0, 2, (rows,)).astype("int32")
+    else:
+        inputs["start_positions"] = generator.integers(0, 3, (rows,)).astype("int32")
+        inputs["end_positions"] = inputs["start_positions"] + 1
+    return inputs

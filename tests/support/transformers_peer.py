@@ -1,17 +1,23 @@
 """Tiny transformers 4.57 models with peaked attention, and the same models of ours."""
 
 import numpy as np
+import tensorflow as tf
 import torch
 import transformers
+from routines import as_numpy
+from safetensors.torch import save_file
 from tiny import settings
 
 import tfmodels
+from tfmodels.checkpoints.mapping import slots
 
 PEAKED = (".q.", ".k.", "query", "key", "q_proj", "k_proj")
 # LongT5 does not scale its scores: more than this, and float32 rounding alone passes 1e-4 (in transformers too).
+TABLE = {}
+"""(model, "case: output") -> the largest difference; printed after the tests."""
 
 
-def make_pair(kind, folder, seed=0, **changes):
+def make_pair(kind, folder, head="ForConditionalGeneration", seed=0, **changes):
     """A reference model with noisy weights and a peaked softmax, and ours loaded from the files that it wrote.
 
     Uniform attention, which small random weights give, hides errors in masks.
@@ -19,19 +25,78 @@ def make_pair(kind, folder, seed=0, **changes):
     torch.manual_seed(seed)
     family = "LED" if kind == "led" else "LongT5"
     config = getattr(transformers, f"{family}Config")(**settings(kind, **changes))
-    reference = getattr(transformers, f"{family}ForConditionalGeneration")(config).eval()
+    reference = _reference(family, head, config).eval()
     with torch.no_grad():
         for name, parameter in reference.named_parameters():
             noise = torch.randn_like(parameter)
             parameter.copy_(0.15 * noise if parameter.ndim > 1 else parameter + 0.1 * noise)
             if any(part in name for part in PEAKED):
-                parameter.mul_(3 if kind == "led" else 2)
-        if kind == "led":
+                parameter.mul_(3 if kind == "led" else 1.6)
+        if hasattr(reference, "final_logits_bias"):
             reference.final_logits_bias.normal_(0, 0.1)
-    reference.save_pretrained(folder)
-    return reference, getattr(tfmodels, f"{family}ForConditionalGeneration").from_pretrained(folder)
+    _save(reference, config, folder)
+    return reference, getattr(tfmodels, f"{family}{head}").from_pretrained(folder)
+
+
+def _reference(family, head, config):
+    if family == "LED" or head not in ("ForSequenceClassification", "ForQuestionAnswering"):
+        return getattr(transformers, f"{family}{head}")(config)
+    # The reference has no such heads for LongT5: its T5 classes, with LongT5's body in the place of T5's.
+    model = getattr(transformers, f"T5{head}")(transformers.T5Config(**config.to_dict() | {"model_type": "t5"}))
+    body = transformers.LongT5Model(config)
+    if head == "ForSequenceClassification":
+        model.transformer = body
+    else:
+        model.shared, model.encoder, model.decoder = body.shared, body.encoder, body.decoder
+    return model
+
+
+def _save(reference, config, folder):
+    if type(reference).__name__.startswith("T5"):
+        tensors = {k: v.clone() for k, v in reference.state_dict().items() if "embed_tokens" not in k}
+        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+        config.save_pretrained(folder)
+    else:
+        reference.save_pretrained(folder)
 
 
 def to_torch(inputs):
     """The inputs as PyTorch wants them."""
-    return {name: torch.from_numpy(np.asarray(value)).long() for name, value in inputs.items()}
+    arrays = {name: torch.from_numpy(np.array(value)) for name, value in inputs.items()}
+    return {name: value if value.is_floating_point() else value.long() for name, value in arrays.items()}
+
+
+def real_tokens(hidden_states, attention_mask):
+    """The encoder's states with zeros on padding, which has none to compare."""
+    return np.where(attention_mask[..., None] != 0, hidden_states, 0)
+
+
+def compare(model, case, found, wanted, tolerance=1e-4):
+    """Assert that arrays (or tuples or dicts of arrays) are equal, and note the largest difference in the table."""
+    found, wanted = as_numpy(found), as_numpy(wanted)
+    pairs = zip(tf.nest.flatten(found), tf.nest.flatten(wanted), strict=True)
+    largest = 0.0
+    for ours, theirs in pairs:
+        assert ours.shape == theirs.shape
+        assert np.isfinite(ours).all()
+        largest = max(largest, float(np.max(np.abs(ours - theirs), initial=0.0)))
+    TABLE[model, case] = max(TABLE.get((model, case), 0.0), largest)
+    assert largest <= tolerance
+
+
+def compare_gradients(model, case, reference, ours, inputs):
+    """Assert that the loss has equal gradients for every weight, within 1e-3 of the largest entry of each."""
+    reference.zero_grad()
+    reference(**to_torch(inputs)).loss.backward()
+    wanted = {name: parameter.grad for name, parameter in reference.named_parameters()}
+    found = [slot for slot in slots(ours, type(ours).weight_rows(ours.config)) if slot.weight.trainable]
+    with tf.GradientTape() as tape:
+        loss = ours(dict(inputs))["loss"]
+    largest = 0.0
+    for slot, gradient in zip(found, tape.gradient(loss, [slot.weight.value for slot in found]), strict=True):
+        theirs = wanted[slot.name].numpy()
+        gradient = np.asarray(tf.convert_to_tensor(gradient))
+        difference = np.abs((gradient.T if slot.transpose else gradient) - theirs).max()
+        largest = max(largest, difference / max(np.abs(theirs).max(), 1e-3))
+        assert largest <= 1e-3, slot.name
+    TABLE[model, case] = largest

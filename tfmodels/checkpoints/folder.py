@@ -2,21 +2,34 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from tfmodels.checkpoints.flax_file import FlaxFile
+from tfmodels.checkpoints.foreign_names import reference_name
+from tfmodels.checkpoints.h5_file import H5File
 from tfmodels.checkpoints.reader import TensorReader, missing_tensor
 from tfmodels.checkpoints.safetensors_file import SafetensorsFile
 from tfmodels.checkpoints.torch_file import TorchFile
 
+FLAX_FILES = ("flax_model.msgpack", "flax_model.msgpack.index.json")
 # In the order of preference.
 WEIGHT_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
+    "tf_model.h5",
+    *FLAX_FILES,
 )
+_READERS: dict[str, Callable[[Path], TensorReader]] = {
+    ".safetensors": SafetensorsFile,
+    ".bin": TorchFile,
+    ".h5": H5File,
+    ".msgpack": FlaxFile,
+}
 
 
 def open_checkpoint(folder: str | os.PathLike) -> TensorReader:
@@ -38,23 +51,40 @@ def open_checkpoint(folder: str | os.PathLike) -> TensorReader:
     ...     checkpoint.read("weight")
     array([1., 1.], dtype=float32)
     """
+    return open_weights(weights_path(folder))
+
+
+def weights_path(folder: str | os.PathLike) -> Path:
+    """The file that `open_checkpoint` opens: the first of `WEIGHT_FILES` that is in the folder.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist or holds none of these files.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"folder must be an existing folder. Received: folder={str(folder)!r}")
     for name in WEIGHT_FILES:
-        path = folder / name
-        if path.is_file():
-            return ShardedCheckpoint(path) if name.endswith(".json") else _open_file(path)
+        if (folder / name).is_file():
+            return folder / name
     found = sorted(entry.name for entry in folder.iterdir())
     listed = ", ".join(found[:20]) + (", ..." if len(found) > 20 else "") if found else "nothing"
     raise FileNotFoundError(f"folder must hold one of {', '.join(WEIGHT_FILES)}. Received: {folder} with {listed}")
+
+
+def open_weights(path: Path) -> TensorReader:
+    """Opens one of the files that `WEIGHT_FILES` names, or a shard.
+
+    Raises:
+        ValueError: If the file, or one that it names, is broken.
+    """
+    return ShardedCheckpoint(path) if path.suffix == ".json" else _READERS[path.suffix](path)
 
 
 class ShardedCheckpoint(TensorReader):
     """Tensors spread over several files, by the `weight_map` of an index file beside them.
 
     Args:
-        index_path: The index, named `*.safetensors.index.json` or `*.bin.index.json`.
+        index_path: The index, named `*.safetensors.index.json`, `*.bin.index.json` or `*.msgpack.index.json`.
 
     Raises:
         ValueError: If the index is no such index, a file that it names is missing or lies elsewhere, a tensor is not
@@ -72,7 +102,7 @@ class ShardedCheckpoint(TensorReader):
         self._shard_of: dict[str, TensorReader] = {}
         try:
             for shard, path in shard_paths.items():
-                self._add(shard, _open_file(path), weight_map)
+                self._add(shard, open_weights(path), weight_map)
         except BaseException:
             self.close()
             raise
@@ -82,6 +112,9 @@ class ShardedCheckpoint(TensorReader):
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self._reader(name).shape(name)
+
+    def dtype(self, name: str) -> np.dtype:
+        return self._reader(name).dtype(name)
 
     def read(self, name: str) -> np.ndarray:
         return self._reader(name).read(name)
@@ -108,10 +141,6 @@ class ShardedCheckpoint(TensorReader):
         return self._shard_of[name]
 
 
-def _open_file(path: Path) -> TensorReader:
-    return SafetensorsFile(path) if path.suffix == ".safetensors" else TorchFile(path)
-
-
 def _read_weight_map(path: Path) -> dict[str, str]:
     try:
         index = json.loads(path.read_bytes())
@@ -122,12 +151,19 @@ def _read_weight_map(path: Path) -> dict[str, str]:
         raise ValueError(f"{path} must hold a weight_map of tensor names to file names. Received: {weight_map!r:.80}")
     for name, shard in weight_map.items():
         if not isinstance(shard, str):
-            raise ValueError(f"{path}: weight_map[{name!r}] must be a file name. Received: {shard!r:.80}")
+            raise ValueError(f"{path}: weight_map[{name!r:.80}] must be a file name. Received: {shard!r:.80}")
+    if _shard_suffix(path) == ".msgpack":
+        # Flax's index names the tensors as Flax does, "encoder/block/0/.../kernel".
+        return {reference_name(name.split("/"))[0]: shard for name, shard in weight_map.items()}
     return weight_map
 
 
+def _shard_suffix(index_path: Path) -> str:
+    return Path(index_path.name.removesuffix(".index.json")).suffix
+
+
 def _shard_path(index_path: Path, shard: str) -> Path:
-    suffix = ".safetensors" if ".safetensors." in index_path.name else ".bin"
+    suffix = _shard_suffix(index_path)
     is_inside = not any(character in shard for character in "/\\:\0") and not shard.startswith(".")
     if not is_inside or not shard.endswith(suffix):
         raise ValueError(

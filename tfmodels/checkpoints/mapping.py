@@ -2,7 +2,7 @@
 
 A family lists `Row`s; each joins a module of the reference with a layer of ours, and its kind says which tensors they
 share and which of them are transposed. This module knows neither family nor backend: layers are found by attribute
-path, and a weight is anything with `shape`, `assign` and a conversion to NumPy.
+path, and a weight is anything with `shape`, `dtype`, `assign` and a conversion to NumPy.
 """
 
 import dataclasses
@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
-
-from tfmodels.checkpoints.reader import TensorReader
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ WEIGHT = (Part("", ""),)  # the path of `ours` ends at the weight itself
 class Row:
     """A module of the reference and the layer of ours that holds the same weights.
 
-    reference, ours: dotted paths; a `{n}` in both runs over the list that precedes it in `ours`.
+    reference, ours: dotted paths; a `{n}` in both, and in copies, runs over the list that precedes it in `ours`.
     kind: the tensors that they share. copies: further reference names of the same module, which files may repeat.
     """
 
@@ -45,14 +44,37 @@ class Row:
     copies: tuple[str, ...] = ()
 
 
+def also_under(prefix: str, rows: Iterable[Row]) -> list[Row]:
+    """The rows, each also known by its reference name with `prefix`, or without where the name has it.
+
+    >>> also_under("led.", [Row("shared", "shared", EMBEDDING)])[0].copies
+    ('led.shared',)
+    """
+    return [dataclasses.replace(row, copies=(*row.copies, *_other_names(prefix, row))) for row in rows]
+
+
+def _other_names(prefix: str, row: Row) -> list[str]:
+    names = (row.reference, *row.copies)
+    return [name.removeprefix(prefix) if name.startswith(prefix) else prefix + name for name in names]
+
+
 @dataclass(frozen=True)
 class Slot:
-    """One tensor: its reference name, our weight, whether it is transposed, and the names of optional copies."""
+    """One tensor: its reference name, where our weight is, whether it is transposed, and the names of optional copies.
+
+    The weight is looked up when it is asked for: the merged kernel of a layer with LoRA is computed each time.
+    """
 
     name: str
-    weight: Any
+    layer: Any
+    attribute: str
     transpose: bool
     copies: tuple[str, ...]
+
+    @property
+    def weight(self) -> Any:
+        """Our weight, or a value in its place: something with `shape`, `dtype` and a conversion to NumPy."""
+        return getattr(self.layer, self.attribute) if self.attribute else self.layer
 
     def under_a_name_of(self, available: set[str]) -> "Slot":
         """The slot itself, or with the name of its first copy that is available when its own name is not."""
@@ -66,85 +88,46 @@ class Slot:
         shape = tuple(self.weight.shape)
         return shape[::-1] if self.transpose else shape
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Our weight's type."""
+        return numpy_type(self.weight.dtype)
+
+    def tensor(self) -> np.ndarray:
+        """The weight in the reference's layout; transposed ones as a view."""
+        value = np.asarray(self.weight)
+        return value.T if self.transpose else value
+
+
+def numpy_type(dtype: Any) -> np.dtype:
+    """The NumPy type of a backend's, such as "bfloat16" or tf.float32.
+
+    >>> numpy_type("bfloat16")
+    dtype(bfloat16)
+    """
+    name = getattr(dtype, "name", dtype)
+    return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+
 
 def slots(model: Any, rows: Iterable[Row]) -> list[Slot]:
-    """Every tensor that the table names, with our weight for it."""
+    """Every tensor that the table names, with the place of our weight for it."""
     found = []
     for row in rows:
         for index in _indices(model, row.ours):
             layer = _resolve(model, row.ours.format(n=index))
             for part in row.kind:
-                weight = getattr(layer, part.attribute, None) if part.attribute else layer
-                if weight is None:  # a projection without a bias
+                if part.attribute and getattr(layer, part.attribute, None) is None:  # a projection without a bias
                     continue
-                copies = tuple(f"{copy}{part.reference_suffix}" for copy in row.copies)
+                copies = tuple(f"{copy.format(n=index)}{part.reference_suffix}" for copy in row.copies)
                 name = row.reference.format(n=index) + part.reference_suffix
-                found.append(Slot(name, weight, part.transpose, copies))
+                found.append(Slot(name, layer, part.attribute, part.transpose, copies))
     return found
-
-
-def load_weights(
-    model: Any, rows: Iterable[Row], reader: TensorReader, source: str, ignored: Iterable[str] = ()
-) -> None:
-    """Assign every tensor of `reader` to `model`, one at a time; nothing is assigned unless all names and shapes fit.
-
-    Args:
-        model: the object that the rows' paths start from.
-        rows: the family's table.
-        reader: an open checkpoint.
-        source: what the errors call the checkpoint.
-        ignored: names of tensors that may be there and are not read.
-
-    Raises:
-        ValueError: a tensor is missing, unknown, of another shape, or a copy that differs from its original.
-    """
-    available = set(reader.names())
-    # A file may keep one weight under the name of a copy only.
-    wanted = [slot.under_a_name_of(available) for slot in slots(model, rows)]
-    _check_names(wanted, available - set(ignored), source)
-    for slot in wanted:
-        found = tuple(reader.shape(slot.name))
-        if found != slot.shape:
-            raise ValueError(
-                f"{source} must hold {slot.name} with shape {slot.shape}, as the config says. Received: shape {found}"
-            )
-    for slot in wanted:
-        tensor = reader.read(slot.name)
-        for copy in slot.copies:
-            if copy in available and not np.array_equal(reader.read(copy), tensor):
-                raise ValueError(
-                    f"{source} must hold {slot.name} and {copy} as equal tensors: they are one weight. "
-                    "Received: they differ"
-                )
-        slot.weight.assign(tensor.T if slot.transpose else tensor)
 
 
 def reference_tensors(model: Any, rows: Iterable[Row]) -> Iterator[tuple[str, np.ndarray]]:
     """The tensors of `model` under the reference's names and in its layout, without copies."""
     for slot in slots(model, rows):
-        value = np.asarray(slot.weight)
-        yield slot.name, np.ascontiguousarray(value.T if slot.transpose else value)
-
-
-def _check_names(wanted: Sequence[Slot], names: Iterable[str], source: str) -> None:
-    available = set(names)
-    known = {slot.name for slot in wanted} | {copy for slot in wanted for copy in slot.copies}
-    missing = sorted(slot.name for slot in wanted if slot.name not in available)
-    unknown = sorted(available - known)
-    if not missing and not unknown:
-        return
-    message = f"{source} must hold exactly the tensors of the model."
-    if missing:
-        message += f" Missing: {', '.join(missing)}."
-    if unknown:
-        message += f" Unknown: {', '.join(unknown)}."
-    if missing == ["lm_head.weight"]:
-        message += (
-            " The file holds no head although its config says that it is not tied: generated text would be noise."
-        )
-    elif missing:
-        message += " Likely cause: the config's number of layers or kind of attention is another checkpoint's."
-    raise ValueError(message)
+        yield slot.name, np.asarray(slot.tensor(), order="C")
 
 
 def _indices(model: Any, path: str) -> Sequence[int | None]:

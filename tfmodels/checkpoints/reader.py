@@ -1,6 +1,7 @@
 """The face that every checkpoint file format shows: named tensors, read one at a time."""
 
 import difflib
+import io
 from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
@@ -28,8 +29,17 @@ class TensorReader(ABC):
         """
 
     @abstractmethod
+    def dtype(self, name: str) -> np.dtype:
+        """The stored type of a tensor, without reading its data. bfloat16 is the type of `ml_dtypes`.
+
+        Raises:
+            KeyError: If there is no tensor of that name.
+            ValueError: If NumPy and `ml_dtypes` have no such type.
+        """
+
+    @abstractmethod
     def read(self, name: str) -> np.ndarray:
-        """A tensor's data in its stored type, in an array of its own. bfloat16 is the type of `ml_dtypes`.
+        """A tensor's data in its stored type, in memory of its own.
 
         Raises:
             KeyError: If there is no tensor of that name.
@@ -47,6 +57,18 @@ class TensorReader(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def fill_from(file: io.BufferedReader, offset: int, flat: np.ndarray) -> None:
+    """Fills an array of one dimension with a file's bytes from `offset` on.
+
+    Raises:
+        ValueError: If the file ends before.
+    """
+    file.seek(offset)
+    received = file.readinto(flat.view(np.uint8).data)
+    if received != flat.nbytes:
+        raise ValueError(f"{file.name} must hold {flat.nbytes} bytes from byte {offset} on. Received: {received}")
 
 
 def missing_tensor(name: str, names: list[str], source: object) -> KeyError:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -13,6 +14,22 @@ from tfmodels.files import written_whole
 
 # transformers refuses files that do not say which framework their layout follows.
 DEFAULT_METADATA = {"format": "pt"}
+
+_TYPES: dict[str, np.dtype] = {
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "BOOL": np.dtype("bool"),
+    "F16": np.dtype("float16"),
+    "F32": np.dtype("float32"),
+    "F64": np.dtype("float64"),
+    "I8": np.dtype("int8"),
+    "I16": np.dtype("int16"),
+    "I32": np.dtype("int32"),
+    "I64": np.dtype("int64"),
+    "U8": np.dtype("uint8"),
+    "U16": np.dtype("uint16"),
+    "U32": np.dtype("uint32"),
+    "U64": np.dtype("uint64"),
+}
 
 
 class SafetensorsFile(TensorReader):
@@ -32,7 +49,8 @@ class SafetensorsFile(TensorReader):
             raise FileNotFoundError(f"path must be a .safetensors file. Received: path={str(path)!r}")
         try:
             # The library checks the header's size, every offset and that they cover the file, and allocates nothing.
-            self._file = safe_open(str(self._path), framework="numpy").__enter__()
+            # Not mapped: a file that is cut short while it is mapped would end the process.
+            self._file = safe_open(str(self._path), framework="numpy", backend="pread").__enter__()
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{self._path} must be a whole .safetensors file. Received: {error}") from None
         self._names = sorted(self._file.keys())
@@ -45,15 +63,19 @@ class SafetensorsFile(TensorReader):
         self._check(name)
         return tuple(self._file.get_slice(name).get_shape())
 
-    def read(self, name: str) -> np.ndarray:
+    def dtype(self, name: str) -> np.dtype:
         self._check(name)
+        stored = self._file.get_slice(name).get_dtype()
+        if stored not in _TYPES:
+            raise ValueError(f"{self._path}: tensor {name!r} must be of one of {sorted(_TYPES)}. Received: {stored}")
+        return _TYPES[stored]
+
+    def read(self, name: str) -> np.ndarray:
+        self.dtype(name)
         try:
             return self._file.get_tensor(name)
-        except (SafetensorError, TypeError, AttributeError, KeyError) as error:
-            raise ValueError(
-                f"{self._path}: tensor {name!r} must be of a type that numpy or ml_dtypes knows, in an open file. "
-                f"Received: {error}"
-            ) from None
+        except (SafetensorError, OSError, AttributeError) as error:
+            raise ValueError(f"{self._path} must be a whole .safetensors file and open. Received: {error}") from None
 
     def close(self) -> None:
         self._file.__exit__(None, None, None)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from tfmodels.checkpoints.reader import TensorReader, missing_tensor
+from tfmodels.checkpoints.reader import TensorReader, fill_from, missing_tensor
 
 _STORAGE_TYPES: dict[str, np.dtype] = {
     "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
@@ -93,21 +93,21 @@ class TorchFile(TensorReader):
     def shape(self, name: str) -> tuple[int, ...]:
         return self._tensor(name).shape
 
+    def dtype(self, name: str) -> np.dtype:
+        return self._tensor(name).storage.dtype
+
     def read(self, name: str) -> np.ndarray:
         tensor = self._tensor(name)
         dtype = tensor.storage.dtype
         if 0 in tensor.shape:
             return np.empty(tensor.shape, dtype)
         # A view may use a small part of a storage that many tensors share: only that part is read.
-        span = _span(tensor)
         entry = self._entries[tensor.storage.key]
-        self._file.seek(_data_start(self._path, self._file, entry) + tensor.offset * dtype.itemsize)
-        raw = self._file.read(span * dtype.itemsize)
-        if len(raw) != span * dtype.itemsize:
-            raise _broken(self._path, f"tensor {name!r} ends after {len(raw)} of {span * dtype.itemsize} bytes")
-        flat = np.frombuffer(raw, dtype)
+        start = _data_start(self._path, self._file, entry) + tensor.offset * dtype.itemsize
+        flat = np.empty(_span(tensor), dtype)
+        fill_from(self._file, start, flat)
         strides = tuple(stride * dtype.itemsize for stride in tensor.strides)
-        return np.lib.stride_tricks.as_strided(flat, tensor.shape, strides, writeable=False).copy(order="C")
+        return np.asarray(np.lib.stride_tricks.as_strided(flat, tensor.shape, strides), order="C")
 
     def close(self) -> None:
         self._file.close()

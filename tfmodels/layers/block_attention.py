@@ -94,12 +94,42 @@ def block_attention(
     >>> block_attention(x, x, x, ops.ones((1, 5), "bool"), WindowGeometry.covering(2)).shape[2]
     5
     """
-    length = ops.shape(query)[2]
-    query_blocks = split_into_blocks(query, geometry.block_length, axis=2)  # (B, H, N, C, D)
-    window_keys = _windows(key, geometry)  # (B, H, N, S, D)
-    window_values = _windows(value, geometry)
+    probabilities = attention_probabilities(query, key, key_mask, geometry, window_bias=window_bias, extra=extra)
+    if dropout is not None:
+        probabilities = [dropout(part) for part in probabilities]
+    probabilities = [ops.cast(part, value.dtype) for part in probabilities]
+    output = ops.matmul(probabilities[0], _windows(value, geometry))  # (B, H, N, C, D)
+    if extra is not None:
+        output = output + ops.matmul(probabilities[1], extra.value[:, :, None])
+    return merge_blocks(output, ops.shape(query)[2], axis=2)
 
-    scores = ops.cast(ops.matmul(query_blocks, ops.swapaxes(window_keys, 3, 4)), "float32")  # (B, H, N, C, S)
+
+def attention_probabilities(
+    query: Tensor,
+    key: Tensor,
+    key_mask: Tensor,
+    geometry: WindowGeometry,
+    *,
+    window_bias: Tensor | None = None,
+    extra: ExtraKeys | None = None,
+) -> list[Tensor]:
+    """How much each query attends to each key of its block's slice, and to each extra key.
+
+    Args:
+        query, key, key_mask, geometry, window_bias, extra: as in `block_attention`.
+
+    Returns:
+        Float32 (B, H, N, C, S), and with extra keys (B, H, N, C, G); the two sum to 1 for each query, or to 0 where it
+        sees no key.
+
+    >>> x = ops.ones((1, 2, 4, 8))
+    >>> (window,) = attention_probabilities(x, x, ops.ones((1, 4), "bool"), WindowGeometry.covering(2))
+    >>> [round(float(p), 3) for p in window[0, 0, 0, 0]]
+    [0.0, 0.0, 0.333, 0.333, 0.333]
+    """
+    query_blocks = split_into_blocks(query, geometry.block_length, axis=2)  # (B, H, N, C, D)
+    scores = ops.matmul(query_blocks, ops.swapaxes(_windows(key, geometry), 3, 4))
+    scores = ops.cast(scores, "float32")  # (B, H, N, C, S)
     if window_bias is not None:
         scores = scores + window_bias[None, :, None]
     visible = _windows(key_mask[:, None, :, None], geometry)[..., 0][:, :, :, None, :]  # (B, 1, N, 1, S)
@@ -107,15 +137,25 @@ def block_attention(
     parts = [masked_scores(scores, ops.logical_and(visible, ops.convert_to_tensor(inside)))]
     if extra is not None:
         parts.append(_extra_scores(query_blocks, extra, geometry.block_length))
+    return shared_softmax(parts)
 
-    probabilities = shared_softmax(parts)
-    if dropout is not None:
-        probabilities = [dropout(part) for part in probabilities]
-    probabilities = [ops.cast(part, value.dtype) for part in probabilities]
-    output = ops.matmul(probabilities[0], window_values)  # (B, H, N, C, D)
-    if extra is not None:
-        output = output + ops.matmul(probabilities[1], extra.value[:, :, None])
-    return merge_blocks(output, length, axis=2)
+
+def window_columns(probabilities: Tensor, geometry: WindowGeometry) -> Tensor:
+    """The window's part of the slices alone, one column per offset: (B, H, N, C, S) -> (B, H, N, C, 2 * window + 1).
+
+    >>> x = ops.ones((1, 1, 4, 8))
+    >>> geometry = WindowGeometry.covering(2)
+    >>> (slices,) = attention_probabilities(x, x, ops.ones((1, 4), "bool"), geometry)
+    >>> window_columns(slices, geometry).shape[-1]
+    5
+    """
+    # Row c of a slice starts C * reach keys before query 0 of the block, so its window starts c columns further right.
+    first: np.ndarray = (
+        np.arange(geometry.block_length)[:, None] + geometry.reach * geometry.block_length - geometry.window
+    )
+    columns = (first + np.arange(2 * geometry.window + 1)[None, :]).astype("int32")
+    shape = (*ops.shape(probabilities)[:3], *columns.shape)
+    return ops.take_along_axis(probabilities, ops.broadcast_to(ops.convert_to_tensor(columns), shape), axis=-1)
 
 
 def _windows(x: Tensor, geometry: WindowGeometry) -> Tensor:

@@ -10,6 +10,7 @@ from keras import ops
 
 from tfmodels.layers.blocks import merge_heads, split_heads
 from tfmodels.layers.checks import check_positive
+from tfmodels.layers.heads import scale_heads
 from tfmodels.layers.projection import projection
 from tfmodels.layers.softmax import masked_softmax
 
@@ -18,21 +19,35 @@ KeysValues = tuple[Tensor, Tensor]
 
 
 def write_step(cache: KeysValues, step: KeysValues, position: Tensor | int) -> KeysValues:
-    """Write the keys and values of one token into a cache.
+    """Write the keys and values of new tokens into a cache.
 
     Args:
         cache: keys (B, H, D, T) and values (B, H, T, D).
-        step: the same with one token.
-        position: int32 scalar, the token's place in the cache.
+        step: the same with the new tokens.
+        position: int32 scalar, the place of the first new token in the cache.
 
     >>> cache = ops.zeros((1, 1, 2, 4)), ops.zeros((1, 1, 4, 2))
     >>> keys, values = write_step(cache, (ops.ones((1, 1, 2, 1)), ops.ones((1, 1, 1, 2))), 3)
     >>> ops.convert_to_numpy(values[0, 0, :, 0]).tolist()
     [0.0, 0.0, 0.0, 1.0]
     """
-    # A select and not `ops.slice_update`, which on TensorFlow is an XLA op that stock servers may not have.
-    is_here = ops.equal(ops.arange(cache[1].shape[2], dtype="int32"), position)  # (T,)
-    return ops.where(is_here, step[0], cache[0]), ops.where(is_here[:, None], step[1], cache[1])
+    # Selects and products, not `ops.slice_update`, which on TensorFlow is an XLA op that stock servers may not have.
+    keys, values = step
+    place = ops.arange(cache[1].shape[2], dtype="int32") - position  # (T,)
+    new_tokens = ops.shape(values)[2]
+    is_here = ops.logical_and(place >= 0, place < new_tokens)
+    if values.shape[2] != 1:  # one token is spread by broadcasting
+        spread = ops.cast(ops.equal(place[None, :], ops.arange(new_tokens, dtype="int32")[:, None]), values.dtype)
+        keys, values = ops.matmul(keys, spread), ops.matmul(ops.swapaxes(spread, 0, 1), values)
+    return ops.where(is_here, keys, cache[0]), ops.where(is_here[:, None], values, cache[1])
+
+
+def per_row(probabilities: Tensor, rows: int | Tensor) -> Tensor:
+    """Undo the fold of beams into the query axis: (B, H, K * T, S) -> (B * K, H, T, S) with `rows` = B * K."""
+    documents, heads, queries, keys = ops.shape(probabilities)
+    beams = rows // documents
+    split = ops.reshape(probabilities, (documents, heads, beams, queries // beams, keys))
+    return ops.reshape(ops.transpose(split, (0, 2, 1, 3, 4)), (rows, heads, queries // beams, keys))
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -54,6 +69,7 @@ class CachedAttention(keras.layers.Layer):
             `hidden_states`.
         attention_mask: bool, broadcastable to (B, H, T, S); None: everything is visible.
         position_bias: float32, broadcastable to (B, H, T, S), added to the scores.
+        head_mask: (H,), 0 where a head is left out; None: all heads count.
 
     Returns:
         (B, T, E) in the compute dtype.
@@ -114,9 +130,22 @@ class CachedAttention(keras.layers.Layer):
         keys_values: KeysValues | None = None,
         attention_mask: Tensor | None = None,
         position_bias: Tensor | None = None,
+        head_mask: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
         """Attend; see the class docstring."""
+        return self.attend(hidden_states, keys_values, attention_mask, position_bias, head_mask, training)[0]
+
+    def attend(
+        self,
+        hidden_states: Tensor,
+        keys_values: KeysValues | None = None,
+        attention_mask: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        training: bool | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """As the call, and the attention probabilities before dropout: (B, T, E) and float32 (B, H, T, S)."""
         keys, values = keys_values if keys_values is not None else self.project_keys_values(hidden_states)
         query = self.q_proj(hidden_states)
         if self.scale_query:
@@ -125,12 +154,20 @@ class CachedAttention(keras.layers.Layer):
         scores = ops.cast(scores, "float32")
         if position_bias is not None:
             scores = scores + position_bias
-        probabilities = self.attention_dropout(masked_softmax(scores, attention_mask), training=training)
-        return self.out_proj(merge_heads(ops.matmul(ops.cast(probabilities, values.dtype), values)))
+        probabilities = masked_softmax(scores, attention_mask)
+        if head_mask is not None:
+            probabilities = scale_heads(probabilities, head_mask)
+        dropped = self.attention_dropout(probabilities, training=training)
+        return self.out_proj(merge_heads(ops.matmul(ops.cast(dropped, values.dtype), values))), probabilities
 
     def attend_per_document(
-        self, hidden_states: Tensor, keys_values: KeysValues, mask: Tensor | None, training: bool | None = None
-    ) -> Tensor:
+        self,
+        hidden_states: Tensor,
+        keys_values: KeysValues,
+        attention_mask: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        training: bool | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Attend from several beams to one document's keys and values, which are not repeated for the beams.
 
         The beams of a document are folded into the query axis: (B * K, T, E) is seen as (B, K * T, E).
@@ -138,17 +175,18 @@ class CachedAttention(keras.layers.Layer):
         Args:
             hidden_states: (B * K, T, E), the beams of a document next to each other.
             keys_values: keys (B, H, D, S) and values (B, H, S, D).
-            mask: bool (B, 1, 1, S), or None.
+            attention_mask: bool (B, 1, 1, S), or None.
+            head_mask: (H,), or None.
             training: as in Keras.
 
         Returns:
-            (B * K, T, E).
+            (B * K, T, E), and the probabilities (B, H, K * T, S); see `per_row`.
         """
         rows, length, width = ops.shape(hidden_states)
         documents = ops.shape(keys_values[0])[0]
         folded = ops.reshape(hidden_states, (documents, rows // documents * length, width))
-        output = self(folded, keys_values=keys_values, attention_mask=mask, training=training)
-        return ops.reshape(output, (rows, length, width))
+        output, probabilities = self.attend(folded, keys_values, attention_mask, None, head_mask, training)
+        return ops.reshape(output, (rows, length, width)), probabilities
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""

@@ -39,6 +39,12 @@ def check_rate(argument: str, value: Any) -> None:
         raise ValueError(f"{argument} must be in [0, 1). Received: {argument}={value!r}")
 
 
+def check_not_negative(argument: str, value: Any) -> None:
+    """Raise `ValueError` unless `value` is a finite number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise ValueError(f"{argument} must be a number of at least 0. Received: {argument}={value!r}")
+
+
 def check_divides(argument: str, value: int, of_argument: str, of_value: int) -> None:
     """Raise `ValueError` unless `value` divides `of_value`."""
     if of_value % value:

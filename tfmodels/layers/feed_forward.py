@@ -35,7 +35,7 @@ def activation_function(name: str) -> Callable[[Tensor], Tensor]:
     >>> float(activation_function("relu")(-1.0))
     0.0
     """
-    if name not in _ACTIVATIONS:
+    if not isinstance(name, str) or name not in _ACTIVATIONS:
         raise ValueError(f"activation must be one of {sorted(_ACTIVATIONS)}. Received: activation={name!r}")
     return _ACTIVATIONS[name]
 

@@ -1,47 +1,26 @@
-"""LongT5's two self-attentions: local, and transient-global.
+"""LongT5's local self-attention.
 
-Shape letters: B batch, L length, E model size, H heads, D head size, C block length, S keys seen by one block,
-G summaries (one for each `global_block_size` tokens), M rows of the summaries' bias.
+Shape letters: B batch, L length, E model size, H heads, D head size, N blocks, C block length, S keys seen by one
+block.
 """
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from tfmodels.layers.block_attention import ExtraKeys, WindowGeometry, block_attention
-from tfmodels.layers.blocks import merge_heads, split_heads, split_into_blocks
+from tfmodels.layers.block_attention import ExtraKeys, WindowGeometry, attention_probabilities, block_attention
+from tfmodels.layers.blocks import merge_heads, split_heads
 from tfmodels.layers.checks import check_positive
+from tfmodels.layers.heads import check_heads, kept_heads, scale_heads, take_heads, units_of_heads
 from tfmodels.layers.projection import projection
 from tfmodels.layers.relative_position import RelativePositionBias
+from tfmodels.layers.surgery import keep_inputs, keep_units
 
 Tensor = Any
-
-
-def summary_block_ids(attention_mask: Tensor, global_block_size: int) -> Tensor:
-    """The summary that each token belongs to, -1 where none.
-
-    Blocks are counted by position. A block is whole when its last position is not padding; tokens after the last whole
-    block join it; padding, and every token of a row without a whole block, belongs to none.
-
-    Args:
-        attention_mask: (B, L), 0 on padding.
-        global_block_size: tokens per block.
-
-    Returns:
-        int32 (B, L).
-
-    >>> mask = ops.array([[1, 1, 1, 1, 1, 0]])
-    >>> ops.convert_to_numpy(summary_block_ids(mask, 2)).tolist()
-    [[0, 0, 1, 1, 1, -1]]
-    """
-    valid = ops.not_equal(attention_mask, 0)
-    position = ops.arange(ops.shape(valid)[1], dtype="int32")
-    is_last_of_block = position % global_block_size == global_block_size - 1
-    whole_blocks = ops.sum(ops.cast(ops.logical_and(valid, is_last_of_block), "int32"), axis=1, keepdims=True)
-    block = ops.minimum(position // global_block_size, whole_blocks - 1)
-    return ops.where(valid, block, -1)
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -58,11 +37,13 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
         num_buckets, max_distance: see `relative_position_bucket`.
         dropout: rate on the attention probabilities, during training.
         initializer_factor: scale of the initial weights.
+        pruned_heads: heads that are left out.
 
     Call arguments:
         hidden_states: (B, L, E).
         attention_mask: (B, L), 0 on padding; None: no padding. Padding yields values without meaning, never NaN.
         window_bias: float32 (H, C, S); None: the layer's own bias, or none.
+        head_mask: (H,), 0 where a head is left out; None: all heads count.
 
     Returns:
         (B, L, E) in the compute dtype.
@@ -82,6 +63,7 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
         max_distance: int = 128,
         dropout: float = 0.0,
         initializer_factor: float = 1.0,
+        pruned_heads: Sequence[int] = (),
         **kwargs: Any,
     ) -> None:
         # The parts cast for themselves: casting here would round float32 biases and residuals to 16 bits.
@@ -97,6 +79,8 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
         self.max_distance = max_distance
         self.dropout = dropout
         self.initializer_factor = initializer_factor
+        self.pruned_heads = check_heads("pruned_heads", pruned_heads, num_heads)
+        self.heads = kept_heads(num_heads, self.pruned_heads)
         self.geometry = self._geometry()
         self.attention_dropout = keras.layers.Dropout(dropout, dtype="float32", name="attention_dropout")
 
@@ -105,11 +89,11 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
 
     def build(self, hidden_states_shape: Any) -> None:
         """Create the projections and, where owned, the bias."""
-        width, inner = hidden_states_shape[-1], self.num_heads * self.head_size
+        width, inner = hidden_states_shape[-1], len(self.heads) * self.head_size
         self.q = self._projection("q", inner, (width * self.head_size) ** -0.5)
         self.k = self._projection("k", inner, width**-0.5)
         self.v = self._projection("v", inner, width**-0.5)
-        self.o = self._projection("o", width, inner**-0.5)
+        self.o = self._projection("o", width, (self.num_heads * self.head_size) ** -0.5)
         for part in (self.q, self.k, self.v):
             part.build(hidden_states_shape)
         self.o.build((*hidden_states_shape[:-1], inner))
@@ -131,36 +115,108 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
         bias.build()
         return bias
 
-    def compute_window_bias(self) -> Tensor:
+    def prune_heads(self, heads: Iterable[int]) -> None:
+        """Remove heads for good; they are counted as the layer was made. The biases keep theirs: other layers share
+        them."""
+        pruned = check_heads("heads", [*self.pruned_heads, *heads], self.num_heads)
+        left = kept_heads(self.num_heads, pruned)
+        units = units_of_heads(np.flatnonzero(np.isin(self.heads, left)), self.head_size)
+        for part in (self.q, self.k, self.v):
+            keep_units(part, units)
+        keep_inputs(self.o, units)
+        self.pruned_heads, self.heads = pruned, left
+
+    def compute_window_bias(self, geometry: WindowGeometry | None = None) -> Tensor:
         """The bias of every offset inside a block's slice of keys: float32 (H, C, S), the same for all blocks."""
-        return self.relative_attention_bias(ops.convert_to_tensor(self.geometry.relative_positions()))
+        return self.relative_attention_bias(ops.convert_to_tensor((geometry or self.geometry).relative_positions()))
 
     def call(
         self,
         hidden_states: Tensor,
         attention_mask: Tensor | None = None,
         window_bias: Tensor | None = None,
+        head_mask: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
         """Attend; see the class docstring."""
-        return self._attend(hidden_states, _or_ones(attention_mask, hidden_states), window_bias, None, training)
+        attention_mask = or_ones(attention_mask, hidden_states)
+        return self._attend(hidden_states, attention_mask, window_bias, None, head_mask, training)
 
     def _attend(
-        self, hidden_states: Tensor, attention_mask: Tensor, window_bias: Any, extra: ExtraKeys | None, training: Any
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor,
+        window_bias: Any,
+        extra: ExtraKeys | None,
+        head_mask: Any,
+        training: Any,
     ) -> Tensor:
         if window_bias is None and self.has_relative_attention_bias:
             window_bias = self.compute_window_bias()
         output = block_attention(
-            split_heads(self.q(hidden_states), self.num_heads),
-            split_heads(self.k(hidden_states), self.num_heads),
-            split_heads(self.v(hidden_states), self.num_heads),
+            self._split(self.q(hidden_states)),
+            self._split(self.k(hidden_states)),
+            self._split(self.v(hidden_states)),
             ops.not_equal(attention_mask, 0),
             self.geometry,
-            window_bias=window_bias,
+            window_bias=self._of_kept_heads(window_bias, axis=0),
             extra=extra,
             dropout=partial(self.attention_dropout, training=training) if self.dropout else None,
         )
+        if head_mask is not None:
+            output = scale_heads(output, self._of_kept_heads(head_mask, axis=0))
         return self.o(merge_heads(output))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return split_heads(x, len(self.heads))
+
+    def _of_kept_heads(self, x: Tensor | None, axis: int) -> Tensor | None:
+        return take_heads(x, self.heads, self.num_heads, axis)
+
+    def reported_geometry(self) -> WindowGeometry:
+        """The blocks in which attentions are reported: the reference's, of `local_radius + 1` tokens."""
+        return WindowGeometry(self.local_radius, self.local_radius + 1, reach=1)
+
+    def attentions(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        window_bias: Tensor | None = None,
+        head_mask: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The attention probabilities of the call without dropout, scaled by the head mask, in float32.
+
+        Args: as in the call, with the `window_bias` of `reported_geometry`.
+
+        Returns:
+            "attentions" (B, N, H, C, 3 * C) with blocks of C = local_radius + 1 tokens: each block's to itself and to
+            its two neighbours.
+        """
+        attention_mask = or_ones(attention_mask, hidden_states)
+        return self._attentions(hidden_states, attention_mask, window_bias, None, head_mask)
+
+    def _attentions(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor,
+        window_bias: Any,
+        extra: ExtraKeys | None,
+        head_mask: Any,
+    ) -> dict[str, Tensor]:
+        if window_bias is None and self.has_relative_attention_bias:
+            window_bias = self.compute_window_bias(self.reported_geometry())
+        parts = attention_probabilities(
+            self._split(self.q(hidden_states)),
+            self._split(self.k(hidden_states)),
+            ops.not_equal(attention_mask, 0),
+            self.reported_geometry(),
+            window_bias=self._of_kept_heads(window_bias, axis=0),
+            extra=extra,
+        )
+        found = ops.concatenate(parts, axis=-1)  # (B, H, N, C, 3 * C + G)
+        if head_mask is not None:
+            found = scale_heads(found, take_heads(head_mask, self.heads, self.num_heads, axis=0)[:, None])
+        return {"attentions": ops.swapaxes(found, 1, 2)}
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
@@ -174,128 +230,10 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
             "max_distance": self.max_distance,
             "dropout": self.dropout,
             "initializer_factor": self.initializer_factor,
+            "pruned_heads": self.pruned_heads,
         }
 
 
-@keras.saving.register_keras_serializable("tfmodels")
-class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
-    """LongT5's transient-global self-attention (Guo et al. 2022, section 3.1.2).
-
-    As `LongT5LocalSelfAttention`, and each token also sees a summary of every whole block of `global_block_size`
-    tokens: the normed sum of the block's hidden states, made anew in each layer.
-
-    Args:
-        global_block_size: tokens per summary.
-        layer_norm_epsilon: epsilon of the summaries' RMS norm.
-        The others: as `LongT5LocalSelfAttention`.
-
-    Call arguments:
-        side_bias: float32 (B, H, M, G) with M = ceil(L / global_block_size), see `compute_side_bias`; None: the layer's
-            own, or none.
-        The others: as `LongT5LocalSelfAttention`.
-
-    >>> layer = LongT5TransientGlobalSelfAttention(num_heads=2, head_size=4, local_radius=3, global_block_size=4)
-    >>> layer(ops.ones((1, 9, 8)), attention_mask=ops.ones((1, 9))).shape[1]
-    9
-    """
-
-    def __init__(
-        self,
-        num_heads: int,
-        head_size: int,
-        local_radius: int = 127,
-        global_block_size: int = 16,
-        layer_norm_epsilon: float = 1e-6,
-        **kwargs: Any,
-    ) -> None:
-        check_positive("global_block_size", global_block_size)
-        self.global_block_size = global_block_size
-        self.layer_norm_epsilon = layer_norm_epsilon
-        super().__init__(num_heads, head_size, local_radius, **kwargs)
-
-    def _geometry(self) -> WindowGeometry:
-        # A query block holds whole summary blocks, so that the summaries' bias is constant over runs of queries.
-        return WindowGeometry.covering(self.local_radius, multiple_of=self.global_block_size)
-
-    def build(self, hidden_states_shape: Any) -> None:
-        """Create the projections, the norm of the summaries and, where owned, the biases."""
-        super().build(hidden_states_shape)
-        self.global_relative_attention_bias: Any = self._bias("global_relative_attention_bias", hidden_states_shape[-1])
-        self.global_input_layer_norm = keras.layers.RMSNormalization(
-            epsilon=self.layer_norm_epsilon, dtype="float32", name="global_input_layer_norm"
-        )
-        self.global_input_layer_norm.build(hidden_states_shape)
-
-    def compute_side_bias(self, attention_mask: Tensor) -> Tensor:
-        """Bias of each run of `global_block_size` queries on each summary: float32 (B, H, M, G).
-
-        It depends on (block of the key - block of the query) alone, and all valid queries of a run share a block.
-        """
-        query_block = self._first_per_block(attention_mask)  # (B, M)
-        summaries = ops.shape(attention_mask)[1] // self.global_block_size
-        key_block = ops.arange(summaries, dtype="int32")
-        return self.global_relative_attention_bias(key_block[None, None, :] - query_block[:, :, None])
-
-    def _first_per_block(self, attention_mask: Tensor) -> Tensor:
-        """Block id that the valid queries of each run share, -1 where a run is all padding: int32 (B, M)."""
-        ids = summary_block_ids(attention_mask, self.global_block_size)
-        # Shifted by one because the padding that completes the last run is 0.
-        return ops.max(split_into_blocks(ids + 1, self.global_block_size, axis=1), axis=2) - 1
-
-    def call(  # type: ignore[override]
-        self,
-        hidden_states: Tensor,
-        attention_mask: Tensor | None = None,
-        window_bias: Tensor | None = None,
-        side_bias: Tensor | None = None,
-        training: bool | None = None,
-    ) -> Tensor:
-        """Attend; see the class docstring."""
-        attention_mask = _or_ones(attention_mask, hidden_states)
-        extra = self._summaries(hidden_states, attention_mask, side_bias)
-        return self._attend(hidden_states, attention_mask, window_bias, extra, training)
-
-    def _summaries(self, hidden_states: Tensor, attention_mask: Tensor, side_bias: Any) -> ExtraKeys | None:
-        """Keys and values of the summaries, None where no block can be whole."""
-        if hidden_states.shape[1] is not None and hidden_states.shape[1] < self.global_block_size:
-            return None
-        if side_bias is None and self.has_relative_attention_bias:
-            side_bias = self.compute_side_bias(attention_mask)
-        ids = summary_block_ids(attention_mask, self.global_block_size)  # (B, L)
-        count = ops.shape(ids)[1] // self.global_block_size
-        summary = ops.arange(count, dtype="int32")
-        # (B, G): a row has summaries up to its last whole block.
-        exists = summary[None, :] <= ops.max(ids, axis=1, keepdims=True)
-        sums = self._sum_per_block(hidden_states, ids, count)
-        summaries = self.global_input_layer_norm(sums)
-        return ExtraKeys(
-            key=split_heads(self.k(summaries), self.num_heads),
-            value=split_heads(self.v(summaries), self.num_heads),
-            mask=exists,
-            bias=side_bias,
-            queries_per_bias=self.global_block_size,
-        )
-
-    def _sum_per_block(self, hidden_states: Tensor, ids: Tensor, count: int | Tensor) -> Tensor:
-        """Sum of the hidden states of each summary's tokens, in float32: (B, G, E)."""
-        valid = ops.cast((ids >= 0)[..., None], hidden_states.dtype)
-        blocks = split_into_blocks(hidden_states * valid, self.global_block_size, axis=1)
-        sums = ops.sum(ops.cast(blocks, "float32"), axis=2)  # (B, M, E), by position
-        position = ops.arange(ops.shape(sums)[1], dtype="int32")[None, :, None]
-        last = ops.max(ids, axis=1, keepdims=True)[..., None]
-        # Tokens after the last whole block join it.
-        orphans = ops.sum(ops.where(position > last, sums, 0.0), axis=1, keepdims=True)  # (B, 1, E)
-        sums = ops.where(position > last, 0.0, sums) + ops.where(ops.equal(position, last), orphans, 0.0)
-        return sums[:, :count]
-
-    def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the layer."""
-        return {
-            **super().get_config(),
-            "global_block_size": self.global_block_size,
-            "layer_norm_epsilon": self.layer_norm_epsilon,
-        }
-
-
-def _or_ones(attention_mask: Tensor | None, hidden_states: Tensor) -> Tensor:
+def or_ones(attention_mask: Tensor | None, hidden_states: Tensor) -> Tensor:
+    """The mask (B, L), or one without padding."""
     return ops.ones(ops.shape(hidden_states)[:2], "int32") if attention_mask is None else attention_mask

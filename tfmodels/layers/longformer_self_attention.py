@@ -3,19 +3,31 @@
 Shape letters: B batch, L length, E model size, H heads, D head size, G slots for global tokens.
 """
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from tfmodels.layers.block_attention import ExtraKeys, WindowGeometry, block_attention
-from tfmodels.layers.blocks import merge_heads, split_heads
+from tfmodels.layers.block_attention import (
+    ExtraKeys,
+    WindowGeometry,
+    attention_probabilities,
+    block_attention,
+    window_columns,
+)
+from tfmodels.layers.blocks import merge_blocks, merge_heads, split_heads
 from tfmodels.layers.checks import check_divides, check_even_positive, check_global_capacity, check_positive
+from tfmodels.layers.heads import check_heads, kept_heads, scale_heads, take_heads, units_of_heads
 from tfmodels.layers.projection import projection
 from tfmodels.layers.softmax import masked_softmax
+from tfmodels.layers.surgery import keep_units
 
 Tensor = Any
+
+PROJECTIONS = ("query", "key", "value", "query_global", "key_global", "value_global")
 
 
 def global_slots(is_global: Tensor, max_global_tokens: int) -> Tensor:
@@ -53,11 +65,13 @@ class LongformerSelfAttention(keras.layers.Layer):
             calls; with 0 the global branch is left out.
         dropout: rate on the attention probabilities, during training.
         initializer_range: standard deviation of the initial kernels.
+        pruned_heads: heads that are left out; the output then has the units of the others alone.
 
     Call arguments:
         hidden_states: (B, L, E).
         attention_mask: (B, L), 0 on padding; None: no padding. Padding yields zeros.
         global_attention_mask: (B, L), non-zero on global tokens; None: no global tokens. A mark on padding is ignored.
+        head_mask: (H,), 0 where a head is left out; None: all heads count.
 
     Returns:
         (B, L, E) in the compute dtype.
@@ -77,6 +91,7 @@ class LongformerSelfAttention(keras.layers.Layer):
         max_global_tokens: int = 64,
         dropout: float = 0.0,
         initializer_range: float = 0.02,
+        pruned_heads: Sequence[int] = (),
         **kwargs: Any,
     ) -> None:
         # The parts cast for themselves: casting here would round float32 biases and residuals to 16 bits.
@@ -88,6 +103,8 @@ class LongformerSelfAttention(keras.layers.Layer):
         self.max_global_tokens = max_global_tokens
         self.dropout = dropout
         self.initializer_range = initializer_range
+        self.pruned_heads = check_heads("pruned_heads", pruned_heads, num_heads)
+        self.heads = kept_heads(num_heads, self.pruned_heads)
         self.geometry = WindowGeometry.covering(attention_window // 2)
         self.attention_dropout = keras.layers.Dropout(dropout, dtype="float32", name="attention_dropout")
 
@@ -96,72 +113,136 @@ class LongformerSelfAttention(keras.layers.Layer):
         width = hidden_states_shape[-1]
         check_divides("num_heads", self.num_heads, "the model size", width)
         self.head_size = width // self.num_heads
-        for name in ("query", "key", "value", "query_global", "key_global", "value_global"):
-            part = projection(name, width, self.initializer_range, True, self.dtype_policy)
+        for name in PROJECTIONS:
+            units = len(self.heads) * self.head_size
+            part = projection(name, units, self.initializer_range, True, self.dtype_policy)
             part.build(hidden_states_shape)
             setattr(self, name, part)
+
+    def prune_heads(self, heads: Iterable[int]) -> np.ndarray:
+        """Remove heads for good; they are counted as the layer was made.
+
+        Returns:
+            Which units of the output are left, for whoever projects it.
+        """
+        pruned = check_heads("heads", [*self.pruned_heads, *heads], self.num_heads)
+        left = kept_heads(self.num_heads, pruned)
+        units = units_of_heads(np.flatnonzero(np.isin(self.heads, left)), self.head_size)
+        for name in PROJECTIONS:
+            keep_units(getattr(self, name), units)
+        self.pruned_heads, self.heads = pruned, left
+        return units
 
     def call(
         self,
         hidden_states: Tensor,
         attention_mask: Tensor | None = None,
         global_attention_mask: Tensor | None = None,
+        head_mask: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
         """Attend; see the class docstring."""
-        if attention_mask is None:
-            valid = ops.ones(ops.shape(hidden_states)[:2], "bool")
+        head_mask = take_heads(head_mask, self.heads, self.num_heads, axis=0)
+        valid = _valid(hidden_states, attention_mask)
+        slots = self._slots(valid, attention_mask, global_attention_mask)
+        if slots is None:
+            output = self._attend_locally(hidden_states, valid, None, head_mask, training)
         else:
-            valid = ops.not_equal(attention_mask, 0)
-        if global_attention_mask is None or self.max_global_tokens == 0:
-            output = self._attend_locally(hidden_states, valid, None, None, training)
-        else:
-            check_global_capacity(global_attention_mask, attention_mask, self.max_global_tokens)
-            is_global = ops.logical_and(valid, ops.not_equal(global_attention_mask, 0))
-            slots = global_slots(is_global, self.max_global_tokens)  # (B, G, L)
-            in_slot, taken = ops.any(slots, axis=1), ops.any(slots, axis=2)  # (B, L), (B, G)
-            window_mask = ops.logical_and(valid, ops.logical_not(in_slot))
+            in_slot = ops.any(slots, axis=1)  # (B, L)
             # Slots are read and written by products with their one-hot rows, whose gradients are products too: cheaper
             # under XLA than gathers and scatters, and no shape depends on how many slots are taken.
-            slots = ops.cast(slots, hidden_states.dtype)
-            rows = ops.matmul(slots, hidden_states)  # (B, G, E)
-            output = self._attend_locally(hidden_states, window_mask, rows, taken, training)
-            whole = self._attend_globally(rows, hidden_states, valid, training)
-            slots = ops.cast(ops.swapaxes(slots, 1, 2), whole.dtype)
-            output = ops.where(in_slot[..., None], ops.matmul(slots, whole), output)
+            one_hot = ops.cast(slots, hidden_states.dtype)
+            rows = ops.matmul(one_hot, hidden_states)  # (B, G, E)
+            extra = self._global_keys(rows, slots, with_values=True)
+            window_mask = ops.logical_and(valid, ops.logical_not(in_slot))
+            output = self._attend_locally(hidden_states, window_mask, extra, head_mask, training)
+            whole = self._attend_globally(rows, hidden_states, valid, head_mask, training)
+            one_hot = ops.cast(ops.swapaxes(one_hot, 1, 2), whole.dtype)
+            output = ops.where(in_slot[..., None], ops.matmul(one_hot, whole), output)
         return output * ops.cast(valid[..., None], output.dtype)
 
+    def attentions(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        global_attention_mask: Tensor | None = None,
+        head_mask: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The attention probabilities of the call without dropout, scaled by the head mask, in float32.
+
+        Args: as in the call.
+
+        Returns:
+            "attentions" (B, H, L, G + window + 1): to the global tokens in order, then to the window from left to
+            right; zeros for padding and for global tokens, whose own are "global_attentions" (B, H, L, G): of each slot
+            to every token. Without global tokens there are no slots: (B, H, L, window + 1) alone.
+        """
+        head_mask = take_heads(head_mask, self.heads, self.num_heads, axis=0)
+        valid = _valid(hidden_states, attention_mask)
+        slots = self._slots(valid, attention_mask, global_attention_mask)
+        extra, window_mask, answers = None, valid, valid
+        if slots is not None:
+            rows = ops.matmul(ops.cast(slots, hidden_states.dtype), hidden_states)
+            extra = self._global_keys(rows, slots, with_values=False)
+            window_mask = answers = ops.logical_and(valid, ops.logical_not(ops.any(slots, axis=1)))
+        query, key = self._local_query(hidden_states), split_heads(self.key(hidden_states), len(self.heads))
+        parts = attention_probabilities(query, key, window_mask, self.geometry, extra=extra)
+        parts[0] = window_columns(parts[0], self.geometry)
+        local = merge_blocks(ops.concatenate(parts[::-1], axis=-1), ops.shape(query)[2], axis=2)
+        found = {"attentions": local * ops.cast(answers[:, None, :, None], local.dtype)}
+        if slots is not None:
+            whole = self._global_probabilities(rows, hidden_states, valid)  # (B, H, G, L)
+            whole = whole * ops.cast(ops.any(slots, axis=2)[:, None, :, None], whole.dtype)
+            found["global_attentions"] = ops.swapaxes(whole, 2, 3)
+        return found if head_mask is None else {name: scale_heads(x, head_mask) for name, x in found.items()}
+
+    def _slots(self, valid: Tensor, attention_mask: Any, global_attention_mask: Any) -> Tensor | None:
+        """Positions of the global tokens, bool (B, G, L), or None where there can be none."""
+        if global_attention_mask is None or self.max_global_tokens == 0:
+            return None
+        check_global_capacity(global_attention_mask, attention_mask, self.max_global_tokens)
+        is_global = ops.logical_and(valid, ops.not_equal(global_attention_mask, 0))
+        return global_slots(is_global, self.max_global_tokens)
+
+    def _global_keys(self, rows: Tensor, slots: Tensor, with_values: bool) -> ExtraKeys:
+        """The global tokens `rows` (B, G, E) as keys that every token sees, by the local projections."""
+        key = split_heads(self.key(rows), len(self.heads))
+        value = split_heads(self.value(rows), len(self.heads)) if with_values else key
+        return ExtraKeys(key=key, value=value, mask=ops.any(slots, axis=2))
+
+    def _local_query(self, hidden_states: Tensor) -> Tensor:
+        return split_heads(self.query(hidden_states) * self.head_size**-0.5, len(self.heads))
+
     def _attend_locally(
-        self, hidden_states: Tensor, window_mask: Tensor, rows: Tensor | None, taken: Tensor | None, training: Any
+        self, hidden_states: Tensor, window_mask: Tensor, extra: ExtraKeys | None, head_mask: Any, training: Any
     ) -> Tensor:
-        """Every token against its window and the global tokens `rows` (B, G, E): (B, L, E)."""
-        extra = None
-        if rows is not None and taken is not None:
-            extra = ExtraKeys(
-                key=split_heads(self.key(rows), self.num_heads),
-                value=split_heads(self.value(rows), self.num_heads),
-                mask=taken,
-            )
+        """Every token against its window and the global tokens: (B, L, H * D)."""
         output = block_attention(
-            split_heads(self.query(hidden_states) * self.head_size**-0.5, self.num_heads),
-            split_heads(self.key(hidden_states), self.num_heads),
-            split_heads(self.value(hidden_states), self.num_heads),
+            self._local_query(hidden_states),
+            split_heads(self.key(hidden_states), len(self.heads)),
+            split_heads(self.value(hidden_states), len(self.heads)),
             window_mask,
             self.geometry,
             extra=extra,
             dropout=partial(self.attention_dropout, training=training) if self.dropout else None,
         )
-        return merge_heads(output)
+        return merge_heads(output if head_mask is None else scale_heads(output, head_mask))
 
-    def _attend_globally(self, rows: Tensor, hidden_states: Tensor, valid: Tensor, training: Any) -> Tensor:
-        """The global tokens `rows` (B, G, E) against the whole document: (B, G, E)."""
-        query = split_heads(self.query_global(rows) * self.head_size**-0.5, self.num_heads)  # (B, H, G, D)
-        key = split_heads(self.key_global(hidden_states), self.num_heads)
-        value = split_heads(self.value_global(hidden_states), self.num_heads)
-        scores = ops.matmul(query, ops.swapaxes(key, 2, 3))  # (B, H, G, L)
-        probabilities = masked_softmax(scores, valid[:, None, None, :])
+    def _global_probabilities(self, rows: Tensor, hidden_states: Tensor, valid: Tensor) -> Tensor:
+        """Of the global tokens `rows` (B, G, E) to the whole document: float32 (B, H, G, L)."""
+        query = split_heads(self.query_global(rows) * self.head_size**-0.5, len(self.heads))  # (B, H, G, D)
+        key = split_heads(self.key_global(hidden_states), len(self.heads))
+        return masked_softmax(ops.matmul(query, ops.swapaxes(key, 2, 3)), valid[:, None, None, :])
+
+    def _attend_globally(
+        self, rows: Tensor, hidden_states: Tensor, valid: Tensor, head_mask: Any, training: Any
+    ) -> Tensor:
+        """The global tokens `rows` (B, G, E) against the whole document: (B, G, H * D)."""
+        probabilities = self._global_probabilities(rows, hidden_states, valid)
         probabilities = self.attention_dropout(probabilities, training=training)
-        return merge_heads(ops.matmul(ops.cast(probabilities, value.dtype), value))
+        value = split_heads(self.value_global(hidden_states), len(self.heads))
+        output = ops.matmul(ops.cast(probabilities, value.dtype), value)
+        return merge_heads(output if head_mask is None else scale_heads(output, head_mask))
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
@@ -172,4 +253,12 @@ class LongformerSelfAttention(keras.layers.Layer):
             "max_global_tokens": self.max_global_tokens,
             "dropout": self.dropout,
             "initializer_range": self.initializer_range,
+            "pruned_heads": self.pruned_heads,
         }
+
+
+def _valid(hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Which tokens are no padding: bool (B, L)."""
+    if attention_mask is None:
+        return ops.ones(ops.shape(hidden_states)[:2], "bool")
+    return ops.not_equal(attention_mask, 0)

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
-from tfmodels.layers.checks import check_divides, check_even_positive, check_positive, check_rate
+from tfmodels.layers.checks import check_divides, check_even_positive, check_not_negative, check_positive, check_rate
 from tfmodels.layers.feed_forward import activation_function
 from tfmodels.model_config import ModelConfig
 
@@ -23,7 +23,6 @@ class LEDConfig(ModelConfig):
     """
 
     model_type: ClassVar[str] = "led"
-    architecture: ClassVar[str] = "LEDForConditionalGeneration"
 
     vocab_size: int = 50265
     max_encoder_position_embeddings: int = 16384
@@ -40,6 +39,10 @@ class LEDConfig(ModelConfig):
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
     init_std: float = 0.02
+    classifier_dropout: float = 0.0
+    encoder_layerdrop: float = 0.0
+    decoder_layerdrop: float = 0.0
+    tie_word_embeddings: bool = True
     attention_window: int | list[int] | tuple[int, ...] = 512
     max_global_tokens: int = 64
     pad_token_id: int = 1
@@ -48,6 +51,7 @@ class LEDConfig(ModelConfig):
     decoder_start_token_id: int = 2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in (
             "vocab_size",
             "max_encoder_position_embeddings",
@@ -61,22 +65,52 @@ class LEDConfig(ModelConfig):
             "decoder_attention_heads",
         ):
             check_positive(name, getattr(self, name))
-        for name in ("dropout", "attention_dropout", "activation_dropout"):
+        for name in (
+            "dropout",
+            "attention_dropout",
+            "activation_dropout",
+            "classifier_dropout",
+            "encoder_layerdrop",
+            "decoder_layerdrop",
+        ):
             check_rate(name, getattr(self, name))
+        check_not_negative("init_std", self.init_std)
         for name in ("encoder_attention_heads", "decoder_attention_heads"):
             check_divides(name, getattr(self, name), "d_model", self.d_model)
-        if not isinstance(self.max_global_tokens, int) or self.max_global_tokens < 0:
+        if not 0 <= self.max_global_tokens <= self.max_encoder_position_embeddings:
             raise ValueError(
-                f"max_global_tokens must be 0 or more. Received: max_global_tokens={self.max_global_tokens!r}"
+                "max_global_tokens must be 0 or more, and at most max_encoder_position_embeddings="
+                f"{self.max_encoder_position_embeddings}. Received: max_global_tokens={self.max_global_tokens!r}"
             )
         activation_function(self.activation_function)
-        for window in self.attention_windows:
-            check_even_positive("attention_window", window, received=self.attention_window)
-        if len(self.attention_windows) != self.encoder_layers:
+        window = self.attention_window
+        for width in window if isinstance(window, (list, tuple)) else [window]:
+            check_even_positive("attention_window", width, received=window)
+        if isinstance(window, (list, tuple)) and len(window) != self.encoder_layers:
             raise ValueError(
                 f"attention_window must be one number or one for each of encoder_layers={self.encoder_layers}. "
-                f"Received: attention_window={self.attention_window}"
+                f"Received: attention_window={window}"
             )
+
+    @property
+    def hidden_size(self) -> int:
+        """The reference's other name of `d_model`."""
+        return self.d_model
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """The reference's other name of `encoder_layers`."""
+        return self.encoder_layers
+
+    @property
+    def num_attention_heads(self) -> int:
+        """The reference's other name of `encoder_attention_heads`."""
+        return self.encoder_attention_heads
+
+    @property
+    def encoder_sizes(self) -> tuple[int, int]:
+        """Layers of the encoder, and heads in each."""
+        return self.encoder_layers, self.encoder_attention_heads
 
     @property
     def attention_windows(self) -> tuple[int, ...]:

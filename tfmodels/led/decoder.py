@@ -5,10 +5,10 @@ from typing import Any
 import keras
 
 from tfmodels.decoder import Decoder, DecoderBlock
-from tfmodels.layers.cached_attention import CachedAttention, KeysValues
+from tfmodels.layers.cached_attention import CachedAttention
 from tfmodels.layers.checks import check_length
 from tfmodels.led.config import LEDConfig
-from tfmodels.led.encoder import feed_forward, layer_norm, position_embedding
+from tfmodels.led.encoder import embed_ids, feed_forward, layer_norm, position_embedding
 
 Tensor = Any
 
@@ -48,24 +48,17 @@ class LEDDecoderBlock(DecoderBlock):
         self.feed_forward.build(hidden_states_shape)
         self.final_norm.build(hidden_states_shape)
 
-    def call(
-        self,
-        hidden_states: Tensor,
-        cross_keys_values: KeysValues,
-        self_mask: Tensor,
-        cross_mask: Tensor | None = None,
-        position_bias: Tensor | None = None,
-        cache: KeysValues | None = None,
-        position: Tensor | None = None,
-        training: bool | None = None,
-    ) -> tuple[Tensor, KeysValues]:
-        """(R, T, E) -> (R, T, E), and the keys and values of the self-attention; see `DecoderBlock`."""
-        attended, keys_values = self.attend_to_self(hidden_states, self_mask, position_bias, cache, position, training)
-        hidden_states = self.self_attention_norm(hidden_states + self.residual_dropout(attended, training=training))
-        attended = self.cross_attention.attend_per_document(hidden_states, cross_keys_values, cross_mask, training)
-        hidden_states = self.cross_attention_norm(hidden_states + self.residual_dropout(attended, training=training))
-        forwarded = self.feed_forward(hidden_states, training=training)
-        return self.final_norm(hidden_states + self.residual_dropout(forwarded, training=training)), keys_values
+    def before(self, hidden_states: Tensor, norm: keras.layers.Layer) -> Tensor:
+        """The hidden states as they are: the norms stand after the residual connections."""
+        return hidden_states
+
+    def after(self, hidden_states: Tensor, attended: Tensor, norm: keras.layers.Layer, training: Any) -> Tensor:
+        """The normed sum."""
+        return norm(hidden_states + self.residual_dropout(attended, training=training))
+
+    def forward(self, hidden_states: Tensor, training: bool | None) -> Tensor:
+        """The feed-forward part with its residual connection."""
+        return self.after(hidden_states, self.feed_forward(hidden_states, training=training), self.final_norm, training)
 
 
 class LEDDecoder(Decoder):
@@ -79,6 +72,9 @@ class LEDDecoder(Decoder):
     def __init__(self, config: LEDConfig, embed_tokens: keras.layers.Layer, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         policy = self.dtype_policy
+        self.num_heads = config.decoder_attention_heads
+        self.set_layerdrop(config.decoder_layerdrop)
+        self.pad_token_id = config.pad_token_id
         self.max_length = config.max_decoder_position_embeddings
         self.embed_tokens = embed_tokens
         self.embed_positions = position_embedding(config, self.max_length, policy)
@@ -95,10 +91,15 @@ class LEDDecoder(Decoder):
             part.build((None, None, self.width))
         self.built = True
 
-    def embed(self, input_ids: Tensor, positions: Tensor, training: bool | None) -> Tensor:
+    def embed(
+        self, input_ids: Tensor | None, inputs_embeds: Tensor | None, positions: Tensor, training: bool | None
+    ) -> Tensor:
         """Token and position embeddings, normed."""
-        check_length("decoder_input_ids", input_ids, "max_decoder_position_embeddings", self.max_length)
-        hidden_states = self.embed_tokens(input_ids) + self.embed_positions(positions)
+        if inputs_embeds is None:
+            check_length("decoder_input_ids", input_ids, "max_decoder_position_embeddings", self.max_length)
+            inputs_embeds = embed_ids(self.embed_tokens, input_ids, self.pad_token_id)
+        check_length("decoder_inputs_embeds", inputs_embeds, "max_decoder_position_embeddings", self.max_length)
+        hidden_states = inputs_embeds + self.embed_positions(positions)
         return self.dropout(self.embedding_norm(hidden_states), training=training)
 
     def position_bias(self, query_positions: Tensor, key_positions: Tensor) -> None:

@@ -3,18 +3,22 @@
 Shape letters: B batch, L length, E model size.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
+from tfmodels.checkpoints.mapping import Row
+from tfmodels.encoder import OPTIONAL_INPUTS, Encoder, EncoderBlock
 from tfmodels.layers.checks import check_length
 from tfmodels.layers.feed_forward import FeedForward
 from tfmodels.layers.longformer_self_attention import LongformerSelfAttention
 from tfmodels.layers.projection import projection
+from tfmodels.layers.surgery import keep_inputs
 from tfmodels.led.config import LEDConfig
-from tfmodels.model_config import config_of
-from tfmodels.seq2seq import unpack_inputs
+from tfmodels.led.weights import DECODER_PREFIXES, HEAD_PREFIXES, encoder_rows, landmarks
 
 Tensor = Any
 
@@ -32,13 +36,34 @@ def initializer(config: LEDConfig) -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=config.init_std)
 
 
+class PaddedNormal(keras.initializers.RandomNormal):
+    """As `RandomNormal`, with zeros for the padding token."""
+
+    def __init__(self, stddev: float, pad_token_id: int) -> None:
+        super().__init__(stddev=stddev)
+        self.pad_token_id = pad_token_id
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+        """A table (V, E)."""
+        table = super().__call__(shape, dtype)
+        return ops.where(ops.arange(shape[0])[:, None] == self.pad_token_id, ops.zeros_like(table), table)
+
+
 def token_embedding(config: LEDConfig, policy: Any, name: str) -> keras.layers.ReversibleEmbedding:
-    """The table of token embeddings, which is also the head."""
+    """The table of token embeddings, which is also the head where the two are tied."""
+    start = PaddedNormal(config.init_std, config.pad_token_id)
     embedding = keras.layers.ReversibleEmbedding(
-        config.vocab_size, config.d_model, embeddings_initializer=initializer(config), dtype=policy, name=name
+        config.vocab_size, config.d_model, embeddings_initializer=start, dtype=policy, name=name
     )
     embedding.build()
     return embedding
+
+
+def embed_ids(embedding: keras.layers.Layer, input_ids: Tensor, pad_token_id: int) -> Tensor:
+    """Token embeddings (B, L, E); the padding token's is never trained by being looked up, as in the reference."""
+    embedded = embedding(input_ids)
+    is_padding = ops.equal(input_ids, pad_token_id)[..., None]
+    return ops.where(is_padding, ops.stop_gradient(embedded), embedded)
 
 
 def position_embedding(config: LEDConfig, positions: int, policy: Any) -> keras.layers.Embedding:
@@ -64,18 +89,19 @@ def feed_forward(config: LEDConfig, hidden_size: int, policy: Any) -> FeedForwar
     )
 
 
-class LEDEncoderBlock(keras.layers.Layer):
+class LEDEncoderBlock(EncoderBlock):
     """Longformer self-attention and feed-forward, each beside a residual connection and before a norm."""
 
-    def __init__(self, config: LEDConfig, attention_window: int, **kwargs: Any) -> None:
+    def __init__(self, config: LEDConfig, layer: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         policy = self.dtype_policy
         self.self_attention = LongformerSelfAttention(
             config.encoder_attention_heads,
-            attention_window,
+            config.attention_windows[layer],
             max_global_tokens=config.max_global_tokens,
             dropout=config.attention_dropout,
             initializer_range=config.init_std,
+            pruned_heads=config.pruned_heads.get(layer, ()),
             dtype=policy,
             name="self_attention",
         )
@@ -87,15 +113,17 @@ class LEDEncoderBlock(keras.layers.Layer):
 
     def build(self, hidden_states_shape: Any) -> None:
         """Build every part."""
-        for part in (self.self_attention, self.attention_output, self.self_attention_norm, self.feed_forward):
+        for part in (self.self_attention, self.self_attention_norm, self.feed_forward, self.final_norm):
             part.build(hidden_states_shape)
-        self.final_norm.build(hidden_states_shape)
+        units = len(self.self_attention.heads) * self.self_attention.head_size
+        self.attention_output.build((*hidden_states_shape[:-1], units))
 
     def call(
         self,
         hidden_states: Tensor,
         attention_mask: Tensor | None = None,
         global_attention_mask: Tensor | None = None,
+        head_mask: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
         """(B, L, E) -> (B, L, E)."""
@@ -103,6 +131,7 @@ class LEDEncoderBlock(keras.layers.Layer):
             hidden_states,
             attention_mask=attention_mask,
             global_attention_mask=global_attention_mask,
+            head_mask=head_mask,
             training=training,
         )
         attended = self.residual_dropout(self.attention_output(attended), training=training)
@@ -110,9 +139,17 @@ class LEDEncoderBlock(keras.layers.Layer):
         forwarded = self.residual_dropout(self.feed_forward(hidden_states, training=training), training=training)
         return self.final_norm(hidden_states + forwarded)
 
+    def attentions(self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any) -> dict[str, Tensor]:
+        """See `LongformerSelfAttention.attentions`."""
+        return self.self_attention.attentions(hidden_states, head_mask=head_mask, **context)
+
+    def prune_heads(self, heads: list[int]) -> None:
+        """Remove attention heads for good."""
+        keep_inputs(self.attention_output, self.self_attention.prune_heads(heads))
+
 
 @keras.saving.register_keras_serializable("tfmodels")
-class LEDEncoder(keras.Model):
+class LEDEncoder(Encoder):
     """Encoder of LED (Beltagy et al. 2020, section 7).
 
     Args:
@@ -123,9 +160,14 @@ class LEDEncoder(keras.Model):
         input_ids: int32 (B, L), L at most `max_encoder_position_embeddings`.
         attention_mask: (B, L), 0 on padding; None: no padding.
         global_attention_mask: (B, L), non-zero on global tokens; None: no global tokens.
+        head_mask: (layers, H) or (H,), 0 where an attention head is left out.
+        inputs_embeds: (B, L, E) in place of `input_ids`.
+        output_attentions, output_hidden_states: return those too; None: as the config says.
 
     Returns:
-        {"last_hidden_state": (B, L, E)}.
+        {"last_hidden_state": (B, L, E)}; on request "hidden_states", the embeddings and each layer's (B, L, E), and
+        "attentions" (B, H, L, G + window + 1) and "global_attentions" (B, H, L, G) per layer, float32, with
+        G = `max_global_tokens`; see `LongformerSelfAttention.attentions`.
 
     Raises:
         ValueError: too long an input, or more global tokens than `max_global_tokens` (eager calls).
@@ -137,55 +179,54 @@ class LEDEncoder(keras.Model):
     (None, 12, 8)
     """
 
-    def __init__(self, config: LEDConfig, embed_tokens: keras.layers.Layer | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.config = config_of(LEDConfig, config)
-        policy = self.dtype_policy
-        self.embed_tokens = embed_tokens or token_embedding(self.config, policy, "embed_tokens")
-        self.embed_positions = position_embedding(self.config, self.config.max_encoder_position_embeddings, policy)
+    config_class: ClassVar[type] = LEDConfig
+    reference_name: ClassVar[str] = "LEDModel"
+    left_out: ClassVar[tuple[str, ...]] = (*HEAD_PREFIXES, *DECODER_PREFIXES)
+    input_names: ClassVar[tuple[str, ...]] = (*ENCODER_INPUTS, *OPTIONAL_INPUTS)
+    landmarks = staticmethod(landmarks)
+
+    @classmethod
+    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+        """Where each of the reference's tensors lives."""
+        return encoder_rows("")
+
+    def weights_root(self) -> Any:
+        """The object from which the paths of `weight_rows` start."""
+        return SimpleNamespace(shared=self.embed_tokens, encoder=self)
+
+    def make_parts(self, embed_tokens: keras.layers.Layer | None, policy: Any) -> None:
+        """Create the sublayers."""
+        config = self.config
+        self.num_heads = config.encoder_attention_heads
+        self.set_layerdrop(config.encoder_layerdrop)
+        self.embed_tokens = embed_tokens or token_embedding(config, policy, "embed_tokens")
+        self.embed_positions = position_embedding(config, config.max_encoder_position_embeddings, policy)
         self.embedding_norm = layer_norm(policy, "embedding_norm")
         self.blocks = [
-            LEDEncoderBlock(self.config, window, dtype=policy, name=f"block_{index}")
-            for index, window in enumerate(self.config.attention_windows)
+            LEDEncoderBlock(config, layer, dtype=policy, name=f"block_{layer}")
+            for layer in range(config.encoder_layers)
         ]
-        self.dropout = keras.layers.Dropout(self.config.dropout, dtype=policy, name="dropout")
-        self.build()
+        self.dropout = keras.layers.Dropout(config.dropout, dtype=policy, name="dropout")
 
-    built: bool
+    def parts(self) -> list[keras.layers.Layer]:
+        """The sublayers that are built from the shape of the hidden states."""
+        return [self.embedding_norm, *self.blocks]
 
-    def build(self, input_shape: Any = None) -> None:
-        """Create every weight: the config knows all sizes."""
-        if self.built:  # also true when a saved file asks for it again
-            return
-        for part in (self.embedding_norm, *self.blocks):
-            part.build((None, None, self.config.d_model))
-        self.built = True
+    def embed(self, input_ids: Tensor | None, inputs_embeds: Tensor | None, training: bool | None) -> Tensor:
+        """Token and position embeddings, normed."""
+        limit = self.config.max_encoder_position_embeddings
+        if inputs_embeds is None:
+            check_length("input_ids", input_ids, "max_encoder_position_embeddings", limit)
+            inputs_embeds = embed_ids(self.embed_tokens, input_ids, self.config.pad_token_id)
+        check_length("inputs_embeds", inputs_embeds, "max_encoder_position_embeddings", limit)
+        positions = ops.arange(ops.shape(inputs_embeds)[1], dtype="int32")
+        hidden_states = inputs_embeds + self.embed_positions(positions)
+        return self.dropout(self.embedding_norm(hidden_states), training=training)
 
-    def call(
-        self,
-        input_ids: Any,
-        attention_mask: Tensor | None = None,
-        global_attention_mask: Tensor | None = None,
-        training: bool | None = None,
-    ) -> dict[str, Tensor]:
-        """Encode; see the class docstring."""
-        inputs = unpack_inputs(
-            ENCODER_INPUTS,
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            global_attention_mask=global_attention_mask,
-        )
-        input_ids = inputs.pop("input_ids")
-        check_length(
-            "input_ids", input_ids, "max_encoder_position_embeddings", self.config.max_encoder_position_embeddings
-        )
-        positions = ops.arange(ops.shape(input_ids)[1], dtype="int32")
-        hidden_states = self.embed_tokens(input_ids) + self.embed_positions(positions)
-        hidden_states = self.dropout(self.embedding_norm(hidden_states), training=training)
-        for block in self.blocks:
-            hidden_states = block(hidden_states, training=training, **inputs)
-        return {"last_hidden_state": hidden_states}
+    def context(self, hidden_states: Tensor, masks: Mapping[str, Tensor | None]) -> dict[str, Any]:
+        """The two masks."""
+        return {name: masks[name] for name in ("attention_mask", "global_attention_mask")}
 
-    def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the model (with an embedding of its own)."""
-        return {**super().get_config(), "config": self.config.to_dict()}
+    def finish(self, hidden_states: Tensor, training: bool | None) -> Tensor:
+        """Nothing follows the last block, which ends in a norm."""
+        return hidden_states

@@ -3,22 +3,66 @@
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 
 from tfmodels.checkpoints.mapping import Row
+from tfmodels.heads import CLASSIFIER_ROWS, SPAN_ROWS, Seq2SeqClassifier, Seq2SeqQuestionAnswerer
+from tfmodels.language_model import Seq2SeqLM
+from tfmodels.layers.surgery import replace_weight
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.decoder import LEDDecoder
 from tfmodels.led.encoder import ENCODER_INPUTS, LEDEncoder, token_embedding
-from tfmodels.led.weights import conditional_generation_rows
-from tfmodels.seq2seq import Seq2SeqLM
+from tfmodels.led.weights import HEAD_PREFIXES, PREFIX, body_rows, decoder_landmarks, language_model_rows
+from tfmodels.seq2seq import Seq2Seq
 
 Tensor = Any
 
 
+class LEDParts(Seq2Seq):
+    """What LED's models are made of."""
+
+    config_class: ClassVar[type] = LEDConfig
+    encoder_inputs: ClassVar[tuple[str, ...]] = ENCODER_INPUTS
+    left_out: ClassVar[tuple[str, ...]] = HEAD_PREFIXES
+    landmarks = staticmethod(decoder_landmarks)
+
+    def make_parts(self, policy: Any) -> None:
+        """Create the embeddings, the encoder and the decoder."""
+        self.shared = token_embedding(self.config, policy, "shared")
+        self.encoder = LEDEncoder(self.config, embed_tokens=self.shared, dtype=policy, name="encoder")
+        self.decoder = LEDDecoder(self.config, embed_tokens=self.shared, dtype=policy, name="decoder")
+        self.decoder.build()
+
+
 @keras.saving.register_keras_serializable("tfmodels")
-class LEDForConditionalGeneration(Seq2SeqLM):
+class LEDModel(LEDParts):
+    """LED without a head: the decoder's hidden states. Inputs, outputs and methods: see `Seq2Seq`.
+
+    Args:
+        config: an `LEDConfig`.
+
+    >>> import numpy as np
+    >>> config = LEDConfig(vocab_size=50, d_model=8, encoder_layers=1, encoder_ffn_dim=16, encoder_attention_heads=2,
+    ...                    decoder_layers=1, decoder_ffn_dim=16, decoder_attention_heads=2, attention_window=4,
+    ...                    max_encoder_position_embeddings=32, max_decoder_position_embeddings=16)
+    >>> ids = np.ones((1, 10), "int32")
+    >>> LEDModel(config)(ids, decoder_input_ids=ids[:, :3])["last_hidden_state"].shape[1]
+    3
+    """
+
+    reference_name: ClassVar[str] = "LEDModel"
+
+    @classmethod
+    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+        """Where each of the reference's tensors lives."""
+        return body_rows("")
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class LEDForConditionalGeneration(LEDParts, Seq2SeqLM):
     """LED with a language-model head: long document in, text out (Beltagy et al. 2020, section 7).
 
-    Inputs, outputs and methods: see `Seq2SeqLM`.
+    Inputs, outputs and methods: see `Seq2Seq` and `Seq2SeqLM`.
 
     Args:
         config: an `LEDConfig`.
@@ -32,26 +76,72 @@ class LEDForConditionalGeneration(Seq2SeqLM):
     (1, 5)
     """
 
-    config_class: ClassVar[type] = LEDConfig
-    encoder_inputs: ClassVar[tuple[str, ...]] = ENCODER_INPUTS
+    reference_name: ClassVar[str] = "LEDForConditionalGeneration"
+    left_out: ClassVar[tuple[str, ...]] = ("classification_head.", "qa_outputs.")
+    head_prefixes: ClassVar[tuple[str, ...]] = ("final_logits_bias", "lm_head.")
 
-    @staticmethod
-    def weight_rows(config: Any) -> list[Row]:
+    @classmethod
+    def weight_rows(cls, config: LEDConfig) -> list[Row]:
         """Where each of the reference's tensors lives."""
-        return conditional_generation_rows(config)
+        return language_model_rows(config)
 
-    def make_parts(self, policy: Any) -> None:
-        """Create the sublayers."""
-        config = self.config
-        self.shared = token_embedding(config, policy, "shared")
-        self.encoder = LEDEncoder(config, embed_tokens=self.shared, dtype=policy, name="encoder")
-        self.decoder = LEDDecoder(config, embed_tokens=self.shared, dtype=policy, name="decoder")
-        self.decoder.build()
+    def make_head(self, policy: Any) -> None:
+        """Create the head, and the bias that the reference adds to its logits."""
+        self.make_lm_head(self.config.init_std, policy)
         self.final_logits_bias = self.add_weight(
-            shape=(1, config.vocab_size), initializer="zeros", trainable=False, name="final_logits_bias"
+            shape=(1, self.config.vocab_size), initializer="zeros", trainable=False, name="final_logits_bias"
         )
 
     def logits(self, hidden_states: Tensor) -> Tensor:
         """(..., E) -> (..., V)."""
-        logits = self.shared(hidden_states, reverse=True)
+        logits = self.shared(hidden_states, reverse=True) if self.lm_head is None else self.lm_head(hidden_states)
         return logits + keras.ops.cast(self.final_logits_bias[0], logits.dtype)
+
+    def resize_head(self, vocab_size: int) -> None:
+        """Give the head another number of tokens; new ones have no bias."""
+        super().resize_head(vocab_size)
+        bias = np.asarray(self.final_logits_bias)[:, :vocab_size]
+        missing = vocab_size - bias.shape[1]
+        replace_weight(self, "final_logits_bias", np.pad(bias, ((0, 0), (0, missing))))
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class LEDForSequenceClassification(LEDParts, Seq2SeqClassifier):
+    """LED with a classification head. Inputs, outputs and methods: see `Seq2Seq` and `Seq2SeqClassifier`.
+
+    Args:
+        config: an `LEDConfig` with `num_labels` and, where the labels do not tell, `problem_type`.
+    """
+
+    reference_name: ClassVar[str] = "LEDForSequenceClassification"
+    left_out: ClassVar[tuple[str, ...]] = ("final_logits_bias", "lm_head.", "qa_outputs.")
+
+    @classmethod
+    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+        """Where each of the reference's tensors lives."""
+        return [*body_rows(PREFIX), *CLASSIFIER_ROWS]
+
+    def make_head(self, policy: Any) -> None:
+        """Create the head."""
+        self.make_classifier(self.config.init_std, policy)
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class LEDForQuestionAnswering(LEDParts, Seq2SeqQuestionAnswerer):
+    """LED with a head that finds an answer's span. Inputs, outputs: see `Seq2Seq` and `Seq2SeqQuestionAnswerer`.
+
+    Args:
+        config: an `LEDConfig`.
+    """
+
+    reference_name: ClassVar[str] = "LEDForQuestionAnswering"
+    left_out: ClassVar[tuple[str, ...]] = ("final_logits_bias", "lm_head.", "classification_head.")
+
+    @classmethod
+    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+        """Where each of the reference's tensors lives."""
+        return [*body_rows(PREFIX), *SPAN_ROWS]
+
+    def make_head(self, policy: Any) -> None:
+        """Create the head."""
+        self.make_span_head(self.config.init_std, policy)

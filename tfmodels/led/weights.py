@@ -1,27 +1,68 @@
-"""Where each of the reference's LED tensors lives in our model."""
+"""Where each of the reference's LED tensors lives in our models.
 
-from tfmodels.checkpoints.mapping import DENSE, EMBEDDING, LAYER_NORM, WEIGHT, Row
+The body's tensors stand under "led." in a model with a head and under their bare names in `LEDModel`'s files; a table
+names one of the two and accepts the other.
+"""
+
+from collections.abc import Mapping
+
+from tfmodels.checkpoints.mapping import DENSE, EMBEDDING, LAYER_NORM, WEIGHT, Row, also_under
 from tfmodels.led.config import LEDConfig
 
+PREFIX = "led."
+HEAD_PREFIXES = ("final_logits_bias", "lm_head.", "classification_head.", "qa_outputs.")
+DECODER_PREFIXES = ("led.decoder.", "decoder.")
 _LONGFORMER_PROJECTIONS = ("query", "key", "value", "query_global", "key_global", "value_global")
 
 
-def conditional_generation_rows(config: LEDConfig) -> list[Row]:
+def landmarks(config: LEDConfig) -> Mapping[tuple[str, ...], tuple[int, ...]]:
+    """Tensors that every file of this config must hold, and their shapes."""
+    last, width = config.encoder_layers - 1, config.d_model
+    wanted = {
+        "encoder.embed_positions.weight": (config.max_encoder_position_embeddings, width),
+        f"encoder.layers.{last}.fc1.weight": (config.encoder_ffn_dim, width),
+    }
+    tables = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+    found: dict[tuple[str, ...], tuple[int, ...]] = {(PREFIX + name, name): shape for name, shape in wanted.items()}
+    return {(*(PREFIX + name for name in tables), *tables): (config.vocab_size, width), **found}
+
+
+def decoder_landmarks(config: LEDConfig) -> Mapping[tuple[str, ...], tuple[int, ...]]:
+    """The same for files with a decoder."""
+    last, width = config.decoder_layers - 1, config.d_model
+    wanted = {
+        "decoder.embed_positions.weight": (config.max_decoder_position_embeddings, width),
+        f"decoder.layers.{last}.fc1.weight": (config.decoder_ffn_dim, width),
+    }
+    return {**landmarks(config), **{(PREFIX + name, name): shape for name, shape in wanted.items()}}
+
+
+def body_rows(prefix: str, shared_copies: tuple[str, ...] = ()) -> list[Row]:
+    """The table of embeddings, encoder and decoder; `shared_copies` are further names of the shared table."""
+    copies = (*(f"{prefix}{side}.embed_tokens" for side in ("encoder", "decoder")), *shared_copies)
+    shared = Row(f"{prefix}shared", "shared", EMBEDDING, copies=copies)
+    return also_under(PREFIX, [shared, *_encoder_rows(prefix), *_decoder_rows(prefix)])
+
+
+def encoder_rows(prefix: str) -> list[Row]:
+    """The table of the encoder alone."""
+    shared = Row(f"{prefix}shared", "shared", EMBEDDING, copies=(f"{prefix}encoder.embed_tokens",))
+    return also_under(PREFIX, [shared, *_encoder_rows(prefix)])
+
+
+def language_model_rows(config: LEDConfig) -> list[Row]:
     """The table of `LEDForConditionalGeneration`."""
-    copies = ("led.encoder.embed_tokens", "led.decoder.embed_tokens", "lm_head")
-    return [
-        Row("led.shared", "shared", EMBEDDING, copies=copies),
-        *_encoder_rows(),
-        *_decoder_rows(),
-        Row("final_logits_bias", "final_logits_bias", WEIGHT),
-    ]
+    bias = Row("final_logits_bias", "final_logits_bias", WEIGHT)
+    if config.tie_word_embeddings:
+        return [*body_rows(PREFIX, ("lm_head",)), bias]
+    return [*body_rows(PREFIX), bias, Row("lm_head", "lm_head", DENSE)]
 
 
-def _encoder_rows() -> list[Row]:
-    reference, ours = "led.encoder.layers.{n}", "encoder.blocks.{n}"
+def _encoder_rows(prefix: str) -> list[Row]:
+    reference, ours = f"{prefix}encoder.layers.{{n}}", "encoder.blocks.{n}"
     longformer = f"{reference}.self_attn.longformer_self_attn"
     return [
-        *_embedding_rows("encoder"),
+        *_embedding_rows(prefix, "encoder"),
         *(Row(f"{longformer}.{name}", f"{ours}.self_attention.{name}", DENSE) for name in _LONGFORMER_PROJECTIONS),
         Row(f"{reference}.self_attn.output", f"{ours}.attention_output", DENSE),
         Row(f"{reference}.self_attn_layer_norm", f"{ours}.self_attention_norm", LAYER_NORM),
@@ -29,9 +70,9 @@ def _encoder_rows() -> list[Row]:
     ]
 
 
-def _decoder_rows() -> list[Row]:
-    reference, ours = "led.decoder.layers.{n}", "decoder.blocks.{n}"
-    rows = _embedding_rows("decoder")
+def _decoder_rows(prefix: str) -> list[Row]:
+    reference, ours = f"{prefix}decoder.layers.{{n}}", "decoder.blocks.{n}"
+    rows = _embedding_rows(prefix, "decoder")
     for reference_name, name in (("self_attn", "self_attention"), ("encoder_attn", "cross_attention")):
         for projection in ("q_proj", "k_proj", "v_proj", "out_proj"):
             rows.append(Row(f"{reference}.{reference_name}.{projection}", f"{ours}.{name}.{projection}", DENSE))
@@ -39,10 +80,10 @@ def _decoder_rows() -> list[Row]:
     return [*rows, *_feed_forward_rows(reference, ours)]
 
 
-def _embedding_rows(side: str) -> list[Row]:
+def _embedding_rows(prefix: str, side: str) -> list[Row]:
     return [
-        Row(f"led.{side}.embed_positions", f"{side}.embed_positions", EMBEDDING),
-        Row(f"led.{side}.layernorm_embedding", f"{side}.embedding_norm", LAYER_NORM),
+        Row(f"{prefix}{side}.embed_positions", f"{side}.embed_positions", EMBEDDING),
+        Row(f"{prefix}{side}.layernorm_embedding", f"{side}.embedding_norm", LAYER_NORM),
     ]
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
-from tfmodels.layers.checks import check_positive, check_rate
+from tfmodels.layers.checks import check_not_negative, check_positive, check_rate
 from tfmodels.layers.feed_forward import activation_function
 from tfmodels.model_config import ModelConfig
 
@@ -24,7 +24,6 @@ class LongT5Config(ModelConfig):
     """
 
     model_type: ClassVar[str] = "longt5"
-    architecture: ClassVar[str] = "LongT5ForConditionalGeneration"
 
     vocab_size: int = 32128
     d_model: int = 512
@@ -43,11 +42,13 @@ class LongT5Config(ModelConfig):
     feed_forward_proj: str = "relu"
     encoder_attention_type: str = "local"
     tie_word_embeddings: bool = True
+    classifier_dropout: float = 0.0
     pad_token_id: int = 0
     eos_token_id: int = 1
     decoder_start_token_id: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in (
             "vocab_size",
             "d_model",
@@ -63,6 +64,9 @@ class LongT5Config(ModelConfig):
         ):
             check_positive(name, getattr(self, name))
         check_rate("dropout_rate", self.dropout_rate)
+        check_rate("classifier_dropout", self.classifier_dropout)
+        check_not_negative("initializer_factor", self.initializer_factor)
+        check_not_negative("layer_norm_epsilon", self.layer_norm_epsilon)
         buckets, distance = self.relative_attention_num_buckets, self.relative_attention_max_distance
         if buckets < 4 or distance <= buckets // 2:
             raise ValueError(
@@ -81,6 +85,26 @@ class LongT5Config(ModelConfig):
                 f"Received: feed_forward_proj={self.feed_forward_proj!r}"
             )
         activation_function(self.activation)
+
+    @property
+    def hidden_size(self) -> int:
+        """The reference's other name of `d_model`."""
+        return self.d_model
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """The reference's other name of `num_layers`."""
+        return self.num_layers
+
+    @property
+    def num_attention_heads(self) -> int:
+        """The reference's other name of `num_heads`."""
+        return self.num_heads
+
+    @property
+    def encoder_sizes(self) -> tuple[int, int]:
+        """Layers of the encoder, and heads in each."""
+        return self.num_layers, self.num_heads
 
     @property
     def decoder_layers(self) -> int:

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfmodels.decoder import Decoder, DecoderBlock
-from tfmodels.layers.cached_attention import CachedAttention, KeysValues
+from tfmodels.layers.cached_attention import CachedAttention
 from tfmodels.layers.relative_position import RelativePositionBias
 from tfmodels.longt5.config import LongT5Config
 from tfmodels.longt5.encoder import feed_forward, residual_dropout, rms_norm
@@ -52,28 +52,18 @@ class LongT5DecoderBlock(DecoderBlock):
         self.feed_forward_norm.build(hidden_states_shape)
         self.feed_forward.build(hidden_states_shape)
 
-    def call(
-        self,
-        hidden_states: Tensor,
-        cross_keys_values: KeysValues,
-        self_mask: Tensor,
-        cross_mask: Tensor | None = None,
-        position_bias: Tensor | None = None,
-        cache: KeysValues | None = None,
-        position: Tensor | None = None,
-        training: bool | None = None,
-    ) -> tuple[Tensor, KeysValues]:
-        """(R, T, E) -> (R, T, E), and the keys and values of the self-attention; see `DecoderBlock`."""
-        attended, keys_values = self.attend_to_self(
-            self.self_attention_norm(hidden_states), self_mask, position_bias, cache, position, training
-        )
-        hidden_states = ops.add(hidden_states, self.residual_dropout(attended, training=training))
-        attended = self.cross_attention.attend_per_document(
-            self.cross_attention_norm(hidden_states), cross_keys_values, cross_mask, training
-        )
-        hidden_states = ops.add(hidden_states, self.residual_dropout(attended, training=training))
+    def before(self, hidden_states: Tensor, norm: keras.layers.Layer) -> Tensor:
+        """The normed hidden states."""
+        return norm(hidden_states)
+
+    def after(self, hidden_states: Tensor, attended: Tensor, norm: keras.layers.Layer, training: Any) -> Tensor:
+        """The sum: the norms stand before the attentions."""
+        return ops.add(hidden_states, self.residual_dropout(attended, training=training))
+
+    def forward(self, hidden_states: Tensor, training: bool | None) -> Tensor:
+        """The feed-forward part with its residual connection."""
         forwarded = self.feed_forward(self.feed_forward_norm(hidden_states), training=training)
-        return ops.add(hidden_states, self.residual_dropout(forwarded, training=training)), keys_values
+        return ops.add(hidden_states, self.residual_dropout(forwarded, training=training))
 
 
 class LongT5Decoder(Decoder):
@@ -87,6 +77,8 @@ class LongT5Decoder(Decoder):
     def __init__(self, config: LongT5Config, embed_tokens: keras.layers.Layer, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         policy = self.dtype_policy
+        self.num_heads = config.num_heads
+        self.set_layerdrop(0.0)
         self.embed_tokens = embed_tokens
         self.relative_attention_bias = RelativePositionBias(
             config.num_heads,
@@ -110,9 +102,12 @@ class LongT5Decoder(Decoder):
         self.relative_attention_bias.build()
         self.built = True
 
-    def embed(self, input_ids: Tensor, positions: Tensor, training: bool | None) -> Tensor:
+    def embed(
+        self, input_ids: Tensor | None, inputs_embeds: Tensor | None, positions: Tensor, training: bool | None
+    ) -> Tensor:
         """Token embeddings; T5 has no absolute positions."""
-        return self.dropout(self.embed_tokens(input_ids), training=training)
+        embedded = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        return self.dropout(embedded, training=training)
 
     def position_bias(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
         """Causal relative bias, float32 (H, T, keys)."""

@@ -3,17 +3,22 @@
 Shape letters: B batch, L length, E model size.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
+from tfmodels.checkpoints.mapping import Row
+from tfmodels.encoder import OPTIONAL_INPUTS, Encoder, EncoderBlock
 from tfmodels.layers.feed_forward import FeedForward
-from tfmodels.layers.long_t5_self_attention import LongT5LocalSelfAttention, LongT5TransientGlobalSelfAttention
+from tfmodels.layers.long_t5_self_attention import LongT5LocalSelfAttention
+from tfmodels.layers.norm import ScaledRMSNormalization
 from tfmodels.layers.precision import overflow_safe_dtype
+from tfmodels.layers.transient_global_self_attention import LongT5TransientGlobalSelfAttention
 from tfmodels.longt5.config import LongT5Config
-from tfmodels.model_config import config_of
-from tfmodels.seq2seq import unpack_inputs
+from tfmodels.longt5.weights import DECODER_PREFIXES, HEAD_PREFIXES, encoder_rows, landmarks
 
 Tensor = Any
 
@@ -22,8 +27,8 @@ ENCODER_INPUTS = ("input_ids", "attention_mask")
 
 def rms_norm(config: LongT5Config, policy: Any, name: str) -> keras.layers.Layer:
     """T5's norm: no mean, no bias; float32 under float16, where the residual stream passes that type's range."""
-    return keras.layers.RMSNormalization(
-        epsilon=config.layer_norm_epsilon, dtype=overflow_safe_dtype(policy), name=name
+    return ScaledRMSNormalization(
+        config.initializer_factor, epsilon=config.layer_norm_epsilon, dtype=overflow_safe_dtype(policy), name=name
     )
 
 
@@ -57,17 +62,18 @@ def feed_forward(config: LongT5Config, policy: Any) -> FeedForward:
     )
 
 
-def self_attention(config: LongT5Config, is_first: bool, policy: Any) -> LongT5LocalSelfAttention:
+def self_attention(config: LongT5Config, layer: int, policy: Any) -> LongT5LocalSelfAttention:
     """The self-attention that the config names; the first layer owns the biases that all share."""
     arguments: dict[str, Any] = {
         "num_heads": config.num_heads,
         "head_size": config.d_kv,
         "local_radius": config.local_radius,
-        "has_relative_attention_bias": is_first,
+        "has_relative_attention_bias": layer == 0,
         "num_buckets": config.relative_attention_num_buckets,
         "max_distance": config.relative_attention_max_distance,
         "dropout": config.dropout_rate,
         "initializer_factor": config.initializer_factor,
+        "pruned_heads": config.pruned_heads.get(layer, ()),
         "dtype": policy,
         "name": "self_attention",
     }
@@ -78,14 +84,14 @@ def self_attention(config: LongT5Config, is_first: bool, policy: Any) -> LongT5L
     )
 
 
-class LongT5EncoderBlock(keras.layers.Layer):
+class LongT5EncoderBlock(EncoderBlock):
     """Self-attention and feed-forward, each behind a norm and beside a residual connection."""
 
-    def __init__(self, config: LongT5Config, is_first: bool, **kwargs: Any) -> None:
+    def __init__(self, config: LongT5Config, layer: int, **kwargs: Any) -> None:
         # Not cast on entry: under float16 the residual stream is float32.
         super().__init__(autocast=False, **kwargs)
         self.self_attention_norm = rms_norm(config, self.dtype_policy, "self_attention_norm")
-        self.self_attention = self_attention(config, is_first, self.dtype_policy)
+        self.self_attention = self_attention(config, layer, self.dtype_policy)
         self.feed_forward_norm = rms_norm(config, self.dtype_policy, "feed_forward_norm")
         self.feed_forward = feed_forward(config, self.dtype_policy)
         self.residual_dropout = residual_dropout(config, self.dtype_policy)
@@ -96,19 +102,38 @@ class LongT5EncoderBlock(keras.layers.Layer):
             part.build(hidden_states_shape)
 
     def call(
-        self, hidden_states: Tensor, attention_mask: Tensor, biases: dict[str, Tensor], training: bool | None = None
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor,
+        biases: dict[str, Tensor],
+        head_mask: Tensor | None = None,
+        training: bool | None = None,
     ) -> Tensor:
         """(B, L, E) -> (B, L, E)."""
         attended = self.self_attention(
-            self.self_attention_norm(hidden_states), attention_mask=attention_mask, training=training, **biases
+            self.self_attention_norm(hidden_states),
+            attention_mask=attention_mask,
+            head_mask=head_mask,
+            training=training,
+            **biases,
         )
         hidden_states = ops.add(hidden_states, self.residual_dropout(attended, training=training))
         forwarded = self.feed_forward(self.feed_forward_norm(hidden_states), training=training)
         return ops.add(hidden_states, self.residual_dropout(forwarded, training=training))
 
+    def attentions(self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any) -> dict[str, Tensor]:
+        """See `LongT5LocalSelfAttention.attentions`."""
+        normed = self.self_attention_norm(hidden_states)
+        mask, biases = context["attention_mask"], context["biases"]
+        return self.self_attention.attentions(normed, attention_mask=mask, head_mask=head_mask, **biases)
+
+    def prune_heads(self, heads: list[int]) -> None:
+        """Remove attention heads for good."""
+        self.self_attention.prune_heads(heads)
+
 
 @keras.saving.register_keras_serializable("tfmodels")
-class LongT5Encoder(keras.Model):
+class LongT5Encoder(Encoder):
     """Encoder of LongT5 (Guo et al. 2022, section 3): token embeddings, blocks of local or transient-global attention.
 
     Args:
@@ -118,9 +143,14 @@ class LongT5Encoder(keras.Model):
     Call arguments (keywords, one dict, or a list in this order):
         input_ids: int32 (B, L).
         attention_mask: (B, L), 0 on padding; None: no padding.
+        head_mask: (layers, H) or (H,), 0 where an attention head is left out.
+        inputs_embeds: (B, L, E) in place of `input_ids`.
+        output_attentions, output_hidden_states: return those too; None: as the config says.
 
     Returns:
-        {"last_hidden_state": (B, L, E)}.
+        {"last_hidden_state": (B, L, E)}; on request "hidden_states", the embeddings and each layer's (B, L, E), the
+        last normed, and "attentions" (B, N, H, C, 3 * C) per layer, float32, in blocks of C = `local_radius` + 1
+        tokens, with one more column per summary where the attention is transient-global.
 
     >>> config = LongT5Config(vocab_size=50, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2, local_radius=3)
     >>> encoder = LongT5Encoder(config)
@@ -129,53 +159,62 @@ class LongT5Encoder(keras.Model):
     (None, 12, 8)
     """
 
-    def __init__(self, config: LongT5Config, embed_tokens: keras.layers.Layer | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.config = config_of(LongT5Config, config)
-        policy = self.dtype_policy
-        self.embed_tokens = embed_tokens or token_embedding(self.config, policy, "embed_tokens")
+    config_class: ClassVar[type] = LongT5Config
+    reference_name: ClassVar[str] = "LongT5EncoderModel"
+    left_out: ClassVar[tuple[str, ...]] = (*HEAD_PREFIXES, *DECODER_PREFIXES)
+    input_names: ClassVar[tuple[str, ...]] = (*ENCODER_INPUTS, *OPTIONAL_INPUTS)
+    landmarks = staticmethod(landmarks)
+
+    @classmethod
+    def weight_rows(cls, config: LongT5Config) -> list[Row]:
+        """Where each of the reference's tensors lives."""
+        return encoder_rows(config, "")
+
+    def weights_root(self) -> Any:
+        """The object from which the paths of `weight_rows` start."""
+        return SimpleNamespace(shared=self.embed_tokens, encoder=self)
+
+    def make_parts(self, embed_tokens: keras.layers.Layer | None, policy: Any) -> None:
+        """Create the sublayers."""
+        config = self.config
+        self.num_heads = config.num_heads
+        self.embed_tokens = embed_tokens or token_embedding(config, policy, "embed_tokens")
         self.blocks = [
-            LongT5EncoderBlock(self.config, is_first=index == 0, dtype=policy, name=f"block_{index}")
-            for index in range(self.config.num_layers)
+            LongT5EncoderBlock(config, layer, dtype=policy, name=f"block_{layer}") for layer in range(config.num_layers)
         ]
-        self.final_norm = rms_norm(self.config, policy, "final_norm")
-        self.dropout = residual_dropout(self.config, policy)
-        self.build()
+        self.final_norm = rms_norm(config, policy, "final_norm")
+        self.dropout = residual_dropout(config, policy)
 
-    built: bool
+    def parts(self) -> list[keras.layers.Layer]:
+        """The sublayers that are built from the shape of the hidden states."""
+        return [*self.blocks, self.final_norm]
 
-    def build(self, input_shape: Any = None) -> None:
-        """Create every weight: the config knows all sizes."""
-        if self.built:  # also true when a saved file asks for it again
-            return
-        shape = (None, None, self.config.d_model)
-        for part in (*self.blocks, self.final_norm):
-            part.build(shape)
-        self.built = True
+    def embed(self, input_ids: Tensor | None, inputs_embeds: Tensor | None, training: bool | None) -> Tensor:
+        """Token embeddings; T5 has no absolute positions."""
+        embedded = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        return self.dropout(embedded, training=training)
 
-    def call(
-        self, input_ids: Any, attention_mask: Tensor | None = None, training: bool | None = None
-    ) -> dict[str, Tensor]:
-        """Encode; see the class docstring."""
-        inputs = unpack_inputs(ENCODER_INPUTS, input_ids=input_ids, attention_mask=attention_mask)
-        input_ids, attention_mask = inputs["input_ids"], inputs["attention_mask"]
+    def context(self, hidden_states: Tensor, masks: Mapping[str, Tensor | None]) -> dict[str, Any]:
+        """The mask, and the biases of the first layer, made once per call for all layers."""
+        attention_mask = masks["attention_mask"]
         if attention_mask is None:
-            attention_mask = ops.ones_like(input_ids)
-        hidden_states = self.dropout(self.embed_tokens(input_ids), training=training)
-        biases = self._shared_biases(attention_mask)
-        for block in self.blocks:
-            hidden_states = block(hidden_states, attention_mask=attention_mask, biases=biases, training=training)
-        hidden_states = self.dropout(self.final_norm(hidden_states), training=training)
-        return {"last_hidden_state": ops.cast(hidden_states, self.compute_dtype)}
-
-    def _shared_biases(self, attention_mask: Tensor) -> dict[str, Tensor]:
-        """The biases of the first layer, made once per call for all layers."""
+            attention_mask = ops.ones(ops.shape(hidden_states)[:2], "int32")
         first = self.blocks[0].self_attention
         biases = {"window_bias": first.compute_window_bias()}
         if isinstance(first, LongT5TransientGlobalSelfAttention):
             biases["side_bias"] = first.compute_side_bias(attention_mask)
-        return biases
+        return {"attention_mask": attention_mask, "biases": biases}
 
-    def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the model (with an embedding of its own)."""
-        return {**super().get_config(), "config": self.config.to_dict()}
+    def reported_context(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """The same with the window's bias for the blocks in which attentions are reported."""
+        first = self.blocks[0].self_attention
+        window_bias = first.compute_window_bias(first.reported_geometry())
+        return {**context, "biases": {**context["biases"], "window_bias": window_bias}}
+
+    def finish(self, hidden_states: Tensor, training: bool | None) -> Tensor:
+        """The final norm."""
+        hidden_states = self.dropout(self.final_norm(hidden_states), training=training)
+        return ops.cast(hidden_states, self.compute_dtype)
+
+
+LongT5EncoderModel = LongT5Encoder

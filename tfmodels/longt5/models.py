@@ -5,21 +5,64 @@ from typing import Any, ClassVar
 import keras
 
 from tfmodels.checkpoints.mapping import Row
-from tfmodels.layers.projection import projection
+from tfmodels.heads import CLASSIFIER_ROWS, SPAN_ROWS, Seq2SeqClassifier, Seq2SeqQuestionAnswerer
+from tfmodels.language_model import Seq2SeqLM
 from tfmodels.longt5.config import LongT5Config
 from tfmodels.longt5.decoder import LongT5Decoder
 from tfmodels.longt5.encoder import ENCODER_INPUTS, LongT5Encoder, token_embedding
-from tfmodels.longt5.weights import conditional_generation_rows
-from tfmodels.seq2seq import Seq2SeqLM
+from tfmodels.longt5.weights import HEAD_PREFIXES, PREFIX, body_rows, decoder_landmarks, language_model_rows
+from tfmodels.seq2seq import Seq2Seq
 
 Tensor = Any
 
 
+class LongT5Parts(Seq2Seq):
+    """What LongT5's models are made of."""
+
+    config_class: ClassVar[type] = LongT5Config
+    encoder_inputs: ClassVar[tuple[str, ...]] = ENCODER_INPUTS
+    left_out: ClassVar[tuple[str, ...]] = HEAD_PREFIXES
+    landmarks = staticmethod(decoder_landmarks)
+
+    def make_parts(self, policy: Any) -> None:
+        """Create the embeddings, the encoder and the decoder."""
+        self.shared = token_embedding(self.config, policy, "shared")
+        self.encoder = LongT5Encoder(self.config, embed_tokens=self.shared, dtype=policy, name="encoder")
+        self.decoder = LongT5Decoder(self.config, embed_tokens=self.shared, dtype=policy, name="decoder")
+        self.decoder.build()
+
+    def head_stddev(self) -> float:
+        """Standard deviation of the initial kernels of T5's small heads."""
+        return self.config.initializer_factor * self.config.d_model**-0.5
+
+
 @keras.saving.register_keras_serializable("tfmodels")
-class LongT5ForConditionalGeneration(Seq2SeqLM):
+class LongT5Model(LongT5Parts):
+    """LongT5 without a head: the decoder's hidden states. Inputs, outputs and methods: see `Seq2Seq`.
+
+    Args:
+        config: a `LongT5Config`.
+
+    >>> import numpy as np
+    >>> config = LongT5Config(vocab_size=50, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2, local_radius=3)
+    >>> ids = np.ones((1, 10), "int32")
+    >>> LongT5Model(config)(ids, decoder_input_ids=ids[:, :3])["last_hidden_state"].shape[1]
+    3
+    """
+
+    reference_name: ClassVar[str] = "LongT5Model"
+
+    @classmethod
+    def weight_rows(cls, config: LongT5Config) -> list[Row]:
+        """Where each of the reference's tensors lives."""
+        return body_rows(config, "")
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class LongT5ForConditionalGeneration(LongT5Parts, Seq2SeqLM):
     """LongT5 with a language-model head: long document in, text out (Guo et al. 2022).
 
-    Inputs, outputs and methods: see `Seq2SeqLM`.
+    Inputs, outputs and methods: see `Seq2Seq` and `Seq2SeqLM`.
 
     Args:
         config: a `LongT5Config`.
@@ -31,28 +74,67 @@ class LongT5ForConditionalGeneration(Seq2SeqLM):
     (1, 5)
     """
 
-    config_class: ClassVar[type] = LongT5Config
-    encoder_inputs: ClassVar[tuple[str, ...]] = ENCODER_INPUTS
+    reference_name: ClassVar[str] = "LongT5ForConditionalGeneration"
+    left_out: ClassVar[tuple[str, ...]] = ("classification_head.", "qa_outputs.")
+    head_prefixes: ClassVar[tuple[str, ...]] = ("lm_head.",)
 
-    @staticmethod
-    def weight_rows(config: Any) -> list[Row]:
+    @classmethod
+    def weight_rows(cls, config: LongT5Config) -> list[Row]:
         """Where each of the reference's tensors lives."""
-        return conditional_generation_rows(config)
+        return language_model_rows(config)
 
-    def make_parts(self, policy: Any) -> None:
-        """Create the sublayers."""
-        config = self.config
-        self.shared = token_embedding(config, policy, "shared")
-        self.encoder = LongT5Encoder(config, embed_tokens=self.shared, dtype=policy, name="encoder")
-        self.decoder = LongT5Decoder(config, embed_tokens=self.shared, dtype=policy, name="decoder")
-        self.decoder.build()
-        self.lm_head = None
-        if not config.tie_word_embeddings:
-            self.lm_head = projection("lm_head", config.vocab_size, config.initializer_factor, False, policy)
-            self.lm_head.build((None, None, config.d_model))
+    def make_head(self, policy: Any) -> None:
+        """Create the head."""
+        self.make_lm_head(self.config.initializer_factor, policy)
 
     def logits(self, hidden_states: Tensor) -> Tensor:
         """(..., E) -> (..., V). Only a tied head scales its input."""
         if self.lm_head is not None:
             return self.lm_head(hidden_states)
         return self.shared(hidden_states * self.config.d_model**-0.5, reverse=True)
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class LongT5ForSequenceClassification(LongT5Parts, Seq2SeqClassifier):
+    """LongT5 with T5's classification head. Inputs, outputs and methods: see `Seq2Seq` and `Seq2SeqClassifier`.
+
+    The reference has no such class; the tensors are named as in its T5 of that name.
+
+    Args:
+        config: a `LongT5Config` with `num_labels` and, where the labels do not tell, `problem_type`.
+    """
+
+    reference_name: ClassVar[str] = "LongT5ForSequenceClassification"
+    left_out: ClassVar[tuple[str, ...]] = ("lm_head.", "qa_outputs.")
+
+    @classmethod
+    def weight_rows(cls, config: LongT5Config) -> list[Row]:
+        """Where each of the reference's tensors lives."""
+        return [*body_rows(config, PREFIX), *CLASSIFIER_ROWS]
+
+    def make_head(self, policy: Any) -> None:
+        """Create the head."""
+        self.make_classifier(self.head_stddev(), policy)
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class LongT5ForQuestionAnswering(LongT5Parts, Seq2SeqQuestionAnswerer):
+    """LongT5 with a head that finds an answer's span. Inputs, outputs: see `Seq2Seq` and `Seq2SeqQuestionAnswerer`.
+
+    The reference has no such class; the tensors are named as in its T5 of that name.
+
+    Args:
+        config: a `LongT5Config`.
+    """
+
+    reference_name: ClassVar[str] = "LongT5ForQuestionAnswering"
+    left_out: ClassVar[tuple[str, ...]] = ("lm_head.", "classification_head.")
+
+    @classmethod
+    def weight_rows(cls, config: LongT5Config) -> list[Row]:
+        """Where each of the reference's tensors lives."""
+        return [*body_rows(config, ""), *SPAN_ROWS]
+
+    def make_head(self, policy: Any) -> None:
+        """Create the head."""
+        self.make_span_head(self.head_stddev(), policy)

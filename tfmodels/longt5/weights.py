@@ -1,59 +1,98 @@
-"""Where each of the reference's LongT5 tensors lives in our model."""
+"""Where each of the reference's LongT5 tensors lives in our models.
 
-from tfmodels.checkpoints.mapping import DENSE, EMBEDDING, RMS_NORM, Row
+Bodies stand under their bare names, but under "transformer." in a sequence classifier, as T5's does; a table names one
+of the two and accepts the other.
+"""
+
+from collections.abc import Mapping
+
+from tfmodels.checkpoints.mapping import DENSE, EMBEDDING, RMS_NORM, Row, also_under
 from tfmodels.longt5.config import LongT5Config
 
+PREFIX = "transformer."
+HEAD_PREFIXES = ("lm_head.", "classification_head.", "qa_outputs.")
+DECODER_PREFIXES = ("transformer.decoder.", "decoder.")
 
-def conditional_generation_rows(config: LongT5Config) -> list[Row]:
+
+def landmarks(config: LongT5Config) -> Mapping[tuple[str, ...], tuple[int, ...]]:
+    """Tensors that every file of this config must hold, and their shapes."""
+    inner, last = config.num_heads * config.d_kv, config.num_layers - 1
+    feed_forward = f"encoder.block.{last}.layer.1.DenseReluDense.{'wi_0' if config.is_gated else 'wi'}.weight"
+    attention = f"encoder.block.0.layer.0.{_attention_module(config)}.q.weight"
+    wanted = {feed_forward: (config.d_ff, config.d_model)}
+    buckets = f"encoder.block.0.layer.0.{_attention_module(config)}.relative_attention_bias.weight"
+    wanted[buckets] = (config.relative_attention_num_buckets, config.num_heads)
+    if 0 not in config.pruned_heads:
+        wanted[attention] = (inner, config.d_model)
+    tables = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+    found: dict[tuple[str, ...], tuple[int, ...]] = {(name, PREFIX + name): shape for name, shape in wanted.items()}
+    return {(*tables, *(PREFIX + name for name in tables)): (config.vocab_size, config.d_model), **found}
+
+
+def decoder_landmarks(config: LongT5Config) -> Mapping[tuple[str, ...], tuple[int, ...]]:
+    """The same for files with a decoder."""
+    name = f"decoder.block.{config.decoder_layers - 1}.layer.1.EncDecAttention.q.weight"
+    return {**landmarks(config), (name, PREFIX + name): (config.num_heads * config.d_kv, config.d_model)}
+
+
+def body_rows(config: LongT5Config, prefix: str, shared_copies: tuple[str, ...] = ()) -> list[Row]:
+    """The table of embeddings, encoder and decoder; `shared_copies` are further names of the shared table."""
+    copies = (*(f"{prefix}{side}.embed_tokens" for side in ("encoder", "decoder")), *shared_copies)
+    shared = Row(f"{prefix}shared", "shared", EMBEDDING, copies=copies)
+    return also_under(PREFIX, [shared, *_encoder_rows(config, prefix), *_decoder_rows(config, prefix)])
+
+
+def encoder_rows(config: LongT5Config, prefix: str) -> list[Row]:
+    """The table of the encoder alone."""
+    shared = Row(f"{prefix}shared", "shared", EMBEDDING, copies=(f"{prefix}encoder.embed_tokens",))
+    return also_under(PREFIX, [shared, *_encoder_rows(config, prefix)])
+
+
+def language_model_rows(config: LongT5Config) -> list[Row]:
     """The table of `LongT5ForConditionalGeneration`."""
-    shared_copies: tuple[str, ...] = ("encoder.embed_tokens", "decoder.embed_tokens")
     if config.tie_word_embeddings:
-        return [Row("shared", "shared", EMBEDDING, copies=(*shared_copies, "lm_head")), *_body_rows(config)]
-    return [
-        Row("shared", "shared", EMBEDDING, copies=shared_copies),
-        *_body_rows(config),
-        Row("lm_head", "lm_head", DENSE),
-    ]
+        return body_rows(config, "", ("lm_head",))
+    return [*body_rows(config, ""), Row("lm_head", "lm_head", DENSE)]
 
 
-def _body_rows(config: LongT5Config) -> list[Row]:
-    return [*_encoder_rows(config), *_decoder_rows(config)]
+def _attention_module(config: LongT5Config) -> str:
+    is_local = config.encoder_attention_type == "local"
+    return "LocalSelfAttention" if is_local else "TransientGlobalSelfAttention"
 
 
-def _encoder_rows(config: LongT5Config) -> list[Row]:
-    transient_global = config.encoder_attention_type == "transient-global"
-    module = "TransientGlobalSelfAttention" if transient_global else "LocalSelfAttention"
-    reference, ours = f"encoder.block.{{n}}.layer.0.{module}", "encoder.blocks.{n}.self_attention"
+def _encoder_rows(config: LongT5Config, prefix: str) -> list[Row]:
+    module = f"{prefix}encoder.block.{{n}}.layer.0.{_attention_module(config)}"
+    reference, ours = module, "encoder.blocks.{n}.self_attention"
     first_reference, first_ours = reference.format(n=0), ours.format(n=0)
     biases = ["relative_attention_bias"]
     rows = [Row(f"{reference}.{name}", f"{ours}.{name}", DENSE) for name in "qkvo"]
-    if transient_global:
+    if config.encoder_attention_type == "transient-global":
         biases.append("global_relative_attention_bias")
         rows.append(Row(f"{reference}.global_input_layer_norm", f"{ours}.global_input_layer_norm", RMS_NORM))
     return [
         *rows,
         *(Row(f"{first_reference}.{bias}", f"{first_ours}.{bias}.embedding", EMBEDDING) for bias in biases),
-        Row("encoder.block.{n}.layer.0.layer_norm", "encoder.blocks.{n}.self_attention_norm", RMS_NORM),
-        *_feed_forward_rows(config, "encoder.block.{n}.layer.1", "encoder.blocks.{n}"),
-        Row("encoder.final_layer_norm", "encoder.final_norm", RMS_NORM),
+        Row(f"{prefix}encoder.block.{{n}}.layer.0.layer_norm", "encoder.blocks.{n}.self_attention_norm", RMS_NORM),
+        *_feed_forward_rows(config, f"{prefix}encoder.block.{{n}}.layer.1", "encoder.blocks.{n}"),
+        Row(f"{prefix}encoder.final_layer_norm", "encoder.final_norm", RMS_NORM),
     ]
 
 
-def _decoder_rows(config: LongT5Config) -> list[Row]:
+def _decoder_rows(config: LongT5Config, prefix: str) -> list[Row]:
     rows = []
     parts = (("layer.0", "SelfAttention", "self_attention"), ("layer.1", "EncDecAttention", "cross_attention"))
     for layer, module, ours in parts:
-        reference = f"decoder.block.{{n}}.{layer}"
+        reference = f"{prefix}decoder.block.{{n}}.{layer}"
         for name in ("q", "k", "v", "out"):
             tensor = f"{reference}.{module}.{name[0]}"
             rows.append(Row(tensor, f"decoder.blocks.{{n}}.{ours}.{name}_proj", DENSE))
         rows.append(Row(f"{reference}.layer_norm", f"decoder.blocks.{{n}}.{ours}_norm", RMS_NORM))
-    bias = "decoder.block.0.layer.0.SelfAttention.relative_attention_bias"
+    bias = f"{prefix}decoder.block.0.layer.0.SelfAttention.relative_attention_bias"
     return [
         *rows,
         Row(bias, "decoder.relative_attention_bias.embedding", EMBEDDING),
-        *_feed_forward_rows(config, "decoder.block.{n}.layer.2", "decoder.blocks.{n}"),
-        Row("decoder.final_layer_norm", "decoder.final_norm", RMS_NORM),
+        *_feed_forward_rows(config, f"{prefix}decoder.block.{{n}}.layer.2", "decoder.blocks.{n}"),
+        Row(f"{prefix}decoder.final_layer_norm", "decoder.final_norm", RMS_NORM),
     ]
 
 

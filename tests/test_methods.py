@@ -1,0 +1,292 @@
+"""What can be done to a model after it is made: vocabularies, pruning, LoRA, quantization, recomputation, counting."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from routines import as_numpy, assert_close, assert_survives_keras_file
+from tiny import HEADS, KINDS, make_encoder, make_inputs, make_inputs_for, make_labels, make_model
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+every_tie = pytest.mark.parametrize("tied", [True, False])
+
+
+def batch(kind):
+    return {**make_inputs(kind), "labels": make_labels()}
+
+
+def one_fit(model, kind, steps=3, **compile_arguments):
+    model.compile(optimizer=keras.optimizers.Adam(1e-2), **compile_arguments)
+    dataset = tf.data.Dataset.from_tensors(batch(kind)).repeat(steps)
+    return model.fit(dataset, shuffle=False, verbose=0).history["loss"][0]
+
+
+@every_kind
+@every_tie
+@pytest.mark.parametrize("tokens", [101, 90, 70])
+def test_resized_embeddings_keep_the_old_tokens(kind, tied, tokens, tmp_path):
+    model = make_model(kind, tie_word_embeddings=tied)
+    inputs = batch(kind)
+    inputs["input_ids"], inputs["labels"] = inputs["input_ids"] % 60, np.where(inputs["labels"] > 0, 5, -100)
+    inputs = {name: value.astype("int32") for name, value in inputs.items()}
+    before = as_numpy(model(inputs))
+    assert model.resize_token_embeddings(tokens) is model.get_input_embeddings()
+    after = as_numpy(model(inputs))
+    kept = min(tokens, 90)
+    assert after["logits"].shape == (3, 7, tokens)
+    assert_close(after["logits"][..., :kept], before["logits"][..., :kept])
+    assert model.config.vocab_size == model.encoder.config.vocab_size == tokens
+    model.save_pretrained(tmp_path)
+    assert_close(as_numpy(type(model).from_pretrained(tmp_path)(inputs)), after, 1e-6)
+    assert_survives_keras_file(model, inputs, tmp_path)
+    model.generate(inputs["input_ids"], inputs["attention_mask"], max_new_tokens=2)
+
+
+def test_bad_vocabularies_are_errors():
+    model = make_model("led")
+    with pytest.raises(ValueError, match="new_num_tokens must be a positive integer. Received: new_num_tokens=0"):
+        model.resize_token_embeddings(0)
+    with pytest.raises(ValueError, match=r"\(tokens, d_model=32\). Received: shape \(4, 3\)"):
+        model.set_input_embeddings(np.zeros((4, 3)))
+
+
+@every_kind
+def test_input_embeddings_can_be_set(kind):
+    model, other = make_model(kind), make_model(kind)
+    ids = {"input_ids": make_inputs(kind)["input_ids"]}
+    wanted = as_numpy(other.get_input_embeddings()(ids["input_ids"]))
+    model.set_input_embeddings(other.get_input_embeddings())
+    assert_close(as_numpy(model.get_input_embeddings()(ids["input_ids"])), wanted)
+    assert_close(as_numpy(model.get_encoder().get_input_embeddings()(ids["input_ids"])), wanted)
+
+
+def test_output_embeddings_are_the_head_or_the_tied_table():
+    tied, untied = make_model("led"), make_model("longt5-local", tie_word_embeddings=False)
+    assert tied.get_output_embeddings() is tied.get_input_embeddings()
+    assert untied.get_output_embeddings() is untied.lm_head
+    assert make_model("led", head="Model").get_output_embeddings() is None
+    assert tied.get_decoder() is tied.decoder
+
+
+@every_kind
+def test_pruned_heads_are_gone_and_stay_gone(kind, tmp_path):
+    model, inputs = make_model(kind), batch(kind)
+    weights = model.num_parameters()
+    mask = np.ones((2, 4), "float32")
+    mask[0, 1] = mask[1, 0] = mask[1, 3] = 0
+    wanted = as_numpy(model({**inputs, "head_mask": mask})["logits"])
+    model.prune_heads({0: [1], 1: [0, 3]})
+    assert_close(as_numpy(model(inputs)["logits"]), wanted)
+    projections = 6 if kind == "led" else 3
+    assert model.num_parameters() == weights - 3 * 8 * ((projections + 1) * 32 + (projections if kind == "led" else 0))
+    assert_survives_keras_file(model, inputs, tmp_path)
+    # A head mask still counts the heads as they were.
+    mask[0, 2] = 0
+    masked = as_numpy(model({**inputs, "head_mask": mask})["logits"])
+    model.prune_heads({0: [2]})
+    assert_close(as_numpy(model(inputs)["logits"]), masked)
+    assert model.config.pruned_heads == {0: [1, 2], 1: [0, 3]}
+
+
+@pytest.mark.parametrize(
+    ("heads", "message"),
+    [
+        ({2: [0]}, "pruned_heads must name layers from 0 to 1. Received: layers"),
+        ({0: [4]}, "pruned_heads must be heads from 0 to 3"),
+        ({0: [0, 1, 2, 3]}, "pruned_heads must leave at least one of 4 heads"),
+    ],
+)
+def test_heads_that_cannot_be_pruned_are_errors(heads, message):
+    model = make_model("led")
+    with pytest.raises(ValueError, match=message):
+        model.prune_heads(heads)
+
+
+def test_the_last_heads_cannot_be_pruned_later():
+    model = make_model("led")
+    model.prune_heads({1: [0, 1]})
+    with pytest.raises(ValueError, match="must leave at least one of 4 heads"):
+        model.prune_heads({1: [2, 3]})
+    assert model.config.pruned_heads == {1: [0, 1]}
+
+
+@every_kind
+def test_lora_trains_little_learns_and_is_merged_when_saved(kind, tmp_path):
+    model, inputs = make_model(kind), batch(kind)
+    before, whole = as_numpy(model(inputs)), model.num_parameters(only_trainable=True)
+    model.enable_lora(2)
+    assert_close(as_numpy(model(inputs)), before)
+    assert model.num_parameters(only_trainable=True) < whole / 4
+    table = as_numpy(model.shared.embeddings)
+    one_fit(model, kind, run_eagerly=True)
+    after = as_numpy(model(inputs))
+    assert after["loss"] < before["loss"]
+    np.testing.assert_array_equal(as_numpy(model.shared.embeddings), table)
+    model.save_pretrained(tmp_path)
+    assert_close(as_numpy(type(model).from_pretrained(tmp_path)(inputs)), after, 1e-5)
+    with pytest.raises(ValueError, match="targets must name projections of the model. Received: targets="):
+        make_model(kind).enable_lora(2, targets=["nothing"])
+    with pytest.raises(ValueError, match="prune_heads must come before quantize and enable_lora"):
+        model.prune_heads({0: [1]})
+
+
+@pytest.mark.parametrize(("kind", "tied"), [("led", True), ("longt5-tglobal", False)])
+def test_int8_stays_close_is_smaller_and_generates(kind, tied, tmp_path):
+    layers = {"encoder_layers": 1, "decoder_layers": 1, "attention_window": 8} if kind == "led" else {"num_layers": 1}
+    model, inputs = make_model(kind, tie_word_embeddings=tied, **layers), batch(kind)
+    before = as_numpy(model(inputs)["logits"])
+    model.quantize("int8")
+    assert {str(layer.kernel.dtype) for layer in [model.decoder.blocks[0].self_attention.q_proj]} == {"int8"}
+    after = as_numpy(model(inputs)["logits"])
+    assert np.abs(after - before).max() < 0.1 * np.abs(before).max()
+    generated = model.generate(**make_inputs(kind), max_new_tokens=3, num_beams=2)
+    assert generated.shape == (3, 4)
+    assert_survives_keras_file(model, inputs, tmp_path)
+    with pytest.raises(ValueError, match="save_pretrained writes plain weights"):
+        model.save_pretrained(tmp_path / "plain")
+    assert not (tmp_path / "plain").exists()
+    with pytest.raises(ValueError, match="must come before quantize and enable_lora"):
+        model.resize_token_embeddings(100)
+
+
+@every_kind
+def test_parameters_are_counted_as_in_the_reference(kind):
+    model = make_model(kind)
+    total, tables = model.num_parameters(), 90 * 32
+    tables += (160 + 32) * 32 if kind == "led" else 0
+    tables += {"led": 0, "longt5-local": 2, "longt5-tglobal": 3}[kind] * 32 * 4
+    assert model.num_parameters(exclude_embeddings=True) == total - tables
+    unused = 90 if kind == "led" else 0  # final_logits_bias is not trained
+    assert model.num_parameters(only_trainable=True) == total - unused
+    model.summary(print_fn=lambda text: None)
+
+
+def gradients(model, inputs, seed=3):
+    keras.utils.set_random_seed(seed)
+    for layer in model._flatten_layers():
+        generator = getattr(layer, "seed_generator", None)
+        if generator is not None:
+            generator.state.assign(np.array([seed, 0], "uint32"))
+    weights = [weight.value for weight in model.trainable_weights]
+
+    @tf.function(autograph=False)
+    def run():
+        with tf.GradientTape() as tape:
+            loss = model(inputs, training=True)["loss"]
+        return loss, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
+
+    return as_numpy(run())
+
+
+@every_kind
+def test_recomputed_blocks_give_the_same_loss_and_gradients_with_dropout(kind):
+    model, inputs = make_model(kind), {n: tf.constant(v) for n, v in batch(kind).items()}
+    plain = gradients(model, inputs)
+    model.gradient_checkpointing_enable()
+    assert model.encoder.gradient_checkpointing
+    assert model.decoder.gradient_checkpointing
+    assert_close(gradients(model, inputs), plain, 1e-5)
+    model.gradient_checkpointing_disable()
+    assert not model.encoder.gradient_checkpointing
+
+
+@every_kind
+def test_recomputation_and_generation_go_together(kind):
+    model = make_model(kind)
+    wanted = np.asarray(model.generate(**make_inputs(kind), max_new_tokens=4))
+    model.gradient_checkpointing_enable()
+    np.testing.assert_array_equal(np.asarray(model.generate(**make_inputs(kind), max_new_tokens=4)), wanted)
+    assert np.isfinite(one_fit(model, kind, jit_compile=False))
+
+
+def test_dropped_layers_are_dropped_in_training_alone():
+    inputs = batch("led")
+    model = make_model("led", encoder_layerdrop=0.5, decoder_layerdrop=0.5, dropout=0.0)
+    calm = as_numpy(model(inputs)["logits"])
+    assert_close(as_numpy(model(inputs)["logits"]), calm)
+    found = {as_numpy(model(inputs, training=True)["loss"]).item() for _ in range(12)}
+    # Two layers each, kept or dropped: at most 16 results, among them nearly surely more than one.
+    assert 1 < len(found) <= 16
+    never = make_model("led", dropout=0.0)
+    assert_close(as_numpy(never(inputs, training=True)["logits"]), as_numpy(never(inputs)["logits"]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate"),
+    [("led", "dropout"), ("led", "attention_dropout"), ("led", "activation_dropout"), ("longt5-local", "dropout_rate")],
+)
+def test_each_rate_has_its_effect_in_training_alone(kind, rate):
+    rates = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0} if kind == "led" else {}
+    model, inputs = make_model(kind, **{**rates, rate: 0.5}), batch(kind)
+    calm = as_numpy(model(inputs)["loss"])
+    assert as_numpy(model(inputs)["loss"]) == calm
+    assert as_numpy(model(inputs, training=True)["loss"]) != calm
+
+
+@every_kind
+def test_the_classifiers_rate_has_its_effect(kind):
+    rates = {"dropout": 0.0} if kind == "led" else {"dropout_rate": 0.0}
+    model = make_model(kind, head="ForSequenceClassification", classifier_dropout=0.5, **rates)
+    inputs = make_inputs_for(kind, "ForSequenceClassification")
+    calm = as_numpy(model(inputs)["logits"])
+    assert_close(
+        as_numpy(model.encode(**{n: inputs[n] for n in make_inputs(kind)}, training=True)),
+        as_numpy(model.encode(**{n: inputs[n] for n in make_inputs(kind)})),
+    )
+    assert not np.allclose(as_numpy(model(inputs, training=True)["logits"]), calm)
+
+
+@every_kind
+@pytest.mark.parametrize("head", [head for head in HEADS if head != "Model"])
+def test_every_head_learns_under_fit(kind, head):
+    model, inputs = make_model(kind, head=head), make_inputs_for(kind, head)
+    # Eagerly: tracing costs ten times what these few steps do, and every head is traced elsewhere.
+    model.compile(optimizer=keras.optimizers.Adam(1e-2), run_eagerly=True)
+    dataset = tf.data.Dataset.from_tensors(inputs).repeat(4)
+    losses = [model.fit(dataset, shuffle=False, verbose=0).history["loss"][0] for _ in range(2)]
+    assert losses[1] < losses[0]
+
+
+def test_a_classifier_takes_y_metrics_and_compiled_losses():
+    model, inputs = (
+        make_model("led", head="ForSequenceClassification"),
+        make_inputs_for("led", "ForSequenceClassification"),
+    )
+    labels = inputs.pop("labels")
+    own = as_numpy(model({**inputs, "labels": labels})["loss"])
+    model.compile(metrics=["accuracy"])
+    logs = model.evaluate(inputs, labels, verbose=0, return_dict=True)
+    assert logs["loss"] == pytest.approx(own, rel=1e-5)
+    assert 0 <= logs["accuracy"] <= 1
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    assert model.evaluate(inputs, labels, verbose=0, return_dict=True)["loss"] == pytest.approx(own, rel=1e-5)
+
+
+@every_kind
+@pytest.mark.parametrize("head", HEADS)
+def test_every_model_survives_a_keras_file_and_a_folder(kind, head, tmp_path):
+    model, inputs = make_model(kind, head=head), make_inputs_for(kind, head)
+    assert_survives_keras_file(model, inputs, tmp_path)
+    model.save_pretrained(tmp_path / "folder")
+    loaded = type(model).from_pretrained(tmp_path / "folder")
+    assert_close(as_numpy(loaded(inputs)), as_numpy(model(inputs)), 1e-6)
+
+
+@every_kind
+def test_an_encoder_alone_survives_a_folder(kind, tmp_path):
+    encoder, inputs = make_encoder(kind), make_inputs(kind)
+    encoder.save_pretrained(tmp_path)
+    loaded = type(encoder).from_pretrained(tmp_path)
+    assert_close(as_numpy(loaded(inputs)), as_numpy(encoder(inputs)), 1e-6)
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16", "float16"])
+def test_weights_keep_their_type_or_are_cast(stored, tmp_path):
+    model, inputs = make_model("led"), batch("led")
+    model.save_pretrained(tmp_path, dtype=stored)
+    kept = type(model).from_pretrained(tmp_path, dtype="auto")
+    assert kept.dtype_policy.name == stored
+    assert {str(weight.dtype) for weight in kept.encoder.blocks[0].feed_forward.weights} >= {stored}
+    cast = type(model).from_pretrained(tmp_path)
+    assert cast.dtype_policy.name == "float32"
+    assert_close(as_numpy(cast(inputs)), as_numpy(model(inputs)), 1e-5 if stored == "float32" else 5e-2)

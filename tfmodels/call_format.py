@@ -1,0 +1,46 @@
+"""The ways in which a model takes its inputs: keywords, one dict, or a list in the documented order."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def unpack_inputs(names: Sequence[str], **inputs: Any) -> dict[str, Any]:
+    """The inputs by name, whether they came as keywords, as one dict, or as a list in the order of `names`.
+
+    Args:
+        names: the inputs that the model has, in the order of a list.
+        **inputs: what the call was given; the value of the first name may be a dict or a list of all.
+
+    Raises:
+        ValueError: an input that the model does not have, too long a list, or an input given twice.
+
+    >>> unpack_inputs(("input_ids", "attention_mask"), input_ids=[1, 2], attention_mask=None)["attention_mask"]
+    2
+    """
+    first = inputs.get(names[0])
+    given = {name: value for name, value in inputs.items() if name != names[0] and value is not None}
+    if isinstance(first, Mapping):
+        packed = dict(first)
+    elif isinstance(first, (list, tuple)):
+        if len(first) > len(names):
+            raise ValueError(f"inputs as a list must be in the order {list(names)}. Received: {len(first)} inputs")
+        packed = dict(zip(names, first, strict=False))
+    else:
+        packed = {names[0]: first}
+    unknown = sorted((set(packed) | set(given)) - set(names))
+    if unknown:
+        raise ValueError(f"inputs must be among {list(names)}. Received: {', '.join(unknown)}")
+    twice = sorted(set(packed) & set(given))
+    if twice:
+        raise ValueError(f"each input must be given once. Received twice: {', '.join(twice)}")
+    return {**dict.fromkeys(names), **packed, **given}
+
+
+def exactly_one(inputs: Mapping[str, Any], *names: str) -> None:
+    """Raise `ValueError` unless exactly one of the named inputs is there.
+
+    >>> exactly_one({"input_ids": 1, "inputs_embeds": None}, "input_ids", "inputs_embeds")
+    """
+    given = [name for name in names if inputs.get(name) is not None]
+    if len(given) != 1:
+        raise ValueError(f"exactly one of {', '.join(names)} must be given. Received: {', '.join(given) or 'none'}")

@@ -1,0 +1,142 @@
+"""From a model's weights to safetensors files that transformers loads, in one file or in shards with an index."""
+
+import math
+import os
+import re
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from tfmodels.checkpoints.mapping import Row, Slot, slots
+from tfmodels.checkpoints.safetensors_file import write_safetensors
+from tfmodels.files import write_json, written_whole
+
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+
+_SHARD_NAME = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
+_TYPES = {
+    "float32": np.dtype("float32"),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float16": np.dtype("float16"),
+}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])(I?)B", re.IGNORECASE)
+
+
+def save_weights(
+    root: Any,
+    rows: Iterable[Row],
+    folder: str | os.PathLike,
+    max_shard_size: int | str = 5 * 10**9,
+    dtype: str | None = None,
+) -> None:
+    """Write a model's tensors as `model.safetensors`, or as shards with `model.safetensors.index.json`.
+
+    Memory holds one shard at a time. Files take their names when all of them are whole; then earlier safetensors
+    weights of the folder that are no longer part of the checkpoint are removed.
+
+    Args:
+        root: The object that the rows' paths start from.
+        rows: The family's table.
+        folder: An existing folder.
+        max_shard_size: Largest size of a file in bytes, or as text such as "5GB" or "200MiB". A tensor is never split:
+            one that is larger has a shard of its own.
+        dtype: "float32", "bfloat16" or "float16"; None: each weight's own type.
+
+    Raises:
+        ValueError: If a size or type is none, or a weight is beyond the type's range.
+        OSError: If the folder cannot be written.
+
+    >>> import keras, tempfile
+    >>> from tfmodels.checkpoints.mapping import DENSE
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="score")])
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> save_weights(model, [Row("score", "layers.0", DENSE)], folder, dtype="bfloat16")
+    >>> [path.name for path in folder.iterdir()]
+    ['model.safetensors']
+    """
+    limit = _size_in_bytes(max_shard_size)
+    if dtype is not None and dtype not in _TYPES:
+        raise ValueError(f"dtype must be one of {', '.join(_TYPES)}, or None. Received: dtype={dtype!r}")
+    folder, stored = Path(folder), None if dtype is None else _TYPES[dtype]
+    shards = _planned(slots(root, rows), limit, stored)
+    index = _index(shards, stored)
+    kept = {SINGLE_FILE} if index is None else {*index["weight_map"].values(), INDEX_FILE}
+    with ExitStack() as renamed_at_the_end:
+        for name, shard in _named(shards).items():
+            partial = renamed_at_the_end.enter_context(written_whole(folder / name))
+            write_safetensors(partial, {slot.name: _value(slot, stored) for slot in shard})
+        # From here to the new index, an old one would lead to shards of two checkpoints.
+        (folder / INDEX_FILE).unlink(missing_ok=True)
+    if index is not None:
+        write_json(folder / INDEX_FILE, index)
+    for path in sorted(folder.iterdir()):
+        if (path.name == SINGLE_FILE or _SHARD_NAME.fullmatch(path.name)) and path.name not in kept:
+            path.unlink()
+
+
+def _size_in_bytes(size: int | str) -> int:
+    if isinstance(size, str):
+        found = _SIZE.fullmatch(size.strip())
+        if found is not None:
+            number, unit, binary = found.groups()
+            bytes_ = float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit.upper()) + 1)
+            size = math.floor(bytes_) if bytes_ >= 1 else size
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ValueError(
+            f'max_shard_size must be a positive number of bytes or text such as "5GB" or "200MiB". '
+            f"Received: max_shard_size={size!r}"
+        )
+    return size
+
+
+def _bytes(slot: Slot, stored: np.dtype | None) -> int:
+    return math.prod(slot.shape) * (stored or slot.dtype).itemsize
+
+
+def _planned(found: list[Slot], limit: int, stored: np.dtype | None) -> list[list[Slot]]:
+    """The slots in order, cut wherever the next one would pass the limit."""
+    shards: list[list[Slot]] = [[]]
+    size = 0
+    for slot in found:
+        size += _bytes(slot, stored)
+        if size > limit and shards[-1]:
+            shards.append([])
+            size = _bytes(slot, stored)
+        shards[-1].append(slot)
+    return shards
+
+
+def _named(shards: list[list[Slot]]) -> dict[str, list[Slot]]:
+    if len(shards) == 1:
+        return {SINGLE_FILE: shards[0]}
+    return {f"model-{i:05d}-of-{len(shards):05d}.safetensors": shard for i, shard in enumerate(shards, start=1)}
+
+
+def _index(shards: list[list[Slot]], stored: np.dtype | None) -> dict[str, Any] | None:
+    if len(shards) == 1:
+        return None
+    every = [slot for shard in shards for slot in shard]
+    metadata = {
+        "total_parameters": sum(math.prod(slot.shape) for slot in every),
+        "total_size": sum(_bytes(slot, stored) for slot in every),
+    }
+    return {
+        "metadata": metadata,
+        "weight_map": {slot.name: name for name, shard in _named(shards).items() for slot in shard},
+    }
+
+
+def _value(slot: Slot, stored: np.dtype | None) -> np.ndarray:
+    value = slot.tensor()
+    if stored is None or value.dtype == stored:
+        return value
+    with np.errstate(over="ignore"):
+        cast = value.astype(stored)
+    if np.isinf(cast).sum() > np.isinf(value).sum():
+        raise ValueError(f"dtype must hold every weight. Received: dtype={stored}, which is too narrow for {slot.name}")
+    return cast

@@ -1,0 +1,83 @@
+"""The losses of the heads, in float32 whatever the model's precision.
+
+Shape letters: B batch, T target length, V vocabulary, C classes.
+"""
+
+from typing import Any
+
+from keras import ops
+
+from tfmodels.labels import IGNORED_LABEL
+
+Tensor = Any
+
+
+def shift_right(labels: Tensor, start_token_id: int, pad_token_id: int) -> Tensor:
+    """Decoder inputs for labels (B, T): the start token, then the labels but the last; ignored labels become padding.
+
+    >>> ops.convert_to_numpy(shift_right(ops.array([[5, 1, -100]]), 2, 0)).tolist()
+    [[2, 5, 1]]
+    """
+    start = ops.full_like(labels[:, :1], start_token_id)
+    shifted = ops.concatenate([start, labels[:, :-1]], axis=1)
+    return ops.where(ops.equal(shifted, IGNORED_LABEL), pad_token_id, shifted)
+
+
+def masked_cross_entropy(labels: Tensor, logits: Tensor, ignored: int = IGNORED_LABEL) -> Tensor:
+    """Mean cross-entropy over the labels that are not `ignored`; 0 where there are none.
+
+    Args:
+        labels: int32 (...).
+        logits: (..., V).
+        ignored: the label without a loss.
+    """
+    counts = ops.cast(ops.not_equal(labels, ignored), "float32")
+    labels = ops.where(ops.equal(labels, ignored), 0, labels)
+    losses = ops.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
+    return ops.sum(losses * counts) / ops.maximum(ops.sum(counts), 1.0)
+
+
+def classification_loss(labels: Tensor, logits: Tensor, problem_type: str | None) -> Tensor:
+    """The loss of a classification or regression head.
+
+    Args:
+        labels: (B,) class ids, (B,) or (B, C) numbers, or (B, C) zeros and ones, by problem type.
+        logits: (B, C).
+        problem_type: "regression" (mean squared error), "single_label_classification" (cross-entropy),
+            "multi_label_classification" (binary cross-entropy of each class). None: regression for one class,
+            single-label for integer labels, multi-label for others.
+
+    >>> float(classification_loss(ops.array([[1.0], [3.0]]), ops.array([[1.0], [1.0]]), None))
+    2.0
+    """
+    logits = ops.cast(logits, "float32")
+    classes = logits.shape[-1]
+    labels = ops.convert_to_tensor(labels)
+    if problem_type is None:
+        is_integer = "int" in str(labels.dtype)
+        named = "single_label_classification" if is_integer else "multi_label_classification"
+        problem_type = "regression" if classes == 1 else named
+    if problem_type == "single_label_classification":
+        return masked_cross_entropy(ops.cast(ops.reshape(labels, (-1,)), "int32"), logits)
+    labels = ops.reshape(ops.cast(labels, "float32"), (-1, classes))
+    if problem_type == "regression":
+        return ops.mean(ops.square(logits - labels))
+    return ops.mean(ops.binary_crossentropy(labels, logits, from_logits=True))
+
+
+def span_loss(start_positions: Tensor, end_positions: Tensor, start_logits: Tensor, end_logits: Tensor) -> Tensor:
+    """Mean cross-entropy of the start and the end of an answer; a position beyond the inputs has no loss.
+
+    Args:
+        start_positions, end_positions: int32 (B,).
+        start_logits, end_logits: (B, T).
+    """
+    length = ops.shape(start_logits)[1]
+
+    def loss(positions: Tensor, logits: Tensor) -> Tensor:
+        positions = ops.cast(ops.reshape(positions, (-1,)), "int32")
+        # The reference clips, so that a negative position means the first token.
+        positions = ops.clip(positions, 0, length)
+        return masked_cross_entropy(positions, logits, ignored=length)
+
+    return (loss(start_positions, start_logits) + loss(end_positions, end_logits)) / 2

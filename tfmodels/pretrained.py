@@ -1,0 +1,297 @@
+"""What all models share besides their computation: loading, saving, and changing what is already built."""
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import keras
+import numpy as np
+
+from tfmodels.checkpoints import check_landmarks, load_checkpoint, open_checkpoint, save_weights
+from tfmodels.checkpoints.mapping import Row
+from tfmodels.hub import fetch_beside, local_folder
+from tfmodels.layers.surgery import check_plain, replace_weight
+from tfmodels.model_config import ModelConfig
+
+LORA_TARGETS = ("query", "value", "q", "v", "q_proj", "v_proj")
+
+
+class Pretrained(keras.Model):
+    """Base of every model and encoder.
+
+    Subclasses set the class variables and `config`, and implement `weight_rows` and `landmarks`.
+
+    Attributes:
+        config_class: class of `config`.
+        reference_name: the reference's name of the class, written into `config.json`.
+        left_out: prefixes of the family's tensors that this class has no part for and a file may hold.
+        head_prefixes: prefixes of the reference names of the head, which `new_head=True` starts anew.
+    """
+
+    config_class: ClassVar[type[ModelConfig]]
+    reference_name: ClassVar[str]
+    left_out: ClassVar[tuple[str, ...]] = ()
+    head_prefixes: ClassVar[tuple[str, ...]] = ()
+    config: Any
+    quantized_mode: str | None = None
+
+    @classmethod
+    def weight_rows(cls, config: Any) -> list[Row]:
+        """Where each of the reference's tensors lives."""
+        raise NotImplementedError
+
+    @staticmethod
+    def landmarks(config: Any) -> Mapping[tuple[str, ...], tuple[int, ...]]:
+        """Tensors by which a file is checked against its config before the model is made: their names and shapes."""
+        raise NotImplementedError
+
+    @classmethod
+    def check_head(cls, names: Sequence[str], source: str) -> None:
+        """Raise `ValueError` where a file is plainly of a model with another head."""
+
+    def weights_root(self) -> Any:
+        """The object from which the paths of `weight_rows` start."""
+        return self
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: str | os.PathLike[str],
+        dtype: Any = None,
+        revision: str | None = None,
+        ignore_tensors: Sequence[str] = (),
+        new_head: bool = False,
+        **overrides: Any,
+    ) -> Self:
+        """Load a checkpoint from a folder or from the Hugging Face hub (extra `hub`).
+
+        Args:
+            name_or_folder: a folder with `config.json` and weights, or a hub id.
+            dtype: policy of the model, such as "mixed_bfloat16"; "auto": the type in which the file holds the weights;
+                None: Keras' global policy. Weights are cast to it one at a time.
+            revision: of the hub repository.
+            ignore_tensors: names of tensors in the file that the model does not have; any other is an error.
+            new_head: the file is of a model with another head: start this model's head anew.
+            **overrides: fields of the config.
+
+        Raises:
+            ValueError: a file that does not fit the model; every tensor is accounted for.
+        """
+        folder = local_folder(name_or_folder, revision)
+        config = cls.config_class.from_json(folder / "config.json").replace(**overrides)
+        with open_checkpoint(folder) as reader:
+            check_landmarks(reader, cls.landmarks(config), str(name_or_folder))
+            if not new_head:
+                cls.check_head(reader.names(), str(name_or_folder))
+            if dtype == "auto":
+                dtype = _stored_dtype(reader)
+        model = cls(config, dtype=dtype)
+        load_checkpoint(
+            model.weights_root(),
+            cls.weight_rows(config),
+            folder,
+            str(name_or_folder),
+            ignored=ignore_tensors,
+            left_out=cls.left_out,
+            new=cls.head_prefixes if new_head else (),
+            fetch=partial(fetch_beside, name_or_folder, folder),
+        )
+        model.read_settings(folder)
+        return model
+
+    def read_settings(self, folder: Path) -> None:
+        """Read what else a checkpoint's folder holds for this class."""
+
+    def save_pretrained(
+        self, folder: str | os.PathLike[str], max_shard_size: int | str = "5GB", dtype: str | None = None
+    ) -> None:
+        """Write `config.json` and the weights as safetensors, which transformers loads.
+
+        Args:
+            folder: made where it does not exist.
+            max_shard_size: weights above this size are split over several files, with an index.
+            dtype: cast the weights to "float32", "bfloat16" or "float16"; None: as they are.
+
+        Raises:
+            ValueError: the weights are quantized; a bad size or type.
+        """
+        for layer in self._flatten_layers():
+            if getattr(layer, "quantization_mode", None):
+                raise ValueError(
+                    "save_pretrained writes plain weights; keep a quantized model with save('model.keras'). "
+                    f"Received: layer {layer.path} in {layer.quantization_mode}"
+                )
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        rows = type(self).weight_rows(self.config)
+        save_weights(self.weights_root(), rows, target, max_shard_size=max_shard_size, dtype=dtype)
+        self.write_settings(target)
+        self.config.to_json(target / "config.json", architecture=self.reference_name)
+
+    def write_settings(self, folder: Path) -> None:
+        """Write what else belongs into a checkpoint's folder for this class."""
+
+    def get_input_embeddings(self) -> keras.layers.Layer:
+        """The layer that looks up token embeddings."""
+        return self.shared
+
+    def set_input_embeddings(self, embeddings: Any) -> None:
+        """Put another table (V, E) in the place of the token embeddings; `vocab_size` becomes its V.
+
+        Args:
+            embeddings: a built `Embedding` layer, or an array.
+
+        Raises:
+            ValueError: a table of another width.
+        """
+        table = np.asarray(getattr(embeddings, "embeddings", embeddings))
+        if table.ndim != 2 or table.shape[1] != self.config.d_model:
+            raise ValueError(
+                f"embeddings must have shape (tokens, d_model={self.config.d_model}). Received: shape {table.shape}"
+            )
+        layer = self.get_input_embeddings()
+        check_plain(layer, "set_input_embeddings")
+        replace_weight(layer, "_embeddings", table.astype(layer.variable_dtype))
+        layer.input_dim = len(table)
+        self.resize_head(len(table))
+        self._set_config(self.config.replace(vocab_size=len(table)))
+        self.forget_compiled()
+
+    def resize_head(self, vocab_size: int) -> None:
+        """Give the head another number of tokens; models without one have nothing to do."""
+
+    def resize_token_embeddings(self, new_num_tokens: int) -> keras.layers.Layer:
+        """Add rows at the end of the token embeddings, or cut them there; the head follows. Compile again afterwards.
+
+        New rows are drawn around the mean of the old ones with a small part of their spread, so that they start as
+        likely as any token.
+
+        Returns:
+            The layer of token embeddings.
+
+        Raises:
+            ValueError: not a positive number.
+        """
+        if isinstance(new_num_tokens, bool) or not isinstance(new_num_tokens, int) or new_num_tokens < 1:
+            raise ValueError(f"new_num_tokens must be a positive integer. Received: new_num_tokens={new_num_tokens!r}")
+        layer = self.get_input_embeddings()
+        check_plain(layer, "resize_token_embeddings")
+        self.set_input_embeddings(resized_rows(np.asarray(layer.embeddings), new_num_tokens))
+        return layer
+
+    def _set_config(self, config: Any) -> None:
+        self.config = config
+        for layer in self._flatten_layers(include_self=False):
+            if isinstance(layer, Pretrained):
+                layer.config = config
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Recompute each block in the backward pass instead of keeping its values: less memory, more time."""
+        self._set_gradient_checkpointing(True)
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep what each block computes until the backward pass."""
+        self._set_gradient_checkpointing(False)
+
+    def _set_gradient_checkpointing(self, value: bool) -> None:
+        for layer in self._flatten_layers():
+            if hasattr(layer, "gradient_checkpointing"):
+                layer.gradient_checkpointing = value
+        self.forget_compiled()
+
+    def enable_lora(self, rank: int, targets: Sequence[str] = LORA_TARGETS) -> None:
+        """Train low-rank updates of some projections and nothing else (Hu et al. 2021). Compile again afterwards.
+
+        `save_pretrained` writes the sums, plain weights that any reader loads.
+
+        Args:
+            rank: of the updates.
+            targets: names of the projections; by default the attentions' queries and values.
+
+        Raises:
+            ValueError: no projection of that name.
+        """
+        found = [layer for layer in self._flatten_layers() if layer.name in targets and hasattr(layer, "enable_lora")]
+        if not found:
+            raise ValueError(f"targets must name projections of the model. Received: targets={tuple(targets)}")
+        for variable in self.trainable_variables:
+            variable.trainable = False
+        for layer in found:
+            layer.enable_lora(rank)
+        self.forget_compiled()
+
+    def quantize(self, mode: Any = None, config: Any = None, filters: Any = None, **kwargs: Any) -> None:
+        """Quantize the projections and embeddings, as `keras.Model.quantize`; for inference: `quantize("int8")`.
+
+        Position biases stay as they are: a few hundred numbers that are added to float32 scores.
+        """
+        super().quantize(mode, config=config, filters=filters or _is_large, **kwargs)
+        self.quantized_mode = mode
+        self.forget_compiled()
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the model, and the mode in which it is quantized."""
+        quantized = {} if self.quantized_mode is None else {"quantized_mode": self.quantized_mode}
+        return {**super().get_config(), "config": self.config.to_dict(), **quantized}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """A model like the one that gave the config."""
+        arguments = dict(config)
+        mode = arguments.pop("quantized_mode", None)
+        model = cls(**arguments)
+        if mode is not None:  # the saved variables are those of quantized layers
+            model.quantize(mode)
+        return model
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """How many numbers the weights hold.
+
+        Args:
+            only_trainable: count those alone that are trained.
+            exclude_embeddings: leave out the tables of tokens and positions.
+        """
+        skipped: set[int] = set()
+        if exclude_embeddings:
+            tables = [layer for layer in self._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
+            skipped = {id(weight) for layer in tables for weight in layer.weights}
+        weights = self.trainable_weights if only_trainable else self.weights
+        counted = [weight for weight in weights if id(weight) not in skipped and not _is_seed(weight)]
+        return sum(int(np.prod(weight.shape)) for weight in counted)
+
+    def forget_compiled(self) -> None:
+        """Drop the compiled functions, which know the model as it was."""
+        self.train_function = self.test_function = self.predict_function = None
+
+
+def resized_rows(table: np.ndarray, rows: int) -> np.ndarray:
+    """The first `rows` rows of a table; new ones are drawn around the mean of the old.
+
+    >>> resized_rows(np.ones((3, 2), "float32"), 4).shape
+    (4, 2)
+    """
+    added = rows - len(table)
+    if added <= 0:
+        return table[:rows]
+    whole: np.ndarray = table.astype("float32")
+    generator = np.random.default_rng(len(table))
+    noise = generator.normal(0, 1, (added, *table.shape[1:])).astype("float32")
+    return np.concatenate([table, (whole.mean(axis=0) + 0.01 * whole.std(axis=0) * noise).astype(table.dtype)])
+
+
+def _is_large(layer: Any) -> bool:
+    is_matrix = isinstance(layer, (keras.layers.Dense, keras.layers.Embedding))
+    return is_matrix and "relative_attention_bias" not in layer.path
+
+
+def _is_seed(weight: Any) -> bool:
+    return "seed_generator" in weight.path
+
+
+def _stored_dtype(reader: Any) -> str | None:
+    """The type of the largest tensor, where it is one that models compute in."""
+    largest = max(reader.names(), key=lambda name: np.prod(reader.shape(name)))
+    name = str(reader.dtype(largest))
+    return name if name in ("float32", "bfloat16", "float16") else None
