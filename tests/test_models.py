@@ -255,3 +255,14 @@ def test_marks_on_padding_do_not_count_toward_the_capacity():
     labels = make_labels()
     marked = as_numpy(model({**inputs, "global_attention_mask": marks, "labels": labels})["logits"])
     assert_close(marked, as_numpy(model({**inputs, "labels": labels})["logits"]))
+
+
+def test_a_led_file_without_the_bias_of_logits_means_zeros(tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    model, inputs = make_model("led"), {**make_inputs("led"), "labels": make_labels()}
+    model.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors["final_logits_bias"]
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert_close(as_numpy(type(model).from_pretrained(tmp_path)(inputs)), as_numpy(model(inputs)), 1e-6)

@@ -27,6 +27,7 @@ class Pretrained(keras.Model):
         config_class: class of `config`.
         reference_name: the reference's name of the class, written into `config.json`.
         left_out: prefixes of the family's tensors that this class has no part for and a file may hold.
+        may_lack: prefixes of tensors whose initial values are what a file means that does not hold them.
         head_prefixes: prefixes of the reference names of the head, which `new_head=True` starts anew.
     """
 
@@ -34,6 +35,7 @@ class Pretrained(keras.Model):
     reference_name: ClassVar[str]
     left_out: ClassVar[tuple[str, ...]] = ()
     head_prefixes: ClassVar[tuple[str, ...]] = ()
+    may_lack: ClassVar[tuple[str, ...]] = ()
     config: Any
     quantized_mode: str | None = None
 
@@ -95,7 +97,7 @@ class Pretrained(keras.Model):
             str(name_or_folder),
             ignored=ignore_tensors,
             left_out=cls.left_out,
-            new=cls.head_prefixes if new_head else (),
+            new=(*cls.may_lack, *(cls.head_prefixes if new_head else ())),
             fetch=partial(fetch_beside, name_or_folder, folder),
         )
         model.read_settings(folder)

@@ -79,6 +79,8 @@ class LEDForConditionalGeneration(LEDParts, Seq2SeqLM):
     reference_name: ClassVar[str] = "LEDForConditionalGeneration"
     left_out: ClassVar[tuple[str, ...]] = ("classification_head.", "qa_outputs.")
     head_prefixes: ClassVar[tuple[str, ...]] = ("final_logits_bias", "lm_head.")
+    # Zeros at first and in the public models, and missing in TensorFlow files, which once held weights of layers alone.
+    may_lack: ClassVar[tuple[str, ...]] = ("final_logits_bias",)
 
     @classmethod
     def weight_rows(cls, config: LEDConfig) -> list[Row]:
