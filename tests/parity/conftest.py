@@ -4,12 +4,34 @@ import re
 
 import pytest
 import transformers
-from transformers_peer import TABLE
+from transformers_peer import TABLE, make_pair
+
+VARIANTS = {
+    "led, two windows": ("led", {}),
+    "led, one window, relu": ("led", {"attention_window": 12, "activation_function": "relu"}),
+    "led, untied, silu": ("led", {"tie_word_embeddings": False, "activation_function": "silu"}),
+    "longt5-local": ("longt5-local", {}),
+    "longt5-local, untied, gated": (
+        "longt5-local",
+        {"tie_word_embeddings": False, "feed_forward_proj": "gated-gelu", "num_decoder_layers": 1},
+    ),
+    "longt5-tglobal": ("longt5-tglobal", {}),
+    "longt5-tglobal, untied, gated": (
+        "longt5-tglobal",
+        {"tie_word_embeddings": False, "feed_forward_proj": "gated-gelu", "global_block_size": 8},
+    ),
+}
 
 
 @pytest.fixture(scope="package", autouse=True)
 def _quiet():
     transformers.logging.set_verbosity_error()
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def pair(request, tmp_path_factory):
+    kind, changes = VARIANTS[request.param]
+    return request.param, kind, *make_pair(kind, tmp_path_factory.mktemp("pair"), **changes)
 
 
 def in_order(row):

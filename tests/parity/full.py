@@ -46,10 +46,11 @@ class Comparison:
         }[side]
         command = [python, SUPPORT / program, task, self.model, self.size, self.folder, *arguments]
         start = time.monotonic()
-        done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT)
         label = " ".join(map(str, [self.model, side, task, *arguments]))
         if done.returncode:
-            print(f"{label}: failed", flush=True)
+            # Only then: TensorFlow and Flax are loud when all is well.
+            print(f"{done.stderr}\n{label}: failed", flush=True)
             raise Failed(label)
         result = json.loads(done.stdout.splitlines()[-1])
         self.peak = max(self.peak, result["peak"])

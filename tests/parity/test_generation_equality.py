@@ -2,31 +2,9 @@
 
 import pytest
 from tiny import make_inputs
-from transformers_peer import compare, make_pair, to_torch
+from transformers_peer import compare, to_torch
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:transformers", "ignore:Converting a tensor with requires")
-
-VARIANTS = {
-    "led, two windows": ("led", {}),
-    "led, one window, relu": ("led", {"attention_window": 12, "activation_function": "relu"}),
-    "longt5-local": ("longt5-local", {}),
-    "longt5-local, untied, gated": (
-        "longt5-local",
-        {"tie_word_embeddings": False, "feed_forward_proj": "gated-gelu", "num_decoder_layers": 1},
-    ),
-    "longt5-tglobal": ("longt5-tglobal", {}),
-    "longt5-tglobal, untied, gated": (
-        "longt5-tglobal",
-        {"tie_word_embeddings": False, "feed_forward_proj": "gated-gelu", "global_block_size": 8},
-    ),
-}
-
-
-@pytest.fixture(scope="module", params=VARIANTS)
-def pair(request, tmp_path_factory):
-    kind, changes = VARIANTS[request.param]
-    return request.param, kind, *make_pair(kind, tmp_path_factory.mktemp("pair"), **changes)
-
 
 SEARCHES = [
     {"num_beams": 1},

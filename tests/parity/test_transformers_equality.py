@@ -9,29 +9,8 @@ from transformers_peer import compare, compare_gradients, make_pair, real_tokens
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:transformers", "ignore:Converting a tensor with requires")
 
-VARIANTS = {
-    "led, two windows": ("led", {}),
-    "led, one window, relu": ("led", {"attention_window": 12, "activation_function": "relu"}),
-    "led, untied, silu": ("led", {"tie_word_embeddings": False, "activation_function": "silu"}),
-    "longt5-local": ("longt5-local", {}),
-    "longt5-local, untied, gated": (
-        "longt5-local",
-        {"tie_word_embeddings": False, "feed_forward_proj": "gated-gelu", "num_decoder_layers": 1},
-    ),
-    "longt5-tglobal": ("longt5-tglobal", {}),
-    "longt5-tglobal, untied, gated": (
-        "longt5-tglobal",
-        {"tie_word_embeddings": False, "feed_forward_proj": "gated-gelu", "global_block_size": 8},
-    ),
-}
 # Around the windows (8, 12, 16), the blocks (8 and 4) and the public models' blocks (16 and 128).
 LENGTHS = [1, 7, 8, 9, 11, 13, 15, 16, 17, 31, 33, 53, 127, 128, 129]
-
-
-@pytest.fixture(scope="module", params=VARIANTS)
-def pair(request, tmp_path_factory):
-    kind, changes = VARIANTS[request.param]
-    return request.param, kind, *make_pair(kind, tmp_path_factory.mktemp("pair"), **changes)
 
 
 def check_outputs(model, case, reference, ours, inputs, labels):
