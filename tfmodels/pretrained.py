@@ -1,6 +1,7 @@
 """What all models share besides their computation: loading, saving, and changing what is already built."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,12 +29,14 @@ class Pretrained(keras.Model):
         reference_name: the reference's name of the class, written into `config.json`.
         left_out: prefixes of the family's tensors that this class has no part for and a file may hold.
         may_lack: prefixes of tensors whose initial values are what a file means that does not hold them.
+        token_tables: the reference's names of the table of token embeddings.
         head_prefixes: prefixes of the reference names of the head, which `new_head=True` starts anew.
     """
 
     config_class: ClassVar[type[ModelConfig]]
     reference_name: ClassVar[str]
     left_out: ClassVar[tuple[str, ...]] = ()
+    token_tables: ClassVar[tuple[str, ...]] = ()
     head_prefixes: ClassVar[tuple[str, ...]] = ()
     may_lack: ClassVar[tuple[str, ...]] = ()
     config: Any
@@ -80,10 +83,15 @@ class Pretrained(keras.Model):
 
         Raises:
             ValueError: a file that does not fit the model; every tensor is accounted for.
+
+        Warns:
+            UserWarning: the file holds another number of tokens than its config says; the file counts.
         """
         folder = local_folder(name_or_folder, revision)
         config = cls.config_class.from_json(folder / "config.json").replace(**overrides)
         with open_checkpoint(folder) as reader:
+            if "vocab_size" not in overrides:
+                config = cls._with_vocabulary_of(reader, config, str(name_or_folder))
             check_landmarks(reader, cls.landmarks(config), str(name_or_folder))
             if not new_head:
                 cls.check_head(reader.names(), str(name_or_folder))
@@ -102,6 +110,20 @@ class Pretrained(keras.Model):
         )
         model.read_settings(folder)
         return model
+
+    @classmethod
+    def _with_vocabulary_of(cls, reader: Any, config: Any, source: str) -> Any:
+        """The config with as many tokens as the file's table has; a warning where it said otherwise."""
+        shapes = [reader.shape(name) for name in cls.token_tables if name in reader.names()]
+        if not shapes or len(shapes[0]) != 2 or shapes[0][0] == config.vocab_size:
+            return config
+        tokens = shapes[0][0]
+        warnings.warn(
+            f"{source} holds embeddings of {tokens} tokens and its config says vocab_size={config.vocab_size}: "
+            f"the model gets {tokens}",
+            stacklevel=3,
+        )
+        return config.replace(vocab_size=tokens)
 
     def read_settings(self, folder: Path) -> None:
         """Read what else a checkpoint's folder holds for this class."""

@@ -18,7 +18,7 @@ from tfmodels.layers.longformer_self_attention import LongformerSelfAttention
 from tfmodels.layers.projection import projection
 from tfmodels.layers.surgery import keep_inputs
 from tfmodels.led.config import LEDConfig
-from tfmodels.led.weights import DECODER_PREFIXES, HEAD_PREFIXES, encoder_rows, landmarks
+from tfmodels.led.weights import DECODER_PREFIXES, HEAD_PREFIXES, TOKEN_TABLES, encoder_rows, landmarks
 
 Tensor = Any
 
@@ -183,6 +183,7 @@ class LEDEncoder(Encoder):
     reference_name: ClassVar[str] = "LEDModel"
     left_out: ClassVar[tuple[str, ...]] = (*HEAD_PREFIXES, *DECODER_PREFIXES)
     input_names: ClassVar[tuple[str, ...]] = (*ENCODER_INPUTS, *OPTIONAL_INPUTS)
+    token_tables: ClassVar[tuple[str, ...]] = TOKEN_TABLES
     landmarks = staticmethod(landmarks)
 
     @classmethod

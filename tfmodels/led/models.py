@@ -12,7 +12,7 @@ from tfmodels.layers.surgery import replace_weight
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.decoder import LEDDecoder
 from tfmodels.led.encoder import ENCODER_INPUTS, LEDEncoder, token_embedding
-from tfmodels.led.weights import HEAD_PREFIXES, PREFIX, body_rows, decoder_landmarks, language_model_rows
+from tfmodels.led.weights import HEAD_PREFIXES, PREFIX, TOKEN_TABLES, body_rows, decoder_landmarks, language_model_rows
 from tfmodels.seq2seq import Seq2Seq
 
 Tensor = Any
@@ -24,6 +24,7 @@ class LEDParts(Seq2Seq):
     config_class: ClassVar[type] = LEDConfig
     encoder_inputs: ClassVar[tuple[str, ...]] = ENCODER_INPUTS
     left_out: ClassVar[tuple[str, ...]] = HEAD_PREFIXES
+    token_tables: ClassVar[tuple[str, ...]] = TOKEN_TABLES
     landmarks = staticmethod(decoder_landmarks)
 
     def make_parts(self, policy: Any) -> None:

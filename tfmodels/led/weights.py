@@ -10,6 +10,9 @@ from tfmodels.checkpoints.mapping import DENSE, EMBEDDING, LAYER_NORM, WEIGHT, R
 from tfmodels.led.config import LEDConfig
 
 PREFIX = "led."
+_TABLES = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+TOKEN_TABLES = (*(PREFIX + name for name in _TABLES), *_TABLES)
+"""The names under which a file may hold the table of token embeddings."""
 HEAD_PREFIXES = ("final_logits_bias", "lm_head.", "classification_head.", "qa_outputs.")
 DECODER_PREFIXES = ("led.decoder.", "decoder.")
 _LONGFORMER_PROJECTIONS = ("query", "key", "value", "query_global", "key_global", "value_global")
@@ -22,9 +25,8 @@ def landmarks(config: LEDConfig) -> Mapping[tuple[str, ...], tuple[int, ...]]:
         "encoder.embed_positions.weight": (config.max_encoder_position_embeddings, width),
         f"encoder.layers.{last}.fc1.weight": (config.encoder_ffn_dim, width),
     }
-    tables = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
     found: dict[tuple[str, ...], tuple[int, ...]] = {(PREFIX + name, name): shape for name, shape in wanted.items()}
-    return {(*(PREFIX + name for name in tables), *tables): (config.vocab_size, width), **found}
+    return {TOKEN_TABLES: (config.vocab_size, width), **found}
 
 
 def decoder_landmarks(config: LEDConfig) -> Mapping[tuple[str, ...], tuple[int, ...]]:

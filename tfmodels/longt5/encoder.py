@@ -18,7 +18,7 @@ from tfmodels.layers.norm import ScaledRMSNormalization
 from tfmodels.layers.precision import overflow_safe_dtype
 from tfmodels.layers.transient_global_self_attention import LongT5TransientGlobalSelfAttention
 from tfmodels.longt5.config import LongT5Config
-from tfmodels.longt5.weights import DECODER_PREFIXES, HEAD_PREFIXES, encoder_rows, landmarks
+from tfmodels.longt5.weights import DECODER_PREFIXES, HEAD_PREFIXES, TOKEN_TABLES, encoder_rows, landmarks
 
 Tensor = Any
 
@@ -163,6 +163,7 @@ class LongT5Encoder(Encoder):
     reference_name: ClassVar[str] = "LongT5EncoderModel"
     left_out: ClassVar[tuple[str, ...]] = (*HEAD_PREFIXES, *DECODER_PREFIXES)
     input_names: ClassVar[tuple[str, ...]] = (*ENCODER_INPUTS, *OPTIONAL_INPUTS)
+    token_tables: ClassVar[tuple[str, ...]] = TOKEN_TABLES
     landmarks = staticmethod(landmarks)
 
     @classmethod

@@ -10,7 +10,14 @@ from tfmodels.language_model import Seq2SeqLM
 from tfmodels.longt5.config import LongT5Config
 from tfmodels.longt5.decoder import LongT5Decoder
 from tfmodels.longt5.encoder import ENCODER_INPUTS, LongT5Encoder, token_embedding
-from tfmodels.longt5.weights import HEAD_PREFIXES, PREFIX, body_rows, decoder_landmarks, language_model_rows
+from tfmodels.longt5.weights import (
+    HEAD_PREFIXES,
+    PREFIX,
+    TOKEN_TABLES,
+    body_rows,
+    decoder_landmarks,
+    language_model_rows,
+)
 from tfmodels.seq2seq import Seq2Seq
 
 Tensor = Any
@@ -22,6 +29,7 @@ class LongT5Parts(Seq2Seq):
     config_class: ClassVar[type] = LongT5Config
     encoder_inputs: ClassVar[tuple[str, ...]] = ENCODER_INPUTS
     left_out: ClassVar[tuple[str, ...]] = HEAD_PREFIXES
+    token_tables: ClassVar[tuple[str, ...]] = TOKEN_TABLES
     landmarks = staticmethod(decoder_landmarks)
 
     def make_parts(self, policy: Any) -> None:

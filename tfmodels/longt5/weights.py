@@ -10,6 +10,9 @@ from tfmodels.checkpoints.mapping import DENSE, EMBEDDING, RMS_NORM, Row, also_u
 from tfmodels.longt5.config import LongT5Config
 
 PREFIX = "transformer."
+_TABLES = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+TOKEN_TABLES = (*(PREFIX + name for name in _TABLES), *_TABLES)
+"""The names under which a file may hold the table of token embeddings."""
 HEAD_PREFIXES = ("lm_head.", "classification_head.", "qa_outputs.")
 DECODER_PREFIXES = ("transformer.decoder.", "decoder.")
 
@@ -24,9 +27,8 @@ def landmarks(config: LongT5Config) -> Mapping[tuple[str, ...], tuple[int, ...]]
     wanted[buckets] = (config.relative_attention_num_buckets, config.num_heads)
     if 0 not in config.pruned_heads:
         wanted[attention] = (inner, config.d_model)
-    tables = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
     found: dict[tuple[str, ...], tuple[int, ...]] = {(name, PREFIX + name): shape for name, shape in wanted.items()}
-    return {(*tables, *(PREFIX + name for name in tables)): (config.vocab_size, config.d_model), **found}
+    return {TOKEN_TABLES: (config.vocab_size, config.d_model), **found}
 
 
 def decoder_landmarks(config: LongT5Config) -> Mapping[tuple[str, ...], tuple[int, ...]]:
