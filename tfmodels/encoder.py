@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from tfmodels.call_format import exactly_one, unpack_inputs
+from tfmodels.layers.surgery import check_plain
 from tfmodels.model_config import config_of
 from tfmodels.pretrained import Pretrained
 from tfmodels.stack import Stack
@@ -137,6 +138,8 @@ class Encoder(Pretrained, Stack):
             ValueError: a layer or head that does not exist, or all heads of a layer.
         """
         config = self.config.with_pruned_heads(heads_to_prune)
+        for layer in self._flatten_layers():  # all of them first, so that none is pruned when one cannot be
+            check_plain(layer, "prune_heads")
         for layer, heads in heads_to_prune.items():
             self.blocks[int(layer)].prune_heads(list(heads))
         self.config = config

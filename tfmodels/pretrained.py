@@ -78,7 +78,7 @@ class Pretrained(keras.Model):
                 None: Keras' global policy. Weights are cast to it one at a time.
             revision: of the hub repository.
             ignore_tensors: names of tensors in the file that the model does not have; any other is an error.
-            new_head: the file is of a model with another head: start this model's head anew.
+            new_head: start this model's head anew, whatever head the file holds.
             **overrides: fields of the config.
 
         Raises:
@@ -97,15 +97,16 @@ class Pretrained(keras.Model):
                 cls.check_head(reader.names(), str(name_or_folder))
             if dtype == "auto":
                 dtype = _stored_dtype(reader)
+        unread = cls.head_prefixes if new_head else ()
         model = cls(config, dtype=dtype)
         load_checkpoint(
             model.weights_root(),
-            cls.weight_rows(config),
+            [row for row in cls.weight_rows(config) if not f"{row.reference}.".startswith(unread)],
             folder,
             str(name_or_folder),
             ignored=ignore_tensors,
-            left_out=cls.left_out,
-            new=(*cls.may_lack, *(cls.head_prefixes if new_head else ())),
+            left_out=(*cls.left_out, *unread),
+            new=cls.may_lack,
             fetch=partial(fetch_beside, name_or_folder, folder),
         )
         model.read_settings(folder)

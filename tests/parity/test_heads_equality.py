@@ -126,6 +126,9 @@ def test_bodies_are_shared_between_the_classes_of_a_family(kind, tmp_path):
         found = np.asarray(other.encode(**inputs)["last_hidden_state"])
         np.testing.assert_array_equal(real_tokens(found, mask), wanted)
         assert other.config.num_labels == 5
+        other.save_pretrained(tmp_path / name)
+        again = type(other).from_pretrained(tmp_path / name, new_head=True, num_labels=7)
+        assert again.config.num_labels == 7
 
 
 @every_kind

@@ -4,6 +4,7 @@ Shape letters: B batch, H heads, L length, D head size.
 """
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,12 @@ def check_heads(argument: str, heads: Iterable[int], num_heads: int) -> tuple[in
     >>> check_heads("pruned_heads", [2, 0, 2], 4)
     (0, 2)
     """
-    found = sorted(set(heads))
-    if any(isinstance(head, bool) or not isinstance(head, int) or not 0 <= head < num_heads for head in found):
-        raise ValueError(f"{argument} must be heads from 0 to {num_heads - 1}. Received: {argument}={found}")
-    if len(found) == num_heads:
+    found = list(heads)
+    if any(isinstance(head, bool) or not isinstance(head, Integral) or not 0 <= head < num_heads for head in found):
+        raise ValueError(f"{argument} must be heads from 0 to {num_heads - 1}. Received: {argument}={found!r:.80}")
+    if len(set(found)) == num_heads:
         raise ValueError(f"{argument} must leave at least one of {num_heads} heads. Received: {argument}={found}")
-    return tuple(found)
+    return tuple(sorted({int(head) for head in found}))
 
 
 def kept_heads(num_heads: int, pruned_heads: Sequence[int]) -> np.ndarray:
