@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import gc
 import re
-import resource
 import subprocess
 import sys
 import weakref
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
+from memory_probe import resident
 from routines import as_numpy, assert_close
 
 from tfmodels.layers.recompute import recompute
@@ -377,9 +377,9 @@ def measure(call_name, mode, length=512, width=128, hidden=512, blocks=8):
         step = tf.function(step, signature, jit_compile=mode == XLA, autograph=False)
     # The graph itself takes memory, here as much as its values: it is built and run once before.
     step(x if mode == XLA else x[:, :8])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident("VmHWM")
     step(x)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return (resident("VmHWM") - before) / 2**20
 
 
 @pytest.mark.slow
