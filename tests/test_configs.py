@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import transformers
 from tiny import KINDS, make_config, make_model, settings
 
 import tfmodels
+from tfmodels.checkpoints import write_safetensors
 from tfmodels.files import read_json_object
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -81,11 +83,17 @@ def test_labels_follow_their_number_and_their_names():
         ("led", {"pad_token_id": -1}, "pad_token_id must be 0 or more. Received: pad_token_id=-1"),
         ("led", {"eos_token_id": [2]}, "eos_token_id must be of type int"),
         ("led", {"tie_word_embeddings": "yes"}, "tie_word_embeddings must be of type bool"),
-        ("led", {"num_labels": 10**12}, "num_labels must be at most 1000000"),
+        ("led", {"num_labels": 10**12}, "num_labels must be at most 100000"),
         ("led", {"num_labels": 0}, "num_labels must be a positive integer"),
         ("led", {"num_labels": 3, "id2label": {0: "a"}}, "id2label must name the classes from 0 to num_labels - 1"),
         ("led", {"id2label": ["a"]}, "id2label must map class ids to names"),
         ("led", {"id2label": {1: "a"}}, "id2label must name the classes from 0"),
+        ("led", {"label2id": 5}, "label2id must map names to class ids"),
+        ("led", {"init_std": 10**400}, "init_std must be of type float and finite"),
+        ("led", {"attention_window": 2 * 10**10}, "attention_window must be at most 2"),
+        ("longt5-local", {"layer_norm_epsilon": 10**400}, "layer_norm_epsilon must be of type float and finite"),
+        ("longt5-local", {"local_radius": 50_000}, "local_radius must be at most 8192"),
+        ("longt5-tglobal", {"global_block_size": 10**9}, "global_block_size must be at most 8192"),
         ("led", {"problem_type": "classification"}, "problem_type must be one of"),
         ("led", {"pruned_heads": {0: "all"}}, "pruned_heads must be heads from 0 to 3"),
         ("led", {"pruned_heads": [1]}, "pruned_heads must map layers to lists"),
@@ -154,7 +162,7 @@ def test_a_hostile_longt5_config_is_refused_before_a_model_is_made(tmp_path, cha
         tfmodels.LongT5ForConditionalGeneration.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "\x00", '{"model_type": "led", "d_model": 1e999}'])
+@pytest.mark.parametrize("text", ["[" * 200_000, "", "[]", "{", "\x00", '{"model_type": "led", "d_model": 1e999}'])
 def test_a_config_file_that_is_none_is_refused(folder, text):
     (folder / "config.json").write_text(text)
     with pytest.raises(ValueError, match=r"config.json|d_model must be"):
@@ -167,3 +175,31 @@ def test_the_file_and_not_the_config_says_how_many_tokens_there_are(folder, clai
         assert load_with(folder, vocab_size=claimed).config.vocab_size == 90
     with pytest.raises(ValueError, match="must hold led.shared.weight with shape .*as the config says"):
         tfmodels.LEDForConditionalGeneration.from_pretrained(folder, vocab_size=100)
+
+
+def test_a_field_named_extra_is_no_back_door(folder):
+    assert load_with(folder, extra={"d_model": 7}).config.d_model == 32
+    assert load_with(folder, extra=5).config.extra["extra"] == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("led", {"d_model": 6000, "encoder_attention_heads": 1, "decoder_attention_heads": 1}),
+        ("led", {"encoder_layers": 3000, "attention_window": 8}),
+        ("led", {"decoder_layers": 3000}),
+        ("longt5-local", {"d_kv": 10**9, "pruned_heads": {"0": [0]}}),
+        ("longt5-tglobal", {"num_layers": 3000}),
+    ],
+)
+def test_a_small_file_with_the_right_landmarks_does_not_make_a_large_model(kind, changes, tmp_path):
+    """Only the tensors that fix the sizes are there: the config claims a model that the file cannot hold."""
+    small = {"max_encoder_position_embeddings": 8, "encoder_ffn_dim": 1} if kind == "led" else {"d_ff": 1, "d_model": 1}
+    config = make_config(kind, vocab_size=1, **{**small, **changes})
+    config.to_json(tmp_path / "config.json")
+    model_type = tfmodels.LEDForConditionalGeneration if kind == "led" else tfmodels.LongT5ForConditionalGeneration
+    shapes = {names[0]: shape for names, shape in model_type.landmarks(config).items() if np.prod(shape) < 1e7}
+    tensors = {name: np.zeros(shape, "bool") for name, shape in shapes.items()}
+    write_safetensors(tmp_path / "model.safetensors", tensors)
+    with pytest.raises(ValueError, match="as the config says"):
+        model_type.from_pretrained(tmp_path)

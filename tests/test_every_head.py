@@ -60,7 +60,8 @@ def test_keywords_a_dict_and_a_list_are_the_same_call(kind, head):
 def test_predict_joins_batches(kind, head):
     model, inputs = make_model(kind, head=head), make_inputs_for(kind, head)
     model.compile()
-    wanted = {name: value for name, value in as_numpy(model(inputs)).items() if name != "loss"}
+    left_out = ("loss", "encoder_last_hidden_state")  # no batch axis; much memory
+    wanted = {name: value for name, value in as_numpy(model(inputs)).items() if name not in left_out}
     assert_close(as_numpy(model.predict(inputs, batch_size=2, verbose=0)), wanted)
 
 

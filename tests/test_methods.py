@@ -7,6 +7,8 @@ import tensorflow as tf
 from routines import as_numpy, assert_close, assert_survives_keras_file
 from tiny import HEADS, KINDS, make_encoder, make_inputs, make_inputs_for, make_labels, make_model
 
+from tfmodels.files import read_json_object
+
 every_kind = pytest.mark.parametrize("kind", KINDS)
 every_tie = pytest.mark.parametrize("tied", [True, False])
 
@@ -156,8 +158,7 @@ def test_parameters_are_counted_as_in_the_reference(kind):
     tables += (160 + 32) * 32 if kind == "led" else 0
     tables += {"led": 0, "longt5-local": 2, "longt5-tglobal": 3}[kind] * 32 * 4
     assert model.num_parameters(exclude_embeddings=True) == total - tables
-    unused = 90 if kind == "led" else 0  # final_logits_bias is not trained
-    assert model.num_parameters(only_trainable=True) == total - unused
+    assert model.num_parameters(only_trainable=True) == total
     model.summary(print_fn=lambda text: None)
 
 
@@ -290,3 +291,47 @@ def test_weights_keep_their_type_or_are_cast(stored, tmp_path):
     cast = type(model).from_pretrained(tmp_path)
     assert cast.dtype_policy.name == "float32"
     assert_close(as_numpy(cast(inputs)), as_numpy(model(inputs)), 1e-5 if stored == "float32" else 5e-2)
+
+
+@pytest.mark.parametrize("quantize", ["a part", "some layers", "with a config"])
+def test_a_model_that_is_quantized_in_part_is_not_saved_as_if_it_could_be_loaded(quantize, tmp_path):
+    model = make_model("longt5-local", num_layers=1)
+    if quantize == "a part":
+        model.encoder.quantize("int8")
+    elif quantize == "some layers":
+        model.quantize("int8", filters="wi")
+    else:
+        model.quantize(config=keras.quantizers.Int8QuantizationConfig())
+    with pytest.raises(ValueError, match="must be quantized as a whole"):
+        model.save(tmp_path / "model.keras")
+
+
+def test_a_vocabulary_that_cannot_change_changes_nothing():
+    model = make_model("longt5-local", tie_word_embeddings=False)
+    model.enable_lora(2, targets=["lm_head"])
+    with pytest.raises(ValueError, match="must come before quantize and enable_lora"):
+        model.resize_token_embeddings(np.int64(100))
+    assert model.shared.embeddings.shape[0] == model.config.vocab_size == 90
+
+
+@every_kind
+def test_a_saved_config_says_the_type_of_its_weights(kind, tmp_path):
+    model = make_model(kind)
+    model.config = model.config.replace(extra={"dtype": "float16", "torch_dtype": "float16"})
+    for stored in (None, "bfloat16"):
+        model.save_pretrained(tmp_path, dtype=stored)
+        values = read_json_object(tmp_path / "config.json")
+        assert values["torch_dtype"] == (stored or "float32")
+        assert "dtype" not in values
+    with pytest.raises(ValueError, match="dtype must be None or one of"):
+        model.save_pretrained(tmp_path / "new", dtype="int8")
+    assert not (tmp_path / "new").exists()
+
+
+@every_kind
+def test_parts_of_a_model_can_be_serialized(kind):
+    model = make_model(kind)
+    for part in (model.shared, model.encoder, model.decoder):
+        again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(part))
+        assert type(again) is type(part)
+        assert keras.tree.map_structure(str, again.get_config()) == keras.tree.map_structure(str, part.get_config())

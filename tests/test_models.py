@@ -202,7 +202,7 @@ def test_a_length_beyond_the_positions_is_an_error():
         ("led", {"encoder_attention_heads": 5}, "encoder_attention_heads must divide d_model"),
         ("led", {"activation_function": "swish2"}, "activation must be one of"),
         ("led", {"dropout": 1.0}, r"dropout must be in \[0, 1\). Received: dropout=1.0"),
-        ("led", {"max_global_tokens": -1}, "max_global_tokens must be 0 or more"),
+        ("led", {"max_global_tokens": -1}, "max_global_tokens must be from 0 to 160"),
         ("longt5-local", {"encoder_attention_type": "full"}, "encoder_attention_type must be one of"),
         ("longt5-local", {"feed_forward_proj": "gelu-gated"}, "feed_forward_proj must be an activation or 'gated-'"),
         ("longt5-local", {"num_layers": 0}, "num_layers must be a positive integer. Received: num_layers=0"),

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 
 def unpack_inputs(names: Sequence[str], **inputs: Any) -> dict[str, Any]:
     """The inputs by name, whether they came as keywords, as one dict, or as a list in the order of `names`.
@@ -14,9 +16,10 @@ def unpack_inputs(names: Sequence[str], **inputs: Any) -> dict[str, Any]:
     Raises:
         ValueError: an input that the model does not have, too long a list, or an input given twice.
 
-    >>> unpack_inputs(("input_ids", "attention_mask"), input_ids=[1, 2], attention_mask=None)["attention_mask"]
-    2
+    >>> unpack_inputs(("input_ids", "attention_mask"), input_ids=["ids", "mask"], attention_mask=None)["attention_mask"]
+    'mask'
     """
+    inputs = {name: np.asarray(value) if _is_array_in_lists(value) else value for name, value in inputs.items()}
     first = inputs.get(names[0])
     given = {name: value for name, value in inputs.items() if name != names[0] and value is not None}
     if isinstance(first, Mapping):
@@ -34,6 +37,11 @@ def unpack_inputs(names: Sequence[str], **inputs: Any) -> dict[str, Any]:
     if twice:
         raise ValueError(f"each input must be given once. Received twice: {', '.join(twice)}")
     return {**dict.fromkeys(names), **packed, **given}
+
+
+def _is_array_in_lists(value: Any) -> bool:
+    """Whether a list holds numbers, or lists of them, and not inputs."""
+    return isinstance(value, list) and bool(value) and all(isinstance(item, (int, float, list)) for item in value)
 
 
 def exactly_one(inputs: Mapping[str, Any], *names: str) -> None:

@@ -12,6 +12,7 @@ from keras import ops
 from tfmodels.cache import StaticCache
 from tfmodels.encoder import per_layer
 from tfmodels.layers.cached_attention import CachedAttention, KeysValues, per_row, write_step
+from tfmodels.layers.checks import check_shape, concrete_value
 from tfmodels.stack import Stack
 
 Tensor = Any
@@ -42,7 +43,7 @@ class DecoderBlock(keras.layers.Layer):
     """Self-attention, cross-attention and feed-forward; a family says where its norms stand.
 
     Subclasses set `self_attention`, `cross_attention` (`CachedAttention`), `self_attention_norm`,
-    `cross_attention_norm`, and implement `residual` and `forward`.
+    `cross_attention_norm`, and implement `before`, `after` and `forward`.
     """
 
     self_attention: CachedAttention
@@ -115,6 +116,11 @@ class Decoder(keras.layers.Layer, Stack):
 
     blocks: list[DecoderBlock]
     num_heads: int
+    config: Any
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the decoder (with an embedding of its own)."""
+        return {**super().get_config(), "config": self.config.to_dict()}
 
     def embed(
         self, input_ids: Tensor | None, inputs_embeds: Tensor | None, positions: Tensor, training: bool | None
@@ -146,7 +152,10 @@ class Decoder(keras.layers.Layer, Stack):
         training: bool | None = None,
     ) -> dict[str, Any]:
         """Run over target tokens; see the class docstring."""
-        length = ops.shape(input_ids if inputs_embeds is None else inputs_embeds)[1]
+        target = input_ids if inputs_embeds is None else inputs_embeds
+        _check_target(target, inputs_embeds is not None, encoder_hidden_states, encoder_attention_mask)
+        _check_room(target, attention_mask, cache, len(self.blocks))
+        length = ops.shape(target)[1]
         position, caches = (None, None) if cache is None else (cache.position, cache.keys_values)
         cross = self.cross_keys_values(encoder_hidden_states) if cache is None else cache.cross
         positions = ops.arange(length, dtype="int32") + (0 if position is None else position)
@@ -253,6 +262,39 @@ class Decoder(keras.layers.Layer, Stack):
             hidden_states = self.keep_or_drop(outputs.hidden_states, hidden_states, training)
             found.append(outputs)
         return hidden_states, states, found
+
+
+def _check_target(target: Tensor, is_embedded: bool, documents: Tensor | None, mask: Tensor | None) -> None:
+    """Ranks, and rows that are those of the documents or a multiple of them."""
+    if is_embedded:
+        check_shape("decoder_inputs_embeds", target, (None, None, None), "rows, tokens, d_model")
+    else:
+        check_shape("decoder_input_ids", target, (None, None), "rows, tokens")
+    if documents is None:
+        return
+    check_shape("encoder_outputs", documents, (None, None, None), "documents, tokens, d_model")
+    if mask is not None:
+        check_shape("encoder_attention_mask", mask, tuple(documents.shape)[:2], "documents, tokens")
+    rows, count = target.shape[0], documents.shape[0]
+    if None not in (rows, count) and (count == 0 or rows % count):
+        raise ValueError(f"the target must have a multiple of the {count} documents' rows. Received: {rows} rows")
+
+
+def _check_room(target: Tensor, attention_mask: Tensor | None, cache: StaticCache | None, layers: int) -> None:
+    """A cache with a place for every new token, and a mask of the tokens so far."""
+    rows, new_tokens = target.shape[0], target.shape[1]
+    room, so_far = new_tokens, None
+    if cache is not None:
+        if len(cache.keys_values) != layers:
+            raise ValueError(f"past_key_values must have {layers} layers. Received: {len(cache.keys_values)}")
+        room, position = cache.keys_values[0][1].shape[2], concrete_value(cache.position)
+        if None not in (room, new_tokens):
+            so_far = new_tokens + (0 if position is None else int(position))
+            if so_far > room:
+                raise ValueError(f"past_key_values has room for {room} tokens. Received: token {so_far}")
+            so_far = None if position is None else so_far
+    if attention_mask is not None and attention_mask.shape[1:2] != (so_far,):
+        check_shape("decoder_attention_mask", attention_mask, (rows, room), "rows, tokens so far or room in the cache")
 
 
 def padding_mask(attention_mask: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from tfmodels.call_format import exactly_one, unpack_inputs
+from tfmodels.layers.checks import check_shape
 from tfmodels.layers.surgery import check_plain
 from tfmodels.model_config import config_of
 from tfmodels.pretrained import Pretrained
@@ -104,7 +105,7 @@ class Encoder(Pretrained, Stack):
             head_mask=head_mask,
             inputs_embeds=inputs_embeds,
         )
-        exactly_one(inputs, "input_ids", "inputs_embeds")
+        self._check_inputs(inputs)
         asked = self.config.asked(output_attentions=output_attentions, output_hidden_states=output_hidden_states)
         hidden_states = self.embed(inputs["input_ids"], inputs["inputs_embeds"], training)
         head_masks = self._head_masks(inputs["head_mask"])
@@ -126,13 +127,27 @@ class Encoder(Pretrained, Stack):
             outputs |= {name: tuple(layer[name] for layer in attentions) for name in attentions[0]}
         return outputs
 
+    def _check_inputs(self, inputs: Mapping[str, Any]) -> None:
+        """One of ids and embeddings, and masks of their size."""
+        exactly_one(inputs, "input_ids", "inputs_embeds")
+        if inputs["inputs_embeds"] is None:
+            source = inputs["input_ids"]
+            check_shape("input_ids", source, (None, None), "documents, tokens")
+        else:
+            source = inputs["inputs_embeds"]
+            check_shape("inputs_embeds", source, (None, None, self.config.d_model), "documents, tokens, d_model")
+        for name in ("attention_mask", "global_attention_mask"):
+            if inputs.get(name) is not None:
+                check_shape(name, inputs[name], tuple(source.shape)[:2], "documents, tokens")
+
     def _head_masks(self, head_mask: Tensor | None) -> list[Tensor | None]:
         return per_layer("head_mask", head_mask, len(self.blocks), self.num_heads)
 
     def prune_heads(self, heads_to_prune: Mapping[int, list[int]]) -> None:
-        """Remove attention heads for good, as the reference does: {layer: heads}, counted as in the config.
+        """Remove attention heads for good: {layer: heads}, counted as in the config.
 
-        The config remembers them, so that a saved model is the same when it is loaded. Compile again afterwards.
+        The config remembers them, so that a saved model is the same when we load it; transformers cannot. Compile again
+        afterwards.
 
         Raises:
             ValueError: a layer or head that does not exist, or all heads of a layer.
@@ -161,6 +176,7 @@ def per_layer(name: str, head_mask: Tensor | None, layers: int, heads: int) -> l
     """
     if head_mask is None:
         return [None] * layers
+    head_mask = ops.convert_to_tensor(head_mask)
     shape = tuple(head_mask.shape)
     if shape not in ((layers, heads), (heads,)):
         raise ValueError(f"{name} must have shape {(layers, heads)} or {(heads,)}. Received: shape {shape}")

@@ -49,7 +49,7 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"path must be a JSON file in UTF-8. Received: path={os.fspath(path)} ({error})") from None
     if not isinstance(values, dict):
         raise ValueError(f"path must hold a JSON object. Received: path={os.fspath(path)} with {type(values).__name__}")

@@ -159,7 +159,14 @@ class Seq2SeqQuestionAnswerer(ReadsSourceTwice):
         return {"loss": self.loss_of(positions, outputs), **outputs}
 
     def loss_of(self, targets: Any, outputs: Mapping[str, Any]) -> Tensor:
-        """The loss for a pair of positions, which may be given as `y`."""
+        """The loss for a pair of positions, or a dict of them, which may be given as `y`."""
+        if isinstance(targets, Mapping) and set(targets) == set(self.head_inputs):
+            targets = tuple(targets[name] for name in self.head_inputs)
+        if not isinstance(targets, (tuple, list)) or len(targets) != 2:
+            raise ValueError(
+                "y must be a pair (start_positions, end_positions) or a dict of them. "
+                f"Received: {type(targets).__name__}"
+            )
         return span_loss(targets[0], targets[1], outputs["start_logits"], outputs["end_logits"])
 
     def main_output(self, outputs: Mapping[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 Shape letters: B batch, T target length, E model size, V vocabulary.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +23,8 @@ from tfmodels.seq2seq import Seq2Seq, as_encoder_outputs, shifted_labels
 
 Tensor = Any
 
+OTHER_HEADS = ("classification_head.", "qa_outputs.")
+
 
 class Seq2SeqLM(Seq2Seq):
     """Base of the models with a language-model head.
@@ -41,6 +43,16 @@ class Seq2SeqLM(Seq2Seq):
         super().__init__(config, **kwargs)
         self.generation_config = _generation_config(self.config)
         self._generators: dict[Any, Callable[..., Any]] = {}
+
+    @classmethod
+    def check_head(cls, names: Sequence[str], source: str) -> None:
+        """Raise `ValueError` where a file is plainly of a model with another head."""
+        other = sorted({name.partition(".")[0] for name in names if name.startswith(OTHER_HEADS)})
+        if other and not any(name.startswith(cls.head_prefixes) for name in names):
+            raise ValueError(
+                f"{source} must be a language model's. Received: the head {other[0]}; "
+                "new_head=True takes its body alone"
+            )
 
     def make_lm_head(self, stddev: float, policy: Any) -> None:
         """Create and build the head: `lm_head`, None where it is the table of embeddings."""

@@ -8,6 +8,7 @@ from typing import Any
 from keras import ops
 
 from tfmodels.labels import IGNORED_LABEL
+from tfmodels.layers.checks import check_shape
 
 Tensor = Any
 
@@ -30,7 +31,11 @@ def masked_cross_entropy(labels: Tensor, logits: Tensor, ignored: int = IGNORED_
         labels: int32 (...).
         logits: (..., V).
         ignored: the label without a loss.
+
+    Raises:
+        ValueError: labels of another shape.
     """
+    check_shape("labels", labels, tuple(logits.shape)[:-1], "rows, tokens")
     counts = ops.cast(ops.not_equal(labels, ignored), "float32")
     labels = ops.where(ops.equal(labels, ignored), 0, labels)
     losses = ops.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
@@ -57,9 +62,16 @@ def classification_loss(labels: Tensor, logits: Tensor, problem_type: str | None
         is_integer = "int" in str(labels.dtype)
         named = "single_label_classification" if is_integer else "multi_label_classification"
         problem_type = "regression" if classes == 1 else named
+    rows = logits.shape[0]
+    is_column = len(labels.shape) == 2 and labels.shape[1] == 1
     if problem_type == "single_label_classification":
-        return masked_cross_entropy(ops.cast(ops.reshape(labels, (-1,)), "int32"), logits)
-    labels = ops.reshape(ops.cast(labels, "float32"), (-1, classes))
+        labels = labels[:, 0] if is_column else labels
+        check_shape("labels", labels, (rows,), "rows")
+        return masked_cross_entropy(ops.cast(labels, "int32"), logits)
+    if classes == 1 and len(labels.shape) == 1:
+        labels = labels[:, None]
+    check_shape("labels", labels, (rows, classes), "rows, classes")
+    labels = ops.cast(labels, "float32")
     if problem_type == "regression":
         return ops.mean(ops.square(logits - labels))
     return ops.mean(ops.binary_crossentropy(labels, logits, from_logits=True))
@@ -75,7 +87,11 @@ def span_loss(start_positions: Tensor, end_positions: Tensor, start_logits: Tens
     length = ops.shape(start_logits)[1]
 
     def loss(positions: Tensor, logits: Tensor) -> Tensor:
-        positions = ops.cast(ops.reshape(positions, (-1,)), "int32")
+        positions = ops.convert_to_tensor(positions)
+        if len(positions.shape) == 2 and positions.shape[1] == 1:
+            positions = positions[:, 0]
+        check_shape("start_positions and end_positions", positions, (logits.shape[0],), "rows")
+        positions = ops.cast(positions, "int32")
         # The reference clips, so that a negative position means the first token.
         positions = ops.clip(positions, 0, length)
         return masked_cross_entropy(positions, logits, ignored=length)

@@ -1,7 +1,6 @@
 """What the configs of all families share: the reference's `config.json`, read, checked, kept and written."""
 
 import dataclasses
-import math
 import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
@@ -10,7 +9,8 @@ from tfmodels.files import read_json_object, write_json
 from tfmodels.layers.checks import check_positive
 from tfmodels.layers.heads import check_heads
 
-MOST_LABELS = 1_000_000
+MOST_LABELS = 100_000
+TOKEN_IDS = ("pad_token_id", "eos_token_id", "decoder_start_token_id")
 PROBLEM_TYPES = (None, "regression", "single_label_classification", "multi_label_classification")
 
 _CHECKED_TYPES: dict[Any, tuple[type, ...]] = {
@@ -55,6 +55,10 @@ class ModelConfig:
     pruned_heads: Mapping[int, list[int]] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    def least_weights(self, with_decoder: bool) -> int:
+        """Numbers in the matrices of a model's body: what a file must hold at least, whatever its head."""
+        raise NotImplementedError
+
     @property
     def encoder_sizes(self) -> tuple[int, int]:
         """Layers of the encoder, and heads in each."""
@@ -63,7 +67,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             self._check_type(field.name, field.type)
-        for name in ("pad_token_id", "eos_token_id", "decoder_start_token_id"):
+        for name in TOKEN_IDS:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more. Received: {name}={getattr(self, name)}")
         if self.problem_type not in PROBLEM_TYPES:
@@ -77,8 +81,8 @@ class ModelConfig:
         value = getattr(self, name)
         if types is None:
             return
-        is_number = isinstance(value, float) and not math.isfinite(value)
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types) or is_number:
+        is_huge = isinstance(value, (int, float)) and not abs(value) < 1e300  # also true for NaN
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types) or is_huge:
             wanted = getattr(annotation, "__name__", str(annotation))
             raise ValueError(f"{name} must be of type {wanted} and finite. Received: {name}={value!r:.80}")
 
@@ -101,6 +105,8 @@ class ModelConfig:
             )
         object.__setattr__(self, "num_labels", len(names))
         object.__setattr__(self, "id2label", names)
+        if not isinstance(self.label2id, (Mapping, type(None))):
+            raise ValueError(f"label2id must map names to class ids. Received: label2id={self.label2id!r:.80}")
         if self.label2id is None:
             object.__setattr__(self, "label2id", {name: index for index, name in names.items()})
 
@@ -131,7 +137,7 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Config from the keys of a `config.json`; `ValueError` when it belongs to another family."""
-        values = {**values.get("extra", {}), **{key: value for key, value in values.items() if key != "extra"}}
+        values = dict(values)
         found = values.pop("model_type", cls.model_type)
         if found != cls.model_type:
             raise ValueError(
@@ -140,6 +146,8 @@ class ModelConfig:
         values.pop("is_encoder_decoder", None)  # what the families are, and written back
         names = {field.name for field in dataclasses.fields(cls)} - {"extra"}
         known = {key: value for key, value in values.items() if key in names}
+        # The reference writes null for an id that it leaves to its default.
+        known = {key: value for key, value in known.items() if value is not None or key not in TOKEN_IDS}
         return cls(**known, extra={key: value for key, value in values.items() if key not in names})
 
     @classmethod
@@ -159,9 +167,12 @@ class ModelConfig:
         architectures = {} if architecture is None else {"architectures": [architecture]}
         return {**named, **self.extra, **values, **architectures}
 
-    def to_json(self, path: str | os.PathLike[str], architecture: str | None = None) -> None:
-        """Write a `config.json` file, whole or not at all."""
-        write_json(path, self.to_dict(architecture))
+    def to_json(self, path: str | os.PathLike[str], architecture: str | None = None, dtype: str | None = None) -> None:
+        """Write a `config.json` file, whole or not at all; `dtype` is the type of the weights beside it."""
+        values = self.to_dict(architecture)
+        if dtype is not None:
+            values = {key: value for key, value in values.items() if key != "dtype"} | {"torch_dtype": dtype}
+        write_json(path, values)
 
     def replace(self, **changes: Any) -> Self:
         """A config with some fields changed; unknown names are a `ValueError`."""

@@ -1,9 +1,11 @@
 """What all models share besides their computation: loading, saving, and changing what is already built."""
 
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -16,6 +18,7 @@ from tfmodels.hub import fetch_beside, local_folder
 from tfmodels.layers.surgery import check_plain, replace_weight
 from tfmodels.model_config import ModelConfig
 
+STORED_DTYPES = ("float32", "bfloat16", "float16")
 LORA_TARGETS = ("query", "value", "q", "v", "q_proj", "v_proj")
 
 
@@ -26,6 +29,7 @@ class Pretrained(keras.Model):
 
     Attributes:
         config_class: class of `config`.
+        has_decoder: whether there is one.
         reference_name: the reference's name of the class, written into `config.json`.
         left_out: prefixes of the family's tensors that this class has no part for and a file may hold.
         may_lack: prefixes of tensors whose initial values are what a file means that does not hold them.
@@ -39,6 +43,7 @@ class Pretrained(keras.Model):
     token_tables: ClassVar[tuple[str, ...]] = ()
     head_prefixes: ClassVar[tuple[str, ...]] = ()
     may_lack: ClassVar[tuple[str, ...]] = ()
+    has_decoder: ClassVar[bool] = True
     config: Any
     quantized_mode: str | None = None
 
@@ -93,6 +98,7 @@ class Pretrained(keras.Model):
             if "vocab_size" not in overrides:
                 config = cls._with_vocabulary_of(reader, config, str(name_or_folder))
             check_landmarks(reader, cls.landmarks(config), str(name_or_folder))
+            cls._check_size(reader, config, str(name_or_folder))
             if not new_head:
                 cls.check_head(reader.names(), str(name_or_folder))
             if dtype == "auto":
@@ -111,6 +117,17 @@ class Pretrained(keras.Model):
         )
         model.read_settings(folder)
         return model
+
+    @classmethod
+    def _check_size(cls, reader: Any, config: Any, source: str) -> None:
+        """Raise `ValueError` where a config asks for more than the file holds, before a model of that size is made."""
+        asked = config.least_weights(cls.has_decoder)
+        held = sum(math.prod(reader.shape(name)) for name in reader.names())
+        if asked > held:
+            raise ValueError(
+                f"{source} must hold the weights of its config's layers, at least {asked} numbers as the config says. "
+                f"Received: {held} numbers"
+            )
 
     @classmethod
     def _with_vocabulary_of(cls, reader: Any, config: Any, source: str) -> Any:
@@ -142,6 +159,8 @@ class Pretrained(keras.Model):
         Raises:
             ValueError: the weights are quantized; a bad size or type.
         """
+        if dtype not in (None, *STORED_DTYPES):
+            raise ValueError(f"dtype must be None or one of {STORED_DTYPES}. Received: dtype={dtype!r}")
         for layer in self._flatten_layers():
             if getattr(layer, "quantization_mode", None):
                 raise ValueError(
@@ -153,7 +172,8 @@ class Pretrained(keras.Model):
         rows = type(self).weight_rows(self.config)
         save_weights(self.weights_root(), rows, target, max_shard_size=max_shard_size, dtype=dtype)
         self.write_settings(target)
-        self.config.to_json(target / "config.json", architecture=self.reference_name)
+        stored = dtype or self.dtype_policy.variable_dtype
+        self.config.to_json(target / "config.json", architecture=self.reference_name, dtype=stored)
 
     def write_settings(self, folder: Path) -> None:
         """Write what else belongs into a checkpoint's folder for this class."""
@@ -161,6 +181,10 @@ class Pretrained(keras.Model):
     def get_input_embeddings(self) -> keras.layers.Layer:
         """The layer that looks up token embeddings."""
         return self.shared
+
+    def get_output_embeddings(self) -> Any:
+        """The layer that makes logits, None where there is none."""
+        return None
 
     def set_input_embeddings(self, embeddings: Any) -> None:
         """Put another table (V, E) in the place of the token embeddings; `vocab_size` becomes its V.
@@ -177,7 +201,8 @@ class Pretrained(keras.Model):
                 f"embeddings must have shape (tokens, d_model={self.config.d_model}). Received: shape {table.shape}"
             )
         layer = self.get_input_embeddings()
-        check_plain(layer, "set_input_embeddings")
+        for part in (layer, self.get_output_embeddings()):  # both first, so that none is changed when one cannot be
+            check_plain(part, "set_input_embeddings")
         replace_weight(layer, "_embeddings", table.astype(layer.variable_dtype))
         layer.input_dim = len(table)
         self.resize_head(len(table))
@@ -199,17 +224,17 @@ class Pretrained(keras.Model):
         Raises:
             ValueError: not a positive number.
         """
-        if isinstance(new_num_tokens, bool) or not isinstance(new_num_tokens, int) or new_num_tokens < 1:
+        if not isinstance(new_num_tokens, Integral) or isinstance(new_num_tokens, bool) or new_num_tokens < 1:
             raise ValueError(f"new_num_tokens must be a positive integer. Received: new_num_tokens={new_num_tokens!r}")
         layer = self.get_input_embeddings()
         check_plain(layer, "resize_token_embeddings")
-        self.set_input_embeddings(resized_rows(np.asarray(layer.embeddings), new_num_tokens))
+        self.set_input_embeddings(resized_rows(np.asarray(layer.embeddings), int(new_num_tokens)))
         return layer
 
     def _set_config(self, config: Any) -> None:
         self.config = config
         for layer in self._flatten_layers(include_self=False):
-            if isinstance(layer, Pretrained):
+            if isinstance(getattr(layer, "config", None), ModelConfig):
                 layer.config = config
 
     def gradient_checkpointing_enable(self) -> None:
@@ -253,12 +278,18 @@ class Pretrained(keras.Model):
         Position biases stay as they are: a few hundred numbers that are added to float32 scores.
         """
         super().quantize(mode, config=config, filters=filters or _is_large, **kwargs)
-        self.quantized_mode = mode
+        self.quantized_mode = None if filters or config else mode
         self.forget_compiled()
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the model, and the mode in which it is quantized."""
-        quantized = {} if self.quantized_mode is None else {"quantized_mode": self.quantized_mode}
+        is_quantized = any(getattr(layer, "quantization_mode", None) for layer in self._flatten_layers())
+        if is_quantized and self.quantized_mode is None:
+            raise ValueError(
+                "a model that is saved must be quantized as a whole, by quantize(mode). "
+                "Received: one that was quantized in part, or with a config"
+            )
+        quantized = {"quantized_mode": self.quantized_mode} if is_quantized else {}
         return {**super().get_config(), "config": self.config.to_dict(), **quantized}
 
     @classmethod
@@ -283,7 +314,7 @@ class Pretrained(keras.Model):
             tables = [layer for layer in self._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
             skipped = {id(weight) for layer in tables for weight in layer.weights}
         weights = self.trainable_weights if only_trainable else self.weights
-        counted = [weight for weight in weights if id(weight) not in skipped and not _is_seed(weight)]
+        counted = [weight for weight in weights if id(weight) not in skipped and not _is_buffer(weight)]
         return sum(int(np.prod(weight.shape)) for weight in counted)
 
     def forget_compiled(self) -> None:
@@ -311,12 +342,12 @@ def _is_large(layer: Any) -> bool:
     return is_matrix and "relative_attention_bias" not in layer.path
 
 
-def _is_seed(weight: Any) -> bool:
-    return "seed_generator" in weight.path
+def _is_buffer(weight: Any) -> bool:
+    return "seed_generator" in weight.path or weight.name == "final_logits_bias"
 
 
 def _stored_dtype(reader: Any) -> str | None:
     """The type of the largest tensor, where it is one that models compute in."""
     largest = max(reader.names(), key=lambda name: np.prod(reader.shape(name)))
     name = str(reader.dtype(largest))
-    return name if name in ("float32", "bfloat16", "float16") else None
+    return name if name in STORED_DTYPES else None

@@ -11,6 +11,7 @@ from keras import ops
 from tfmodels.cache import StaticCache, reference_cache, static_cache
 from tfmodels.call_format import exactly_one, unpack_inputs
 from tfmodels.encoder import OPTIONAL_INPUTS
+from tfmodels.layers.checks import check_positive, check_shape
 from tfmodels.losses import shift_right
 from tfmodels.model_config import config_of
 from tfmodels.pretrained import Pretrained
@@ -139,6 +140,7 @@ class Seq2Seq(Pretrained):
         wanted = self.config.asked(output_attentions=output_attentions, output_hidden_states=output_hidden_states)
         target = self._target(inputs)
         encoded = self._encoded(inputs, wanted, training)
+        self._check_rows(target, encoded)
         decoded = self._decode(inputs | target, encoded, use_cache, wanted, training)
         outputs = self.head(decoded.pop("last_hidden_state"), inputs)
         return {**outputs, **decoded, **{f"encoder_{name}": value for name, value in encoded.items()}}
@@ -157,6 +159,14 @@ class Seq2Seq(Pretrained):
         exactly_one(given, *given)
         return given
 
+    def _check_rows(self, target: Mapping[str, Any], encoded: Mapping[str, Any]) -> None:
+        """One row of the target for each document: only `decode` takes beams."""
+        if "last_hidden_state" in encoded:
+            for name, value in target.items():
+                if value is not None:
+                    documents = encoded["last_hidden_state"].shape[0]
+                    check_shape(name, value, (documents, *tuple(value.shape)[1:]), "documents, tokens")
+
     def encode(
         self,
         input_ids: Any = None,
@@ -173,6 +183,8 @@ class Seq2Seq(Pretrained):
         if given is not None:
             return as_encoder_outputs(given)
         if all(inputs.get(name) is None for name in ("input_ids", "inputs_embeds")):
+            if inputs.get("past_key_values") is not None:
+                return {}  # the cache knows the documents
             raise ValueError("input_ids, inputs_embeds or encoder_outputs must be given. Received: none")
         sources = {name: inputs[name] for name in self.encoder.input_names if inputs.get(name) is not None}
         return self.encoder(**sources, **wanted, training=training)
@@ -190,6 +202,8 @@ class Seq2Seq(Pretrained):
         """
         hidden_states = as_encoder_outputs(encoder_outputs)["last_hidden_state"]
         documents = hidden_states.shape[0]
+        check_positive("batch_size", batch_size)
+        check_positive("max_length", max_length)
         if documents is not None and (batch_size < 1 or batch_size % documents):
             raise ValueError(f"batch_size must be a multiple of {documents} documents. Received: {batch_size}")
         self.check_target_length("max_length", max_length)
@@ -251,7 +265,12 @@ class Seq2Seq(Pretrained):
         is_static = isinstance(past, StaticCache)
         embeddings = inputs["decoder_inputs_embeds"]
         target = inputs["decoder_input_ids"] if embeddings is None else embeddings
-        cache = past if past is None or is_static else static_cache(past, ops.shape(target)[1])
+        cache = past
+        if past is not None and not is_static:
+            cache = static_cache(past, ops.shape(target)[1])
+            room = cache.keys_values[0][1].shape[2]
+            if room is not None:
+                self.check_target_length("past_key_values and the new tokens together", room)
         found = self.decoder(
             inputs["decoder_input_ids"],
             encoder_hidden_states=encoded.get("last_hidden_state"),
@@ -306,12 +325,24 @@ class Seq2Seq(Pretrained):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """As in Keras; compiled metrics get the main output."""
+        if y is None and isinstance(x, Mapping):
+            given = [x[name] for name in self.head_inputs if x.get(name) is not None]
+            if given and len(given) == len(self.head_inputs):
+                y = given[0] if len(given) == 1 else tuple(given)
+        if self._compile_metrics is not None and y is None:
+            raise ValueError("compiled metrics need targets: y, or labels in a dict of inputs. Received: none")
         return super().compute_metrics(x, y, self.main_output(y_pred), sample_weight)
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """As in Keras; without a loss it is the model's own again, whatever was compiled before."""
+        self._compile_loss = self._compile_metrics = None
+        super().compile(*args, **kwargs)
+
     def predict_step(self, data: Any) -> dict[str, Any]:
-        """As in Keras, but without the loss, which has no batch axis to join predictions along."""
+        """As in Keras, without the loss, which has no batch axis, and without the encoder's states, a thousand times as
+        large as what a head says."""
         outputs = super().predict_step(data)
-        return {name: value for name, value in outputs.items() if name != "loss"}
+        return {name: value for name, value in outputs.items() if name not in ("loss", "encoder_last_hidden_state")}
 
     def prune_heads(self, heads_to_prune: Mapping[int, list[int]]) -> None:
         """Remove attention heads of the encoder for good; see `Encoder.prune_heads`."""
@@ -327,10 +358,6 @@ class Seq2Seq(Pretrained):
         """The decoder."""
         return self.decoder
 
-    def get_output_embeddings(self) -> Any:
-        """The layer that makes logits, None where there is none."""
-        return None
-
 
 def as_encoder_outputs(outputs: Any) -> dict[str, Any]:
     """What `encode` returned, or a tuple as the reference has it, under the encoder's names.
@@ -342,7 +369,7 @@ def as_encoder_outputs(outputs: Any) -> dict[str, Any]:
     2
     """
     names = ("last_hidden_state", "hidden_states", "attentions", "global_attentions")
-    if isinstance(outputs, Mapping) and "last_hidden_state" in outputs:
+    if isinstance(outputs, Mapping) and "last_hidden_state" in outputs and set(outputs) <= set(names):
         return dict(outputs)
     if isinstance(outputs, Sequence) and 0 < len(outputs) <= len(names):
         return {name: value for name, value in zip(names, outputs, strict=False) if value is not None}

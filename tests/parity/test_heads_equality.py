@@ -127,6 +127,9 @@ def test_bodies_are_shared_between_the_classes_of_a_family(kind, tmp_path):
         np.testing.assert_array_equal(real_tokens(found, mask), wanted)
         assert other.config.num_labels == 5
         other.save_pretrained(tmp_path / name)
+        with pytest.raises(ValueError, match=f"must be a language model's. Received: the head {head}"):
+            type(model).from_pretrained(tmp_path / name)
+        assert type(model).from_pretrained(tmp_path / name, new_head=True).config.num_labels == 5
         again = type(other).from_pretrained(tmp_path / name, new_head=True, num_labels=7)
         assert again.config.num_labels == 7
 

@@ -60,7 +60,7 @@ class H5File(TensorReader):
             raise _broken(self._path, str(error)) from None
         try:
             self._tensors = _tensors(self._path, self._file)
-        except (OSError, RuntimeError, KeyError, TypeError) as error:
+        except (OSError, RuntimeError, KeyError, TypeError, UnicodeDecodeError) as error:
             self._file.close()
             raise _broken(self._path, str(error)) from None
         except BaseException:

@@ -120,7 +120,11 @@ class TorchFile(TensorReader):
 
 def _open_archive(path: Path, file: io.BufferedReader) -> tuple[dict[str, _Tensor], dict[str, zipfile.ZipInfo]]:
     """The checked tensors by name, and the archive's entries by storage key."""
-    if not zipfile.is_zipfile(file):
+    try:
+        is_zip = zipfile.is_zipfile(file)
+    except (zipfile.BadZipFile, OSError) as error:  # a damaged end record
+        raise _broken(path, str(error)) from None
+    if not is_zip:
         file.seek(0)
         # The older format is a bare series of pickles, which begin with the PROTO instruction.
         if file.read(1) == b"\x80":
@@ -140,7 +144,14 @@ def _open_archive(path: Path, file: io.BufferedReader) -> tuple[dict[str, _Tenso
             order = archive.read(entries[f"{prefix}byteorder"]) if f"{prefix}byteorder" in entries else b"little"
             if order != b"little":
                 raise ValueError(f"{path} must be stored little-endian. Received: byteorder={order[:20]!r}")
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+        UnicodeDecodeError,
+    ) as error:
         raise _broken(path, str(error)) from None
     tensors = _unpickle(path, program)
     folder = f"{prefix}data/"

@@ -74,6 +74,9 @@ class GenerationConfig:
                 f"min_length must be at most the full length of {self.total_length} tokens. "
                 f"Received: min_length={self.min_length}"
             )
+        penalty = self.length_penalty
+        if isinstance(penalty, bool) or not isinstance(penalty, (int, float)) or not abs(penalty) < 1e300:
+            raise ValueError(f"length_penalty must be a finite number. Received: length_penalty={penalty!r:.80}")
         if self.early_stopping not in (True, False, "never"):
             raise ValueError(
                 f"early_stopping must be True, False or 'never'. Received: early_stopping={self.early_stopping!r}"

@@ -39,9 +39,21 @@ def check_rate(argument: str, value: Any) -> None:
         raise ValueError(f"{argument} must be in [0, 1). Received: {argument}={value!r}")
 
 
+def check_shape(argument: str, x: Any, expected: tuple[Any, ...], meaning: str) -> None:
+    """Raise `ValueError` unless the static shape of `x` is `expected`; None stands for any size, there or in `x`.
+
+    >>> check_shape("attention_mask", ops.ones((2, 3)), (2, None), "documents, tokens")
+    """
+    shape = tuple(x.shape)
+    differs = any(None not in pair and pair[0] != pair[1] for pair in zip(shape, expected, strict=False))
+    if len(shape) != len(expected) or differs:
+        wanted = ", ".join("any" if size is None else str(size) for size in expected)
+        raise ValueError(f"{argument} must have shape ({wanted}) = ({meaning}). Received: shape {shape}")
+
+
 def check_not_negative(argument: str, value: Any) -> None:
     """Raise `ValueError` unless `value` is a finite number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e300:
         raise ValueError(f"{argument} must be a number of at least 0. Received: {argument}={value!r}")
 
 

@@ -36,7 +36,7 @@ def replace_weight(layer: keras.layers.Layer, attribute: str, value: np.ndarray)
 
 def check_plain(layer: Any, action: str) -> None:
     """Raise `ValueError` where a layer's weights are quantized or under LoRA, and so have no plain shape."""
-    if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
+    if (layer is not None and getattr(layer, "quantization_mode", None)) or getattr(layer, "lora_enabled", False):
         raise ValueError(f"{action} must come before quantize and enable_lora. Received: layer {layer.path}")
 
 

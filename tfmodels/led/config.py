@@ -7,6 +7,8 @@ from tfmodels.layers.checks import check_divides, check_even_positive, check_not
 from tfmodels.layers.feed_forward import activation_function
 from tfmodels.model_config import ModelConfig
 
+DEFAULT_SLOTS = 64
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LEDConfig(ModelConfig):
@@ -44,7 +46,7 @@ class LEDConfig(ModelConfig):
     decoder_layerdrop: float = 0.0
     tie_word_embeddings: bool = True
     attention_window: int | list[int] | tuple[int, ...] = 512
-    max_global_tokens: int = 64
+    max_global_tokens: int = DEFAULT_SLOTS
     pad_token_id: int = 1
     bos_token_id: int = 0
     eos_token_id: int = 2
@@ -77,15 +79,21 @@ class LEDConfig(ModelConfig):
         check_not_negative("init_std", self.init_std)
         for name in ("encoder_attention_heads", "decoder_attention_heads"):
             check_divides(name, getattr(self, name), "d_model", self.d_model)
-        if not 0 <= self.max_global_tokens <= self.max_encoder_position_embeddings:
+        most = max(DEFAULT_SLOTS, self.max_encoder_position_embeddings)
+        if not 0 <= self.max_global_tokens <= most:
             raise ValueError(
-                "max_global_tokens must be 0 or more, and at most max_encoder_position_embeddings="
-                f"{self.max_encoder_position_embeddings}. Received: max_global_tokens={self.max_global_tokens!r}"
+                f"max_global_tokens must be from 0 to {most}. Received: max_global_tokens={self.max_global_tokens!r}"
             )
         activation_function(self.activation_function)
         window = self.attention_window
+        widest = 2 * self.max_encoder_position_embeddings
         for width in window if isinstance(window, (list, tuple)) else [window]:
             check_even_positive("attention_window", width, received=window)
+            if width > widest:
+                raise ValueError(
+                    f"attention_window must be at most 2 * max_encoder_position_embeddings={widest}. "
+                    f"Received: attention_window={window!r:.80}"
+                )
         if isinstance(window, (list, tuple)) and len(window) != self.encoder_layers:
             raise ValueError(
                 f"attention_window must be one number or one for each of encoder_layers={self.encoder_layers}. "
@@ -106,6 +114,18 @@ class LEDConfig(ModelConfig):
     def num_attention_heads(self) -> int:
         """The reference's other name of `encoder_attention_heads`."""
         return self.encoder_attention_heads
+
+    def least_weights(self, with_decoder: bool) -> int:
+        """Numbers in the matrices of a model's body: what a file must hold at least, whatever its head."""
+        width = self.d_model
+        left_out = sum(map(len, self.pruned_heads.values())) * (width // self.encoder_attention_heads)
+        # Six projections of the attention and its output; two of the feed-forward part.
+        total = self.encoder_layers * (7 * width * width + 2 * width * self.encoder_ffn_dim) - 7 * width * left_out
+        total += self.vocab_size * width + self.max_encoder_position_embeddings * width
+        if with_decoder:
+            total += self.decoder_layers * (8 * width * width + 2 * width * self.decoder_ffn_dim)
+            total += self.max_decoder_position_embeddings * width
+        return total
 
     @property
     def encoder_sizes(self) -> tuple[int, int]:

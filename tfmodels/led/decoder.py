@@ -8,7 +8,8 @@ from tfmodels.decoder import Decoder, DecoderBlock
 from tfmodels.layers.cached_attention import CachedAttention
 from tfmodels.layers.checks import check_length
 from tfmodels.led.config import LEDConfig
-from tfmodels.led.encoder import embed_ids, feed_forward, layer_norm, position_embedding
+from tfmodels.led.encoder import embed_ids, feed_forward, layer_norm, position_embedding, token_embedding
+from tfmodels.model_config import config_of
 
 Tensor = Any
 
@@ -61,22 +62,24 @@ class LEDDecoderBlock(DecoderBlock):
         return self.after(hidden_states, self.feed_forward(hidden_states, training=training), self.final_norm, training)
 
 
+@keras.saving.register_keras_serializable("tfmodels")
 class LEDDecoder(Decoder):
     """Decoder of LED: BART's (Lewis et al. 2020) with learned positions and no offset.
 
     Args:
         config: an `LEDConfig`.
-        embed_tokens: the embedding layer shared with the encoder.
+        embed_tokens: the embedding layer shared with the encoder; None: one of its own.
     """
 
-    def __init__(self, config: LEDConfig, embed_tokens: keras.layers.Layer, **kwargs: Any) -> None:
+    def __init__(self, config: LEDConfig, embed_tokens: keras.layers.Layer | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.config = config = config_of(LEDConfig, config)
         policy = self.dtype_policy
         self.num_heads = config.decoder_attention_heads
         self.set_layerdrop(config.decoder_layerdrop)
         self.pad_token_id = config.pad_token_id
         self.max_length = config.max_decoder_position_embeddings
-        self.embed_tokens = embed_tokens
+        self.embed_tokens = embed_tokens or token_embedding(config, policy, "embed_tokens")
         self.embed_positions = position_embedding(config, self.max_length, policy)
         self.embedding_norm = layer_norm(policy, "embedding_norm")
         self.blocks = [

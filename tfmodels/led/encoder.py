@@ -36,12 +36,17 @@ def initializer(config: LEDConfig) -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=config.init_std)
 
 
+@keras.saving.register_keras_serializable("tfmodels")
 class PaddedNormal(keras.initializers.RandomNormal):
     """As `RandomNormal`, with zeros for the padding token."""
 
     def __init__(self, stddev: float, pad_token_id: int) -> None:
         super().__init__(stddev=stddev)
         self.pad_token_id = pad_token_id
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the initializer."""
+        return {"stddev": self.stddev, "pad_token_id": self.pad_token_id}
 
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
         """A table (V, E)."""
@@ -180,9 +185,10 @@ class LEDEncoder(Encoder):
     """
 
     config_class: ClassVar[type] = LEDConfig
-    reference_name: ClassVar[str] = "LEDModel"
+    reference_name: ClassVar[str] = "LEDEncoder"
     left_out: ClassVar[tuple[str, ...]] = (*HEAD_PREFIXES, *DECODER_PREFIXES)
     input_names: ClassVar[tuple[str, ...]] = (*ENCODER_INPUTS, *OPTIONAL_INPUTS)
+    has_decoder: ClassVar[bool] = False
     token_tables: ClassVar[tuple[str, ...]] = TOKEN_TABLES
     landmarks = staticmethod(landmarks)
 

@@ -7,6 +7,8 @@ from tfmodels.layers.checks import check_not_negative, check_positive, check_rat
 from tfmodels.layers.feed_forward import activation_function
 from tfmodels.model_config import ModelConfig
 
+WIDEST_BLOCK = 8192
+"""A block of queries takes memory with the square of its width, however short the document is."""
 ATTENTION_TYPES = ("local", "transient-global")
 
 
@@ -63,6 +65,9 @@ class LongT5Config(ModelConfig):
             "decoder_layers",
         ):
             check_positive(name, getattr(self, name))
+        for name in ("local_radius", "global_block_size"):
+            if getattr(self, name) > WIDEST_BLOCK:
+                raise ValueError(f"{name} must be at most {WIDEST_BLOCK}. Received: {name}={getattr(self, name)}")
         check_rate("dropout_rate", self.dropout_rate)
         check_rate("classifier_dropout", self.classifier_dropout)
         check_not_negative("initializer_factor", self.initializer_factor)
@@ -85,6 +90,14 @@ class LongT5Config(ModelConfig):
                 f"Received: feed_forward_proj={self.feed_forward_proj!r}"
             )
         activation_function(self.activation)
+
+    def least_weights(self, with_decoder: bool) -> int:
+        """Numbers in the matrices of a model's body: what a file must hold at least, whatever its head."""
+        inner, width = self.num_heads * self.d_kv, self.d_model
+        forward = (3 if self.is_gated else 2) * width * self.d_ff
+        left_out = sum(map(len, self.pruned_heads.values())) * self.d_kv
+        total = self.vocab_size * width + self.num_layers * (4 * width * inner + forward) - 4 * width * left_out
+        return total + (self.decoder_layers * (8 * width * inner + forward) if with_decoder else 0)
 
     @property
     def hidden_size(self) -> int:

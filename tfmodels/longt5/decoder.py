@@ -9,7 +9,8 @@ from tfmodels.decoder import Decoder, DecoderBlock
 from tfmodels.layers.cached_attention import CachedAttention
 from tfmodels.layers.relative_position import RelativePositionBias
 from tfmodels.longt5.config import LongT5Config
-from tfmodels.longt5.encoder import feed_forward, residual_dropout, rms_norm
+from tfmodels.longt5.encoder import feed_forward, residual_dropout, rms_norm, token_embedding
+from tfmodels.model_config import config_of
 
 Tensor = Any
 
@@ -66,20 +67,22 @@ class LongT5DecoderBlock(DecoderBlock):
         return ops.add(hidden_states, self.residual_dropout(forwarded, training=training))
 
 
+@keras.saving.register_keras_serializable("tfmodels")
 class LongT5Decoder(Decoder):
     """Decoder of LongT5 (Raffel et al. 2020, section 2.1): one causal relative bias shared by all blocks.
 
     Args:
         config: a `LongT5Config`.
-        embed_tokens: the embedding layer shared with the encoder.
+        embed_tokens: the embedding layer shared with the encoder; None: one of its own.
     """
 
-    def __init__(self, config: LongT5Config, embed_tokens: keras.layers.Layer, **kwargs: Any) -> None:
+    def __init__(self, config: LongT5Config, embed_tokens: keras.layers.Layer | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.config = config = config_of(LongT5Config, config)
         policy = self.dtype_policy
         self.num_heads = config.num_heads
         self.set_layerdrop(0.0)
-        self.embed_tokens = embed_tokens
+        self.embed_tokens = embed_tokens or token_embedding(config, policy, "embed_tokens")
         self.relative_attention_bias = RelativePositionBias(
             config.num_heads,
             config.relative_attention_num_buckets,

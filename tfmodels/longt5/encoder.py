@@ -163,6 +163,7 @@ class LongT5Encoder(Encoder):
     reference_name: ClassVar[str] = "LongT5EncoderModel"
     left_out: ClassVar[tuple[str, ...]] = (*HEAD_PREFIXES, *DECODER_PREFIXES)
     input_names: ClassVar[tuple[str, ...]] = (*ENCODER_INPUTS, *OPTIONAL_INPUTS)
+    has_decoder: ClassVar[bool] = False
     token_tables: ClassVar[tuple[str, ...]] = TOKEN_TABLES
     landmarks = staticmethod(landmarks)
 
