@@ -4,6 +4,7 @@ Shape letters: B batch, L length, E model size, H heads.
 """
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import keras
@@ -50,6 +51,10 @@ class Encoder(Pretrained, Stack):
         self.set_layerdrop(0.0)
         self.make_parts(embed_tokens, self.dtype_policy)
         self.build()
+
+    def weights_root(self) -> Any:
+        """The object from which the paths of `weight_rows` start: a model of which only the encoder is there."""
+        return SimpleNamespace(shared=self.embed_tokens, encoder=self)
 
     def make_parts(self, embed_tokens: keras.layers.Layer | None, policy: Any) -> None:
         """Create the sublayers: `embed_tokens`, `blocks` and what stands before and after them."""

@@ -4,7 +4,6 @@ Shape letters: B batch, L length, E model size.
 """
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import keras
@@ -171,10 +170,6 @@ class LongT5Encoder(Encoder):
     def weight_rows(cls, config: LongT5Config) -> list[Row]:
         """Where each of the reference's tensors lives."""
         return encoder_rows(config, "")
-
-    def weights_root(self) -> Any:
-        """The object from which the paths of `weight_rows` start."""
-        return SimpleNamespace(shared=self.embed_tokens, encoder=self)
 
     def make_parts(self, embed_tokens: keras.layers.Layer | None, policy: Any) -> None:
         """Create the sublayers."""
