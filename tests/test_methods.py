@@ -293,15 +293,13 @@ def test_weights_keep_their_type_or_are_cast(stored, tmp_path):
     assert_close(as_numpy(cast(inputs)), as_numpy(model(inputs)), 1e-5 if stored == "float32" else 5e-2)
 
 
-@pytest.mark.parametrize("quantize", ["a part", "some layers", "with a config"])
+@pytest.mark.parametrize("quantize", ["a part", "some layers"])
 def test_a_model_that_is_quantized_in_part_is_not_saved_as_if_it_could_be_loaded(quantize, tmp_path):
     model = make_model("longt5-local", num_layers=1)
     if quantize == "a part":
         model.encoder.quantize("int8")
-    elif quantize == "some layers":
-        model.quantize("int8", filters="wi")
     else:
-        model.quantize(config=keras.quantizers.Int8QuantizationConfig())
+        model.quantize("int8", filters="wi")
     with pytest.raises(ValueError, match="must be quantized as a whole"):
         model.save(tmp_path / "model.keras")
 

@@ -278,7 +278,7 @@ class Pretrained(keras.Model):
         Position biases stay as they are: a few hundred numbers that are added to float32 scores.
         """
         super().quantize(mode, config=config, filters=filters or _is_large, **kwargs)
-        self.quantized_mode = None if filters or config else mode
+        self.quantized_mode = None if filters else mode
         self.forget_compiled()
 
     def get_config(self) -> dict[str, Any]:
@@ -287,7 +287,7 @@ class Pretrained(keras.Model):
         if is_quantized and self.quantized_mode is None:
             raise ValueError(
                 "a model that is saved must be quantized as a whole, by quantize(mode). "
-                "Received: one that was quantized in part, or with a config"
+                "Received: one that was quantized in part"
             )
         quantized = {"quantized_mode": self.quantized_mode} if is_quantized else {}
         return {**super().get_config(), "config": self.config.to_dict(), **quantized}

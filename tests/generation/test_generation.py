@@ -151,7 +151,7 @@ def test_a_dict_a_list_and_keywords_are_the_same_call(kind):
     with pytest.raises(
         ValueError, match=r"input_ids must be a \(batch, length\) array of numbers. Received: shape \(3,\)"
     ):
-        model.generate([[5, 6, 7]])
+        model.generate(np.array([5, 6, 7]))
 
 
 def test_encoder_outputs_as_arrays_keep_their_fractions():

@@ -74,6 +74,8 @@ def test_ctrl_c_keeps_a_usable_model_and_nothing_half_written(rows, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests in the background has interrupts ignored, which a child would inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 120
     while not list(output.glob("checkpoints/step-*")) and process.poll() is None and time.monotonic() < deadline:
