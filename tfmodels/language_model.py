@@ -23,8 +23,6 @@ from tfmodels.seq2seq import Seq2Seq, as_encoder_outputs, shifted_labels
 
 Tensor = Any
 
-OTHER_HEADS = ("classification_head.", "qa_outputs.")
-
 
 class Seq2SeqLM(Seq2Seq):
     """Base of the models with a language-model head.
@@ -47,7 +45,7 @@ class Seq2SeqLM(Seq2Seq):
     @classmethod
     def check_head(cls, names: Sequence[str], source: str) -> None:
         """Raise `ValueError` where a file is plainly of a model with another head."""
-        other = sorted({name.partition(".")[0] for name in names if name.startswith(OTHER_HEADS)})
+        other = sorted({name.partition(".")[0] for name in names if name.startswith(cls.other_parts())})
         if other and not any(name.startswith(cls.head_prefixes) for name in names):
             raise ValueError(
                 f"{source} must be a language model's. Received: the head {other[0]}; "

@@ -31,7 +31,8 @@ class Pretrained(keras.Model):
         config_class: class of `config`.
         has_decoder: whether there is one.
         reference_name: the reference's name of the class, written into `config.json`.
-        left_out: prefixes of the family's tensors that this class has no part for and a file may hold.
+        left_out: prefixes of the family's tensors that a file may hold and this class, but for its head, has no part
+            for.
         may_lack: prefixes of tensors whose initial values are what a file means that does not hold them.
         token_tables: the reference's names of the table of token embeddings.
         head_prefixes: prefixes of the reference names of the head, which `new_head=True` starts anew.
@@ -56,6 +57,11 @@ class Pretrained(keras.Model):
     def landmarks(config: Any) -> Mapping[tuple[str, ...], tuple[int, ...]]:
         """Tensors by which a file is checked against its config before the model is made: their names and shapes."""
         raise NotImplementedError
+
+    @classmethod
+    def other_parts(cls) -> tuple[str, ...]:
+        """Prefixes of the tensors that are of other classes of the family."""
+        return tuple(prefix for prefix in cls.left_out if prefix not in cls.head_prefixes)
 
     @classmethod
     def check_head(cls, names: Sequence[str], source: str) -> None:
@@ -111,7 +117,7 @@ class Pretrained(keras.Model):
             folder,
             str(name_or_folder),
             ignored=ignore_tensors,
-            left_out=(*cls.left_out, *unread),
+            left_out=(*cls.other_parts(), *unread),
             new=cls.may_lack,
             fetch=partial(fetch_beside, name_or_folder, folder),
         )

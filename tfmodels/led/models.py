@@ -78,7 +78,6 @@ class LEDForConditionalGeneration(LEDParts, Seq2SeqLM):
     """
 
     reference_name: ClassVar[str] = "LEDForConditionalGeneration"
-    left_out: ClassVar[tuple[str, ...]] = ("classification_head.", "qa_outputs.")
     head_prefixes: ClassVar[tuple[str, ...]] = ("final_logits_bias", "lm_head.")
     # Zeros at first and in the public models, and missing in TensorFlow files, which once held weights of layers alone.
     may_lack: ClassVar[tuple[str, ...]] = ("final_logits_bias",)
@@ -117,7 +116,6 @@ class LEDForSequenceClassification(LEDParts, Seq2SeqClassifier):
     """
 
     reference_name: ClassVar[str] = "LEDForSequenceClassification"
-    left_out: ClassVar[tuple[str, ...]] = ("final_logits_bias", "lm_head.", "qa_outputs.")
 
     @classmethod
     def weight_rows(cls, config: LEDConfig) -> list[Row]:
@@ -138,7 +136,6 @@ class LEDForQuestionAnswering(LEDParts, Seq2SeqQuestionAnswerer):
     """
 
     reference_name: ClassVar[str] = "LEDForQuestionAnswering"
-    left_out: ClassVar[tuple[str, ...]] = ("final_logits_bias", "lm_head.", "classification_head.")
 
     @classmethod
     def weight_rows(cls, config: LEDConfig) -> list[Row]:

@@ -83,7 +83,6 @@ class LongT5ForConditionalGeneration(LongT5Parts, Seq2SeqLM):
     """
 
     reference_name: ClassVar[str] = "LongT5ForConditionalGeneration"
-    left_out: ClassVar[tuple[str, ...]] = ("classification_head.", "qa_outputs.")
     head_prefixes: ClassVar[tuple[str, ...]] = ("lm_head.",)
 
     @classmethod
@@ -113,7 +112,6 @@ class LongT5ForSequenceClassification(LongT5Parts, Seq2SeqClassifier):
     """
 
     reference_name: ClassVar[str] = "LongT5ForSequenceClassification"
-    left_out: ClassVar[tuple[str, ...]] = ("lm_head.", "qa_outputs.")
 
     @classmethod
     def weight_rows(cls, config: LongT5Config) -> list[Row]:
@@ -136,7 +134,6 @@ class LongT5ForQuestionAnswering(LongT5Parts, Seq2SeqQuestionAnswerer):
     """
 
     reference_name: ClassVar[str] = "LongT5ForQuestionAnswering"
-    left_out: ClassVar[tuple[str, ...]] = ("lm_head.", "classification_head.")
 
     @classmethod
     def weight_rows(cls, config: LongT5Config) -> list[Row]:
