@@ -9,8 +9,10 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 WRITERS := .venv-writers
 # Which part, such as "--only led --lengths 4096".
 PARITY ?=
+# Which part, such as "--only train --rounds 3".
+BENCH ?=
 
-.PHONY: setup demo test test-slow parity parity-full lint bench clean
+.PHONY: setup demo test test-slow parity parity-full lint bench bench-quick bench-gpu clean
 
 setup: $(VENV)/.ready
 
@@ -46,7 +48,13 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-quick: setup
+	$(BIN)/python -m benchmarks --quick $(BENCH)
+
+bench-gpu: setup
+	$(BIN)/python -m benchmarks gpu $(BENCH)
 
 clean:
 	rm -rf build out *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,1 +1,1 @@
-"""Side-by-side runs against transformers (PyTorch, eager): `python -m benchmarks`."""
+"""Measurements beside transformers on PyTorch: `python -m benchmarks`."""

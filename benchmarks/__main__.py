@@ -1,73 +1,123 @@
-"""`python -m benchmarks`: ours and the reference in turn (A B A B), each run in a process of its own; prints ratios.
+"""`python -m benchmarks`: ours and the reference in turn, each run in a process of its own.
 
-python -m benchmarks --family led --job encode --length 4096
+python -m benchmarks --quick
+python -m benchmarks --only "led encode" --only train --rounds 3 --output out/bench
+python -m benchmarks profile led encode 4096
+python -m benchmarks gpu
 """
 
 import argparse
-import json
-import statistics
-import subprocess
+import os
 import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+from benchmarks.jobs import all_rows, chosen_rows
+from benchmarks.models import FAMILIES, SIZES
+from benchmarks.processes import WorkerError
+from benchmarks.task import BACKENDS, DEVICES, Task, positive
+from export.quiet import quiet_stderr
 
-from benchmarks.worker import FAMILIES
-
-SIDES = ("ours", "theirs")
-
-
-def measure(side: str, family: str, job: str, length: int, beams: int) -> dict[str, float]:
-    """Seconds and peak memory (GB) of one side, from a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.worker", side, family, job, str(length), "--beams", str(beams)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[2:])} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+_ERROR = 2
+_INTERRUPTED = 130
 
 
-def compare(family: str, job: str, length: int, beams: int, rounds: int) -> dict[str, float]:
-    """Medians of both sides over `rounds` turns, and their ratios."""
-    found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
-    for _ in range(rounds):
-        for side in SIDES:
-            found[side].append(measure(side, family, job, length, beams))
-    medians = {
-        f"{side}_{name}": statistics.median(run[name] for run in found[side])
-        for side in SIDES
-        for name in ("seconds", "peak_gb")
-    }
-    return {
-        **medians,
-        "time_ratio": medians["theirs_seconds"] / medians["ours_seconds"],
-        "memory_ratio": medians["ours_peak_gb"] / medians["theirs_peak_gb"],
-    }
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program; returns its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    programs = {"profile": (_profile_parser, _profile), "gpu": (_gpu_parser, _gpu)}
+    make_parser, program = programs.get(arguments[0] if arguments else "", (_suite_parser, _suite))
+    options = make_parser().parse_args(arguments if program is _suite else arguments[1:])
+    try:
+        return program(options)
+    except (ValueError, OSError, ImportError, WorkerError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return _ERROR
+    except KeyboardInterrupt:
+        return _INTERRUPTED
 
 
-def main() -> None:
-    """Run the jobs and print one row each."""
-    parser = argparse.ArgumentParser("python -m benchmarks", description="Ours against transformers on PyTorch, eager.")
-    parser.add_argument("--family", choices=tuple(FAMILIES), action="append", help="default: all")
-    parser.add_argument("--job", choices=("encode", "generate"), default="encode")
-    parser.add_argument("--length", type=int, default=4096, help="tokens of the document")
-    parser.add_argument("--beams", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=2, help="turns of each side")
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
-    options = parser.parse_args()
-    console = Console()
-    table = Table("job", "ours s", "theirs s", "theirs / ours", "ours GB", "theirs GB", "ours / theirs")
-    results = {}
-    for family in track(options.family or tuple(FAMILIES), description="running", console=console, transient=True):
-        name = f"{family} {options.job} {options.length}" + (f" beams {options.beams}" if options.beams > 1 else "")
-        row = results[name] = compare(family, options.job, options.length, options.beams, options.rounds)
-        columns = ("ours_seconds", "theirs_seconds", "time_ratio", "ours_peak_gb", "theirs_peak_gb", "memory_ratio")
-        table.add_row(name, *(f"{row[column]:.2f}" for column in columns))
-    console.print(table)
-    if options.output:
-        options.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+def _suite_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks",
+        description="Ours beside transformers on PyTorch, eager. See also: profile --help, gpu --help.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--quick", action="store_true", help="only the rows at 4,096 tokens")
+    parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="rows whose names hold this text")
+    parser.add_argument("--rounds", type=positive, help="turns of each side (default: 2, under --quick 1)")
+    parser.add_argument("--backend", choices=BACKENDS, default="tensorflow", help="of ours (default: tensorflow)")
+    _add_output_and_size(parser, "out/bench")
+    return parser
+
+
+def _profile_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks profile", description="Where our model's time goes.", allow_abbrev=False
+    )
+    parser.add_argument("family", choices=tuple(FAMILIES))
+    parser.add_argument("job", choices=("encode", "train"))
+    parser.add_argument("length", type=positive, help="tokens of the document")
+    parser.add_argument("--repeats", type=positive, default=3, help="timed runs of each part (default: 3)")
+    parser.add_argument("--size", choices=SIZES, default="base", help="of the model (default: base)")
+    return parser
+
+
+def _gpu_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks gpu",
+        description="Ours on JAX beside transformers, eager and compiled, in bfloat16 on a GPU.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="rows whose names hold this text")
+    parser.add_argument("--device", choices=DEVICES, default="gpu", help="cpu: to try the program out")
+    _add_output_and_size(parser, "out/bench-gpu")
+    return parser
+
+
+def _add_output_and_size(parser: argparse.ArgumentParser, output: str) -> None:
+    parser.add_argument("--output", type=Path, default=Path(output), metavar="FOLDER", help=f"default: {output}")
+    parser.add_argument("--size", choices=SIZES, default="base", help="tiny: to try the program out")
+
+
+def _import_quietly() -> None:
+    """Import tfmodels; what it brings along writes messages of its own."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_stderr():
+        import tfmodels  # noqa: F401
+
+
+def _suite(options: argparse.Namespace) -> int:
+    from benchmarks.report import make_console
+    from benchmarks.suite import run_suite
+
+    rows = [row for row in all_rows(options.size) if row.job != "generate" or options.backend == "tensorflow"]
+    rows = chosen_rows(rows, options.only, options.quick)
+    _import_quietly()
+    rounds = options.rounds or (1 if options.quick else 2)
+    run_suite(rows, options.output, make_console(), rounds, options.backend, options.quick)
+    return 0
+
+
+def _profile(options: argparse.Namespace) -> int:
+    _import_quietly()
+    from benchmarks.profiling import profile
+    from benchmarks.report import make_console
+
+    task = Task("ours", options.family, options.job, options.length, size=options.size, repeats=options.repeats)
+    profile(task, make_console())
+    return 0
+
+
+def _gpu(options: argparse.Namespace) -> int:
+    from benchmarks.devices import device_name
+    from benchmarks.gpu import gpu_rows, run_gpu
+    from benchmarks.report import make_console
+
+    rows, name = gpu_rows(options.size, options.only), device_name(options.device)
+    _import_quietly()
+    run_gpu(options.output, make_console(), rows, name, options.device, options.size)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

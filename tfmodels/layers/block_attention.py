@@ -2,20 +2,25 @@
 
 Longformer (Beltagy et al. 2020, section 3.1) and LongT5 (Guo et al. 2022, section 3.1) are one operation: query i sees
 the keys i - w ... i + w and a few extra keys that all queries may see (global tokens; block summaries), with an
-additive bias. Memory and time grow with L * (w + G), never with L * L.
+additive bias. Time grows with L * (w + G), never with L * L. A loop runs over the blocks, so that only one step's
+scores exist at a time; the gradient computes them again from each query's log-sum-exp (Dao et al. 2022, section 3.1).
 
-Shape letters: B batch, H heads, L length, N blocks, C block length, S keys of one block, G extra keys, D head size.
+Shape letters: B batch, H heads, L length, N blocks, C block length, S keys of one block's slice, G extra keys, D head
+size, R queries of one step (a few blocks), T queries of all steps (L, padded), M rows of the extra keys' bias.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-from tfmodels.layers.blocks import merge_blocks, padding_to_multiple, split_into_blocks, with_neighbours
-from tfmodels.layers.softmax import masked_scores, shared_softmax
+from tfmodels.layers import devices
+from tfmodels.layers.attention_dropout import AttentionDropout
+from tfmodels.layers.block_attention_steps import BlockAttentionSteps, Tensors, additive_mask
+from tfmodels.layers.blocks import pad_axis, padding_to_multiple
+from tfmodels.layers.loops import scan
+from tfmodels.layers.window import WindowGeometry
 
 Tensor = Any
 
@@ -35,37 +40,6 @@ class ExtraKeys:
     queries_per_bias: int = 1
 
 
-@dataclass(frozen=True)
-class WindowGeometry:
-    """How a one-sided window of `window` keys is covered by whole blocks.
-
-    >>> WindowGeometry.covering(window=4)
-    WindowGeometry(window=4, block_length=2, reach=2)
-    >>> WindowGeometry.covering(window=7, multiple_of=4).relative_positions().shape
-    (8, 24)
-    """
-
-    window: int
-    block_length: int
-    reach: int
-
-    @classmethod
-    def covering(cls, window: int, multiple_of: int = 1) -> "WindowGeometry":
-        """Blocks for a window: half of it when that divides it evenly (fewest wasted keys), else one block per side."""
-        if window % (2 * multiple_of) == 0:
-            return cls(window, window // 2, 2)
-        block_length = window + 1 + int(padding_to_multiple(window + 1, multiple_of))
-        return cls(window, block_length, 1)
-
-    def relative_positions(self) -> np.ndarray:
-        """Key position minus query position inside one block's slice: int32 (C, S), the same for every block."""
-        queries: np.ndarray = np.arange(self.block_length, dtype="int32")
-        keys: np.ndarray = np.arange(
-            -self.reach * self.block_length, (self.reach + 1) * self.block_length, dtype="int32"
-        )
-        return keys[None, :] - queries[:, None]
-
-
 def block_attention(
     query: Tensor,
     key: Tensor,
@@ -75,9 +49,12 @@ def block_attention(
     *,
     window_bias: Tensor | None = None,
     extra: ExtraKeys | None = None,
-    dropout: Callable[[Tensor], Tensor] | None = None,
+    dropout: AttentionDropout | None = None,
+    blocks_per_step: int | None = None,
 ) -> Tensor:
     """Attend each query to its window and to the extra keys, under one softmax.
+
+    Gradients reach query, key, value, window bias and the extra keys' tensors; gradients of gradients do not exist.
 
     Args:
         query, key, value: (B, H, L, D), the query already scaled.
@@ -85,7 +62,9 @@ def block_attention(
         geometry: window and block length.
         window_bias: float32 (H, C, S), added to the scores of every block; see `WindowGeometry.relative_positions`.
         extra: keys outside the window.
-        dropout: applied to the attention probabilities, or None.
+        dropout: of the attention probabilities, or None.
+        blocks_per_step: blocks that are worked on together: more keep a large device busy, fewer need less memory.
+            None: what suits the device.
 
     Returns:
         (B, H, L, D) in the dtype of `value`. A query without any visible key yields zeros.
@@ -94,14 +73,23 @@ def block_attention(
     >>> block_attention(x, x, x, ops.ones((1, 5), "bool"), WindowGeometry.covering(2)).shape[2]
     5
     """
-    probabilities = attention_probabilities(query, key, key_mask, geometry, window_bias=window_bias, extra=extra)
-    if dropout is not None:
-        probabilities = [dropout(part) for part in probabilities]
-    probabilities = [ops.cast(part, value.dtype) for part in probabilities]
-    output = ops.matmul(probabilities[0], _windows(value, geometry))  # (B, H, N, C, D)
-    if extra is not None:
-        output = output + ops.matmul(probabilities[1], extra.value[:, :, None])
-    return merge_blocks(output, ops.shape(query)[2], axis=2)
+    blocks_per_step = blocks_per_step or devices.blocks_per_step(geometry.block_length)
+    steps = _steps(query, geometry, extra, dropout, blocks_per_step)
+    tensors = _padded_tensors(query, key, value, key_mask, steps, window_bias, extra)
+    names = tuple(tensors)
+
+    @ops.custom_gradient
+    def attend(*values: Tensor) -> Any:
+        given = dict(zip(names, values, strict=True))
+        output, log_sum_exp = _forward(steps, given)
+
+        def gradient(*upstream: Tensor) -> tuple[Tensor, ...]:
+            found = _backward(steps, given, output, log_sum_exp, upstream[0])
+            return tuple(ops.cast(found[name], given[name].dtype) for name in names)
+
+        return output, gradient
+
+    return attend(*tensors.values())[:, :, : ops.shape(query)[2]]
 
 
 def attention_probabilities(
@@ -125,19 +113,15 @@ def attention_probabilities(
     >>> x = ops.ones((1, 2, 4, 8))
     >>> (window,) = attention_probabilities(x, x, ops.ones((1, 4), "bool"), WindowGeometry.covering(2))
     >>> [round(float(p), 3) for p in window[0, 0, 0, 0]]
-    [0.0, 0.0, 0.333, 0.333, 0.333]
+    [0.0, 0.0, 0.333, 0.333, 0.333, 0.0]
     """
-    query_blocks = split_into_blocks(query, geometry.block_length, axis=2)  # (B, H, N, C, D)
-    scores = ops.matmul(query_blocks, ops.swapaxes(_windows(key, geometry), 3, 4))
-    scores = ops.cast(scores, "float32")  # (B, H, N, C, S)
-    if window_bias is not None:
-        scores = scores + window_bias[None, :, None]
-    visible = _windows(key_mask[:, None, :, None], geometry)[..., 0][:, :, :, None, :]  # (B, 1, N, 1, S)
-    inside = np.abs(geometry.relative_positions()) <= geometry.window  # (C, S)
-    parts = [masked_scores(scores, ops.logical_and(visible, ops.convert_to_tensor(inside)))]
-    if extra is not None:
-        parts.append(_extra_scores(query_blocks, extra, geometry.block_length))
-    return shared_softmax(parts)
+    steps = _steps(query, geometry, extra, None, 1)
+    given = _padded_tensors(query, key, key, key_mask, steps, window_bias, extra)
+    batch, heads = query.shape[:2]
+    widths = [geometry.slice_length] if extra is None else [geometry.slice_length, extra.key.shape[2]]
+    shapes = [((batch, heads, 1, geometry.block_length, width), "float32") for width in widths]
+    _, found = scan(lambda index, _: ([], steps.probabilities(index, given)), [], shapes, _count(steps, given))
+    return [ops.transpose(part[:, :, :, 0], (1, 2, 0, 3, 4)) for part in found]
 
 
 def window_columns(probabilities: Tensor, geometry: WindowGeometry) -> Tensor:
@@ -149,33 +133,103 @@ def window_columns(probabilities: Tensor, geometry: WindowGeometry) -> Tensor:
     >>> window_columns(slices, geometry).shape[-1]
     5
     """
-    # Row c of a slice starts C * reach keys before query 0 of the block, so its window starts c columns further right.
-    first: np.ndarray = (
-        np.arange(geometry.block_length)[:, None] + geometry.reach * geometry.block_length - geometry.window
-    )
+    # Row c of a slice starts `margin` keys before query 0 of the block, so its window starts c columns further right.
+    first: np.ndarray = np.arange(geometry.block_length)[:, None] + geometry.margin - geometry.window
     columns = (first + np.arange(2 * geometry.window + 1)[None, :]).astype("int32")
     shape = (*ops.shape(probabilities)[:3], *columns.shape)
     return ops.take_along_axis(probabilities, ops.broadcast_to(ops.convert_to_tensor(columns), shape), axis=-1)
 
 
-def _windows(x: Tensor, geometry: WindowGeometry) -> Tensor:
-    """(B, H, L, D) -> (B, H, N, S, D)."""
-    return with_neighbours(split_into_blocks(x, geometry.block_length, axis=2), geometry.reach, axis=2)
+def _steps(
+    query: Tensor, geometry: WindowGeometry, extra: ExtraKeys | None, dropout: Any, blocks_per_step: int
+) -> BlockAttentionSteps:
+    length = query.shape[2]
+    if length is not None:
+        blocks_per_step = min(blocks_per_step, -(-length // geometry.block_length))
+    queries_per_bias = 1 if extra is None else extra.queries_per_bias
+    return BlockAttentionSteps(geometry, max(1, blocks_per_step), queries_per_bias, dropout)
 
 
-def _extra_scores(query_blocks: Tensor, extra: ExtraKeys, block_length: int) -> Tensor:
-    """Masked float32 scores of the query blocks (B, H, N, C, D) against the extra keys: (B, H, N, C, G)."""
-    scores = ops.matmul(query_blocks, ops.swapaxes(extra.key, 2, 3)[:, :, None])
-    scores = ops.cast(scores, "float32")
-    if extra.bias is not None:
-        scores = scores + _bias_per_query_block(extra, block_length)
-    return masked_scores(scores, extra.mask[:, None, None, None, :])
+def _padded_tensors(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    key_mask: Tensor,
+    steps: BlockAttentionSteps,
+    window_bias: Tensor | None,
+    extra: ExtraKeys | None,
+) -> dict[str, Tensor]:
+    """The tensors that `BlockAttentionSteps` names, padded to whole steps."""
+    after = padding_to_multiple(ops.shape(query)[2], steps.queries)
+    margin = steps.geometry.margin
+    tensors = {
+        "query": pad_axis(query, 2, after=after),
+        "key": pad_axis(key, 2, before=margin, after=after + margin),
+        "value": pad_axis(value, 2, before=margin, after=after + margin),
+        "key_mask": additive_mask(pad_axis(key_mask, 1, before=margin, after=after + margin)),
+    }
+    if window_bias is not None:
+        tensors["window_bias"] = window_bias
+    if extra is not None:
+        tensors |= {"extra_key": extra.key, "extra_value": extra.value, "extra_mask": additive_mask(extra.mask)}
+        if extra.bias is not None:
+            rows = ops.shape(tensors["query"])[2] // extra.queries_per_bias
+            tensors["extra_bias"] = pad_axis(extra.bias, 2, after=rows - ops.shape(extra.bias)[2])
+    return tensors
 
 
-def _bias_per_query_block(extra: ExtraKeys, block_length: int) -> Tensor:
-    """(B, H, M, G) -> (B, H, N, C, G): each row of the bias repeated for the queries that it serves."""
-    rows_per_block = block_length // extra.queries_per_bias
-    bias = split_into_blocks(extra.bias, rows_per_block, axis=2)  # (B, H, N, C / q, G)
-    batch, heads, blocks, rows, keys = ops.shape(bias)
-    bias = ops.broadcast_to(bias[:, :, :, :, None], (batch, heads, blocks, rows, extra.queries_per_bias, keys))
-    return ops.reshape(bias, (batch, heads, blocks, block_length, keys))
+def _count(steps: BlockAttentionSteps, given: Tensors) -> int | Tensor:
+    return ops.shape(given["query"])[2] // steps.queries
+
+
+def _forward(steps: BlockAttentionSteps, given: Tensors) -> tuple[Tensor, Tensor]:
+    """Output (B, H, T, D), and float32 log-sum-exp (B, H, T, 1)."""
+    batch, heads, _, size = given["value"].shape
+    rows = (batch, heads, steps.queries)
+    shapes = [((*rows, size), given["value"].dtype), ((*rows, 1), "float32")]
+    _, found = scan(lambda index, _: ([], steps.attend(index, given)), [], shapes, _count(steps, given))
+    output, log_sum_exp = (_in_order(part) for part in found)
+    return output, log_sum_exp
+
+
+# What sums over the steps; the others' gradients are the steps' own, side by side.
+_SUMMED = ("window_bias", "extra_key", "extra_value")
+
+
+def _backward(
+    steps: BlockAttentionSteps, given: Tensors, output: Tensor, log_sum_exp: Tensor, upstream: Tensor
+) -> dict[str, Tensor]:
+    """The gradient of each tensor."""
+    delta = ops.sum(ops.cast(output, "float32") * ops.cast(upstream, "float32"), axis=-1, keepdims=True)
+    own = ["query", "key", "value", *(name for name in ("extra_bias",) if name in given)]
+    summed = [name for name in _SUMMED if name in given]
+
+    def step(index: Tensor, carry: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        found = steps.gradient(index, given, log_sum_exp, upstream, delta)
+        waiting = dict(zip(("key", "value"), carry, strict=False))
+        for name, before in waiting.items():
+            # Slices overlap: the first keys of this one are in no later one, the others wait for the next steps.
+            total = found[name] + pad_axis(before, 2, after=steps.queries)
+            found[name], waiting[name] = total[:, :, : steps.queries], total[:, :, steps.queries :]
+        sums = [before + found[name] for name, before in zip(summed, carry[2:], strict=True)]
+        return [*waiting.values(), *sums], [ops.cast(found[name], given[name].dtype) for name in own]
+
+    overlap = ops.zeros_like(given["key"][:, :, : 2 * steps.geometry.margin], dtype="float32")
+    start = [overlap, overlap, *(ops.zeros_like(given[name], dtype="float32") for name in summed)]
+    rows = {"extra_bias": steps.queries // steps.queries_per_bias}
+    shapes = [
+        ((*given[name].shape[:2], rows.get(name, steps.queries), given[name].shape[3]), given[name].dtype)
+        for name in own
+    ]
+    last, made = scan(step, start, shapes, _count(steps, given))
+    found = dict(zip(own, [_in_order(part) for part in made], strict=True)) | dict(zip(summed, last[2:], strict=True))
+    for name, rest in zip(("key", "value"), last, strict=False):
+        found[name] = ops.concatenate([found[name], ops.cast(rest, found[name].dtype)], axis=2)
+    constant = [name for name in given if name not in found]
+    return found | {name: ops.zeros_like(given[name]) for name in constant}
+
+
+def _in_order(parts: Tensor) -> Tensor:
+    """What the steps made, (steps, B, H, R, X), as one tensor (B, H, T, X)."""
+    steps, batch, heads, queries, width = ops.shape(parts)
+    return ops.reshape(ops.transpose(parts, (1, 2, 0, 3, 4)), (batch, heads, steps * queries, width))

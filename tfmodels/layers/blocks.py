@@ -1,4 +1,4 @@
-"""Pure block arithmetic: cut a sequence into blocks and show each block its neighbours.
+"""Pure block arithmetic: cut a sequence into blocks and heads, and join it again.
 
 Shape letters: B batch, H heads, L length, N blocks, C block length, D head size.
 """
@@ -44,22 +44,6 @@ def split_into_blocks(x: Tensor, block_length: int, axis: int) -> Tensor:
     shape = ops.shape(x)
     blocks = shape[axis] // block_length
     return ops.reshape(x, (*shape[:axis], blocks, block_length, *shape[axis + 1 :]))
-
-
-def with_neighbours(blocks: Tensor, reach: int, axis: int) -> Tensor:
-    """Join each block with the `reach` blocks on either side of it; blocks beyond the ends are zeros.
-
-    (..., N, C, ...) -> (..., N, (2 * reach + 1) * C, ...), where `axis` is that of N. Built from shifted views, so that
-    the gradient is made of pads and sums and nothing is gathered by index.
-
-    >>> ops.convert_to_numpy(with_neighbours(ops.array([[1], [2], [3]]), 1, axis=0)).tolist()
-    [[0, 1, 2], [1, 2, 3], [2, 3, 0]]
-    """
-    count = ops.shape(blocks)[axis]
-    padded = pad_axis(blocks, axis, before=reach, after=reach)
-    prefix = (slice(None),) * axis
-    views = [padded[(*prefix, slice(shift, shift + count))] for shift in range(2 * reach + 1)]
-    return ops.concatenate(views, axis=axis + 1)
 
 
 def merge_blocks(x: Tensor, length: int | Tensor, axis: int) -> Tensor:

@@ -5,20 +5,21 @@ block.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from tfmodels.layers.block_attention import ExtraKeys, WindowGeometry, attention_probabilities, block_attention
+from tfmodels.layers.attention_dropout import attention_dropout
+from tfmodels.layers.block_attention import ExtraKeys, attention_probabilities, block_attention
 from tfmodels.layers.blocks import merge_heads, split_heads
 from tfmodels.layers.checks import check_positive
 from tfmodels.layers.heads import check_heads, kept_heads, scale_heads, take_heads, units_of_heads
 from tfmodels.layers.projection import projection
 from tfmodels.layers.relative_position import RelativePositionBias
 from tfmodels.layers.surgery import keep_inputs, keep_units
+from tfmodels.layers.window import WindowGeometry
 
 Tensor = Any
 
@@ -161,7 +162,7 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
             self.geometry,
             window_bias=self._of_kept_heads(window_bias, axis=0),
             extra=extra,
-            dropout=partial(self.attention_dropout, training=training) if self.dropout else None,
+            dropout=attention_dropout(self.attention_dropout, training),
         )
         if head_mask is not None:
             output = scale_heads(output, self._of_kept_heads(head_mask, axis=0))
@@ -175,7 +176,7 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
 
     def reported_geometry(self) -> WindowGeometry:
         """The blocks in which attentions are reported: the reference's, of `local_radius + 1` tokens."""
-        return WindowGeometry(self.local_radius, self.local_radius + 1, reach=1)
+        return WindowGeometry(self.local_radius, self.local_radius + 1, margin=self.local_radius + 1)
 
     def attentions(
         self,

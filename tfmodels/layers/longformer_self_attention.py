@@ -4,26 +4,21 @@ Shape letters: B batch, L length, E model size, H heads, D head size, G slots fo
 """
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from tfmodels.layers.block_attention import (
-    ExtraKeys,
-    WindowGeometry,
-    attention_probabilities,
-    block_attention,
-    window_columns,
-)
+from tfmodels.layers.attention_dropout import attention_dropout
+from tfmodels.layers.block_attention import ExtraKeys, attention_probabilities, block_attention, window_columns
 from tfmodels.layers.blocks import merge_blocks, merge_heads, split_heads
 from tfmodels.layers.checks import check_divides, check_even_positive, check_global_capacity, check_positive
 from tfmodels.layers.heads import check_heads, kept_heads, scale_heads, take_heads, units_of_heads
 from tfmodels.layers.projection import projection
 from tfmodels.layers.softmax import masked_softmax
 from tfmodels.layers.surgery import keep_units
+from tfmodels.layers.window import WindowGeometry
 
 Tensor = Any
 
@@ -224,7 +219,7 @@ class LongformerSelfAttention(keras.layers.Layer):
             window_mask,
             self.geometry,
             extra=extra,
-            dropout=partial(self.attention_dropout, training=training) if self.dropout else None,
+            dropout=attention_dropout(self.attention_dropout, training),
         )
         return merge_heads(output if head_mask is None else scale_heads(output, head_mask))
 

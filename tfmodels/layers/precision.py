@@ -3,6 +3,9 @@
 from typing import Any
 
 import keras
+from keras import ops
+
+Tensor = Any
 
 
 def overflow_safe_dtype(policy: Any) -> Any:
@@ -16,3 +19,18 @@ def overflow_safe_dtype(policy: Any) -> Any:
     'mixed_bfloat16'
     """
     return keras.DTypePolicy("float32") if policy.compute_dtype == "float16" else policy
+
+
+def float32_product(left: Tensor, right: Tensor) -> Tensor:
+    """Matrix product (..., M, K) x (..., K, N) of 16- or 32-bit factors, summed and returned in float32.
+
+    >>> halves = ops.full((1, 3), 0.5, dtype="bfloat16")
+    >>> float(float32_product(halves, ops.transpose(halves))[0, 0])
+    0.75
+    """
+    if keras.backend.backend() == "jax":
+        import jax.numpy as jnp
+
+        return jnp.matmul(left, right, preferred_element_type="float32")
+    # TensorFlow's product returns the type of its factors; the products of 16-bit numbers are exact in float32.
+    return ops.matmul(ops.cast(left, "float32"), ops.cast(right, "float32"))

@@ -10,11 +10,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfmodels.layers.block_attention import ExtraKeys, WindowGeometry
+from tfmodels.layers.block_attention import ExtraKeys
 from tfmodels.layers.blocks import split_into_blocks
 from tfmodels.layers.checks import check_positive
 from tfmodels.layers.long_t5_self_attention import LongT5LocalSelfAttention, or_ones
 from tfmodels.layers.norm import ScaledRMSNormalization
+from tfmodels.layers.window import WindowGeometry
 
 Tensor = Any
 

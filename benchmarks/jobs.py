@@ -1,0 +1,188 @@
+"""The rows of the benchmark and what each must reach.
+
+A row's figures, which targets speak of:
+    time_ratio: theirs / ours, seconds.
+    memory_ratio: ours / theirs, peak memory.
+    ceiling_share: needed operations per second over the machine's matrix-product rate.
+    ours_peak_gb: peak memory of our process, 10**9 bytes.
+    compile_seconds: our first training step minus a later one.
+    token_time_ratio: our time per token over that of the row named in `compared_to`.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from benchmarks.models import FAMILIES, SHRINK, config_fields, window_field
+from benchmarks.task import OURS, SIDES, THEIRS, Task
+
+QUICK_LENGTH = 4096
+PLOT_LENGTHS = (1024, 2048, 8192)
+# An eager reference has nothing to compile: where one run takes minutes, a short one starts its threads as well.
+_SHORT_WARMUP = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a figure must reach: `at_least` or, where that is false, at most `limit`."""
+
+    figure: str
+    limit: float
+    at_least: bool = False
+
+    def met(self, value: float) -> bool:
+        """Whether the value reaches the target.
+
+        >>> Target("time_ratio", 2.0, at_least=True).met(1.9), Target("memory_ratio", 0.8).met(0.8)
+        (False, True)
+        """
+        return value >= self.limit if self.at_least else value <= self.limit
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of the benchmark.
+
+    name: shown and chosen by `--only`. base_length: tokens at the size "base". compared_to: another row's name, for
+    `token_time_ratio`. most_rounds: turns at most, however many are asked for.
+    """
+
+    name: str
+    family: str
+    job: str
+    length: int
+    base_length: int
+    size: str = "base"
+    sides: tuple[str, ...] = SIDES
+    half_window: bool = False
+    gradient_checkpointing: bool = False
+    beams: int = 1
+    compared_to: str | None = None
+    targets: tuple[Target, ...] = ()
+    most_rounds: int | None = None
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether the row belongs to the short benchmark."""
+        return self.base_length == QUICK_LENGTH and self.job != "generate"
+
+    @property
+    def is_plotted(self) -> bool:
+        """Whether the row is a point of the plots over length."""
+        return self.job == "encode" and not self.half_window
+
+    def task(self, side: str, backend: str, quick: bool) -> Task:
+        """What one worker runs for this row."""
+        is_long = self.base_length > QUICK_LENGTH or (quick and self.job == "train")
+        shared = {
+            field: getattr(self, field)
+            for field in ("family", "job", "length", "size", "half_window", "gradient_checkpointing", "beams")
+        }
+        return Task(
+            side=side,
+            backend=backend if side == OURS else "tensorflow",
+            repeats=1 if is_long else 2,
+            warmup_length=min(_SHORT_WARMUP, self.length) if side == THEIRS and is_long else None,
+            **shared,
+        )
+
+
+def _sided(time: float, memory: float, share: float | None = None) -> tuple[Target, ...]:
+    targets = [Target("time_ratio", time, at_least=True), Target("memory_ratio", memory)]
+    if share is not None:
+        targets.append(Target("ceiling_share", share, at_least=True))
+    return tuple(targets)
+
+
+_SHARES = {4096: 0.75, 16384: 0.65}
+_ENCODE = {
+    ("led", 4096): (2.3, 0.8),
+    ("led", 16384): (2.5, 0.5),
+    ("longt5-tglobal", 4096): (1.6, 0.8),
+    ("longt5-tglobal", 16384): (3.0, 0.35),
+    ("longt5-local", 4096): (1.6, 0.9),
+}
+_TRAIN = {"led": (3.5, 0.6), "longt5-tglobal": (3.0, 0.4)}
+_CHECKPOINTED_PEAK_GB = {"led": 12.0, "longt5-tglobal": 14.0}
+_COMPILE_SECONDS = Target("compile_seconds", 120.0)
+_LINEAR = Target("token_time_ratio", 1.2)
+_FASTER = Target("token_time_ratio", 1.0)
+
+
+def all_rows(size: str = "base") -> list[Row]:
+    """Every row, in the order in which they run; at the size "tiny" with short documents.
+
+    >>> [row.name for row in all_rows() if row.job == "train"][0]
+    'led train 4096'
+    """
+    maker = _RowMaker(size)
+    rows = [
+        maker.row(family, "encode", length, targets=_sided(*limits, _SHARES[length]))
+        for (family, length), limits in _ENCODE.items()
+    ]
+    rows += [
+        maker.row(family, "train", QUICK_LENGTH, targets=(*_sided(*limits), _COMPILE_SECONDS))
+        for family, limits in _TRAIN.items()
+    ]
+    for family in ("led", "longt5-local"):
+        compared_to = maker.name(family, "encode", QUICK_LENGTH)
+        ours = {"sides": (OURS,), "compared_to": compared_to}
+        rows.append(maker.row(family, "encode", QUICK_LENGTH, half_window=True, targets=(_FASTER,), **ours))
+        rows.append(maker.row(family, "encode", 65536, targets=(_LINEAR,), most_rounds=1, **ours))
+    for family, peak in _CHECKPOINTED_PEAK_GB.items():
+        checkpointed = {"gradient_checkpointing": True, "sides": (OURS,), "most_rounds": 1}
+        rows.append(maker.row(family, "train", 16384, targets=(Target("ours_peak_gb", peak),), **checkpointed))
+    for family, beams in (("led", 1), ("led", 4), ("longt5-tglobal", 1)):
+        rows.append(maker.row(family, "generate", QUICK_LENGTH, beams=beams))
+    rows += [maker.row(family, "encode", length, most_rounds=1) for family in FAMILIES for length in PLOT_LENGTHS]
+    return rows
+
+
+class _RowMaker:
+    """Rows of one size, with names that say what is not usual about them."""
+
+    def __init__(self, size: str) -> None:
+        self.size = size
+
+    def length(self, base_length: int) -> int:
+        return base_length if self.size == "base" else base_length // SHRINK
+
+    def name(self, family: str, job: str, base_length: int, **changes: object) -> str:
+        length = self.length(base_length)
+        parts = [family, job, str(length)]
+        if changes.get("half_window"):
+            fields, field = config_fields(family, self.size, length, half_window=True), window_field(family)
+            parts.append(f"{field} {fields[field]}")
+        if changes.get("gradient_checkpointing"):
+            parts.append("checkpointed")
+        if job == "generate":
+            parts.append(f"beams {changes.get('beams', 1)}")
+        return " ".join(parts)
+
+    def row(self, family: str, job: str, base_length: int, **fields: object) -> Row:
+        name = self.name(family, job, base_length, **fields)
+        return Row(name, family, job, self.length(base_length), base_length, self.size, **fields)  # type: ignore[arg-type]
+
+
+def chosen_rows(rows: Sequence[Row], only: Sequence[str], quick: bool) -> list[Row]:
+    """The rows whose names hold one of the texts of `only` (all where it is empty); under `quick` the quick ones.
+
+    Raises:
+        ValueError: a text that no row's name holds.
+
+    >>> [row.name for row in chosen_rows(all_rows(), ["led train"], quick=True)]
+    ['led train 4096']
+    """
+    candidates = [row for row in rows if row.is_quick or not quick]
+    for text in only:
+        if not any(text in row.name for row in candidates):
+            names = ", ".join(row.name for row in candidates)
+            raise ValueError(f"--only must be part of a row's name: {names}. Received: --only {text}")
+    return [row for row in candidates if not only or any(text in row.name for text in only)]
+
+
+def verdicts(row: Row, figures: Mapping[str, float]) -> dict[str, bool | None]:
+    """For each target of the row whether it is met, or None where its figure was not measured."""
+    return {
+        target.figure: target.met(figures[target.figure]) if target.figure in figures else None
+        for target in row.targets
+    }

@@ -1,0 +1,76 @@
+"""Plots over the length: time per token and peak memory, ours and theirs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.jobs import Row
+from benchmarks.task import OURS, SIDES
+
+PLOTS = {
+    "time-per-token.png": ("seconds", "milliseconds per token"),
+    "peak-memory.png": ("peak_gb", "peak memory, GB"),
+}
+_MILLI = 1e3
+
+
+def save_plots(rows: Sequence[Row], figures: Mapping[str, Mapping[str, float]], folder: Path) -> list[Path]:
+    """Draw the encoders' plots.
+
+    Args:
+        rows: those that ran; only encoders with their usual window are points.
+        figures: of each row, see `benchmarks.figures.row_figures`.
+        folder: where to; it must exist.
+
+    Returns:
+        The files, none where no row is a point.
+    """
+    written = []
+    for name, (figure, label) in PLOTS.items():
+        lines = plot_lines(rows, figures, figure)
+        if lines:
+            _draw(lines, label, folder / name)
+            written.append(folder / name)
+    return written
+
+
+def plot_lines(
+    rows: Sequence[Row], figures: Mapping[str, Mapping[str, float]], figure: str
+) -> dict[tuple[str, str], list[tuple[int, float]]]:
+    """For each family and side the points (tokens, value) by length; seconds become milliseconds per token."""
+    lines: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for row in rows:
+        for side in SIDES:
+            value = figures.get(row.name, {}).get(f"{side}_{figure}")
+            if row.is_plotted and value is not None:
+                shown = _MILLI * value / row.length if figure == "seconds" else value
+                lines.setdefault((row.family, side), []).append((row.length, shown))
+    return {key: sorted(points) for key, points in lines.items()}
+
+
+def _draw(lines: Mapping[tuple[str, str], Sequence[tuple[int, float]]], label: str, path: Path) -> None:
+    # A figure without pyplot has no window, no global state and needs no display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    from tfmodels.files import written_whole
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    families = list(dict.fromkeys(family for family, _ in lines))
+    for (family, side), points in lines.items():
+        lengths, values = zip(*points, strict=True)
+        style, name = ("-", f"{family}, ours") if side == OURS else ("--", f"{family}, theirs")
+        axes.plot(lengths, values, style, marker="o", markersize=4, color=f"C{families.index(family)}", label=name)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("tokens")
+    axes.set_ylabel(label)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    with written_whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)

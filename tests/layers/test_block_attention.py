@@ -1,0 +1,206 @@
+"""The attention engine and its gradient against dense masked attention, whose gradient the backend works out."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from routines import as_numpy, assert_close, gradients_of
+
+from tfmodels.layers.attention_dropout import AttentionDropout
+from tfmodels.layers.block_attention import ExtraKeys, attention_probabilities, block_attention
+from tfmodels.layers.window import WindowGeometry
+
+BATCH, HEADS, SIZE, EXTRA, SHARED = 2, 3, 4, 5, 2
+
+
+def make_tensors(length, geometry, seed=0):
+    """Peaked scores, so that a key in the wrong place shows."""
+    generator = np.random.default_rng(seed)
+    shapes = {
+        **dict.fromkeys(("query", "key", "value"), (BATCH, HEADS, length, SIZE)),
+        "window_bias": (HEADS, geometry.block_length, geometry.slice_length),
+        **dict.fromkeys(("extra_key", "extra_value"), (BATCH, HEADS, EXTRA, SIZE)),
+        "extra_bias": (BATCH, HEADS, -(-length // SHARED), EXTRA),
+    }
+    made = {name: 1.5 * generator.normal(size=shape).astype("float32") for name, shape in shapes.items()}
+    # A function of the offset alone, as every window bias is.
+    by_offset = generator.normal(size=(HEADS, 4 * geometry.slice_length)).astype("float32")
+    return made | {"window_bias": by_offset[:, geometry.relative_positions() + 2 * geometry.slice_length]}
+
+
+def make_masks(length):
+    key_mask = np.ones((BATCH, length), bool)
+    key_mask[1, length - length // 3 :] = False
+    key_mask[0, length // 2] = False
+    return key_mask, np.array([[True] * EXTRA, [True, False, True, False, False]])
+
+
+def engine(tensors, masks, geometry, **arguments):
+    extra = ExtraKeys(tensors["extra_key"], tensors["extra_value"], masks[1], tensors["extra_bias"], SHARED)
+    names = ("query", "key", "value")
+    arguments = {"window_bias": tensors["window_bias"], "extra": extra, **arguments}
+    return block_attention(*(tensors[name] for name in names), masks[0], geometry, **arguments)
+
+
+def dense(tensors, masks, geometry, dropped=None):
+    """The same as one softmax over all keys; `dropped` multiplies the probabilities."""
+    length = tensors["query"].shape[2]
+    offset = np.arange(length)[None, :] - np.arange(length)[:, None]
+    near = np.abs(offset) <= geometry.window
+    # The first row of a block's table holds each offset from -margin on.
+    place = np.clip(offset + geometry.margin, 0, geometry.slice_length - 1)
+    bias = ops.take(ops.convert_to_tensor(tensors["window_bias"])[:, 0], place, axis=-1)
+    window = ops.matmul(tensors["query"], ops.swapaxes(tensors["key"], 2, 3)) + bias
+    window = ops.where(near & masks[0][:, None, None, :], window, -1e30)
+    extra = ops.matmul(tensors["query"], ops.swapaxes(tensors["extra_key"], 2, 3))
+    extra = extra + ops.repeat(tensors["extra_bias"], SHARED, axis=2)[:, :, :length]
+    extra = ops.where(masks[1][:, None, None, :], extra, -1e30)
+    probabilities = ops.softmax(ops.concatenate([window, extra], axis=-1), axis=-1)
+    values = ops.concatenate([tensors["value"], tensors["extra_value"]], axis=2)
+    return ops.matmul(probabilities if dropped is None else probabilities * dropped, values)
+
+
+@pytest.mark.parametrize("length", [1, 5, 8, 17, 24])
+@pytest.mark.parametrize(
+    ("geometry", "blocks"),
+    [
+        (WindowGeometry.covering(4, multiple_of=2), 1),
+        (WindowGeometry.covering(3, multiple_of=2), 3),
+        (WindowGeometry(3, 2, 3), 100),
+        (WindowGeometry(3, 8, 5), 2),
+    ],
+    ids=str,
+)
+def test_output_and_every_gradient_equal_dense_attention(length, geometry, blocks):
+    tensors, masks = make_tensors(length, geometry), make_masks(length)
+    weights = np.random.default_rng(1).normal(size=tensors["value"].shape).astype("float32")
+
+    def loss(function):
+        return lambda given: ops.sum(function(given, masks, geometry) * weights)
+
+    found = engine(tensors, masks, geometry, blocks_per_step=blocks)
+    assert_close(as_numpy(found), as_numpy(dense(tensors, masks, geometry)), 2e-5)
+    ours = gradients_of(loss(lambda *a: engine(*a, blocks_per_step=blocks)), tensors)
+    wanted = gradients_of(loss(dense), tensors)
+    # The dense bias reads one row of the table; ours adds every row's share.
+    ours["window_bias"] = by_offset(ours["window_bias"], geometry)
+    wanted["window_bias"] = by_offset(wanted["window_bias"], geometry)
+    for name, gradient in wanted.items():
+        assert_close(ours[name], gradient, 1e-4 * max(1.0, np.abs(gradient).max()))
+
+
+def by_offset(table, geometry):
+    """Sum of a table (H, C, S) over the entries of each offset."""
+    offsets = geometry.relative_positions() + geometry.slice_length
+    found = np.zeros((table.shape[0], 2 * geometry.slice_length))
+    np.add.at(found, (slice(None), offsets), table)
+    return found
+
+
+def test_without_biases_and_extra_keys_it_is_plain_window_attention():
+    geometry = WindowGeometry.covering(4)
+    tensors, masks = make_tensors(11, geometry), make_masks(11)
+    nothing = {**tensors, "window_bias": 0 * tensors["window_bias"], "extra_bias": 0 * tensors["extra_bias"]}
+    none_exist = masks[0], np.zeros_like(masks[1])
+    found = engine(tensors, masks, geometry, window_bias=None, extra=None)
+    assert_close(as_numpy(found), as_numpy(dense(nothing, none_exist, geometry)), 2e-5)
+
+
+def test_a_query_that_sees_no_key_gives_zeros_and_zero_gradients():
+    geometry = WindowGeometry.covering(2)
+    tensors = make_tensors(9, geometry)
+    masks = np.zeros((BATCH, 9), bool), np.zeros((BATCH, EXTRA), bool)
+    assert np.abs(as_numpy(engine(tensors, masks, geometry))).max() == 0
+    found = gradients_of(lambda given: ops.sum(engine(given, masks, geometry) ** 2), tensors)
+    assert max(np.abs(gradient).max() for gradient in found.values()) == 0
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_with_dropout_output_and_gradients_are_those_of_dense_attention_with_the_same_mask(blocks):
+    # With an identity as the values the output is the probabilities themselves, and their zeros are the mask.
+    geometry, length = WindowGeometry.covering(4), 10
+    tensors, masks = make_tensors(length, geometry), make_masks(length)
+    masks = np.ones_like(masks[0]), np.ones_like(masks[1])
+    dropout = AttentionDropout(0.4, ops.array([3, 7], "uint32"))
+    names = np.eye(length + EXTRA, dtype="float32")
+    spy = {**tensors, "value": np.tile(names[:length], (BATCH, HEADS, 1, 1))}
+    spy["extra_value"] = np.tile(names[length:], (BATCH, HEADS, 1, 1))
+    drop = {"dropout": dropout, "blocks_per_step": blocks}
+    kept = as_numpy(engine(spy, masks, geometry, **drop))
+    whole = as_numpy(engine(spy, masks, geometry))
+    mask = np.where(whole > 0, (kept > 0) / np.float32(0.6), 0).astype("float32")
+    assert 0.5 < (kept > 0).sum() / (whole > 0).sum() < 0.7
+
+    def loss(function, **arguments):
+        return lambda given: ops.sum(function(given, masks, geometry, **arguments) ** 2)
+
+    assert_close(
+        as_numpy(engine(tensors, masks, geometry, **drop)), as_numpy(dense(tensors, masks, geometry, mask)), 2e-5
+    )
+    ours = gradients_of(loss(engine, **drop), tensors)
+    for name, gradient in gradients_of(loss(dense, dropped=mask), tensors).items():
+        if name != "window_bias":
+            assert_close(ours[name], gradient, 1e-4 * max(1.0, np.abs(gradient).max()))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 0.05), ("float16", 0.01)])
+def test_sixteen_bit_output_and_gradients_are_within_their_rounding(dtype, tolerance):
+    geometry = WindowGeometry.covering(4)
+    tensors, masks = make_tensors(17, geometry), make_masks(17)
+    # Rounded inputs on both sides: what differs is the arithmetic.
+    names = ("query", "key", "value", "extra_key", "extra_value")
+    tensors |= {name: as_numpy(ops.cast(tensors[name], dtype)) for name in names}
+
+    def short(given, *rest):
+        return engine({**given, **{name: ops.cast(given[name], dtype) for name in names}}, *rest)
+
+    output = short(tensors, masks, geometry)
+    assert keras.backend.standardize_dtype(output.dtype) == dtype
+    assert_close(as_numpy(output), as_numpy(engine(tensors, masks, geometry)), tolerance)
+    ours = gradients_of(lambda given: ops.sum(ops.cast(short(given, masks, geometry), "float32") ** 2), tensors)
+    wanted = gradients_of(lambda given: ops.sum(engine(given, masks, geometry) ** 2), tensors)
+    for name, gradient in wanted.items():
+        assert_close(ours[name], gradient, tolerance * max(1.0, np.abs(gradient).max()))
+
+
+def test_scores_of_sixteen_bits_are_summed_in_float32():
+    # 1 + 2^-9 needs more bits than bfloat16 has: summed in 16 bits, the two scores would be equal.
+    query = ops.cast(np.array([1, 1], "float32").reshape(1, 1, 1, 2), "bfloat16")
+    keys = ops.cast(100 * np.array([[1, 2**-9], [1, 0]], "float32").reshape(1, 1, 2, 2), "bfloat16")
+    query = ops.concatenate([query, query], axis=2)
+    (found,) = attention_probabilities(query, keys, np.ones((1, 2), bool), WindowGeometry(1, 2, 1))
+    found = as_numpy(found)[0, 0, 0, 0]
+    assert abs(np.log(found[1] / found[2]) - 100 * 2**-9) < 1e-3
+
+
+def test_probabilities_are_those_that_the_output_is_made_of():
+    geometry = WindowGeometry.covering(4)
+    tensors, masks = make_tensors(11, geometry), make_masks(11)
+    extra = ExtraKeys(tensors["extra_key"], tensors["extra_value"], masks[1], tensors["extra_bias"], SHARED)
+    window, others = attention_probabilities(
+        tensors["query"], tensors["key"], masks[0], geometry, window_bias=tensors["window_bias"], extra=extra
+    )
+    total = as_numpy(ops.sum(window, axis=-1) + ops.sum(others, axis=-1))
+    assert_close(total.reshape(BATCH, HEADS, -1)[:, :, :11], np.ones((BATCH, HEADS, 11), "float32"), 1e-5)
+    assert np.abs(as_numpy(window) * ~geometry.is_inside()).max() == 0
+
+
+@pytest.mark.parametrize("seeds", [([1, 2], [1, 3]), ([1, 2], [2, 2]), ([5, 5], [5, 5])])
+@pytest.mark.parametrize("places", [(0, 1), (0, 0), (7, 8)])
+def test_dropout_masks_of_other_seeds_blocks_and_parts_are_unrelated(seeds, places):
+    rate = 0.3
+    one, other = (
+        as_numpy(AttentionDropout(rate, ops.array(seed, "uint32")).scale((200, 300), ops.array(place, "int32"), part))
+        for seed, place, part in zip(seeds, places, (0, 1 if places[0] == places[1] else 0), strict=True)
+    )
+    assert abs(one.mean() - 1) < 0.02
+    centred, others = one - one.mean(), other - other.mean()
+    deviation = one.std() * other.std()
+    assert abs((centred * others).mean() / deviation) < 0.02
+    for shift in (1, 2, 299, 300, 301):
+        flat = centred.reshape(-1)
+        assert abs((flat[shift:] * flat[:-shift]).mean() / deviation) < 0.02
+    # Rows and columns keep their share as independent draws do.
+    for axis in (0, 1):
+        expected = np.sqrt(rate * (1 - rate) / one.shape[axis]) / (1 - rate)
+        assert 0.8 < one.mean(axis).std() / expected < 1.2

@@ -1,0 +1,75 @@
+"""Dropout of attention probabilities whose mask is computed twice and never kept.
+
+A mask drawn by the backend's generator would have to be kept for the backward pass, or cost more than the attention
+itself on a CPU. This one is a hash of each entry's place: a few integer operations that fuse into the softmax.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+Tensor = Any
+
+# Odd constants with well-mixed bits: 2^32 / the golden ratio, and the multipliers of the "lowbias32" hash (Wellons).
+_GOLDEN, _FIRST, _SECOND = 0x9E3779B9, 0x7FEB352D, 0x846CA68B
+
+
+@dataclass(frozen=True)
+class AttentionDropout:
+    """Dropout (Srivastava et al. 2014) as a function of seed, stream and place.
+
+    Args:
+        rate: share of the entries that are dropped; the others are divided by 1 - rate.
+        seed: two integers, from `keras.random.SeedGenerator.next`; other seeds give unrelated masks.
+    """
+
+    rate: float
+    seed: Tensor
+
+    def scale(self, shape: tuple[Any, ...], stream: Tensor, part: int = 0) -> Tensor:
+        """What the probabilities are multiplied by: float32 of `shape`, 0 or 1 / (1 - rate).
+
+        Args:
+            shape: with fewer than 2^31 entries.
+            stream: int32 scalar, such as the number of a block.
+            part: tells apart tensors of one stream.
+
+        >>> scale = AttentionDropout(0.25, ops.array([1, 2], "uint32")).scale((100, 100), ops.zeros((), "int32"))
+        >>> abs(float(ops.mean(scale)) - 1) < 0.05
+        True
+        """
+        seed = ops.cast(self.seed, "uint32")
+        stream = _mixed(ops.cast(stream, "uint32") * _constant(2) + _constant(part) + seed[1] * _constant(_GOLDEN))
+        start = _mixed(seed[0] ^ stream)
+        # A multiplier for each stream: with a start alone, streams would be shifted views of one sequence.
+        multiplier = _mixed(start + stream) | _constant(1)
+        place = ops.reshape(ops.arange(prod(shape), dtype="int32"), shape)
+        place = ops.cast(place, "uint32")
+        bits = _mixed(place * _constant(_GOLDEN) + start, multiplier)
+        kept = ops.cast(ops.right_shift(bits, _constant(8)), "int32") >= int(self.rate * 2**24)
+        return ops.where(kept, np.float32(1 / (1 - self.rate)), np.float32(0))
+
+
+def attention_dropout(layer: keras.layers.Dropout, training: bool | None) -> AttentionDropout | None:
+    """What a `Dropout` layer would do in this call, with the next of its seeds; None where it would do nothing.
+
+    >>> attention_dropout(keras.layers.Dropout(0.1), training=False) is None
+    True
+    """
+    return AttentionDropout(layer.rate, layer.seed_generator.next()) if training and layer.rate else None
+
+
+def _mixed(bits: Tensor, multiplier: Tensor | None = None) -> Tensor:
+    """Each bit of the result depends on each bit of the uint32 `bits`."""
+    multiplier = _constant(_FIRST) if multiplier is None else multiplier
+    bits = (bits ^ ops.right_shift(bits, _constant(16))) * multiplier
+    bits = (bits ^ ops.right_shift(bits, _constant(15))) * _constant(_SECOND)
+    return bits ^ ops.right_shift(bits, _constant(16))
+
+
+def _constant(value: int) -> Tensor:
+    return ops.convert_to_tensor(np.uint32(value))

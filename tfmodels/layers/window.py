@@ -1,0 +1,59 @@
+"""How a window of keys around each query is covered by blocks of queries and slices of keys.
+
+Shape letters: C block length, S keys of one block's slice, L length.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfmodels.layers.blocks import padding_to_multiple
+
+Tensor = Any
+
+# Measured on CPUs with AVX2 and AVX-512 for windows of 127 and 512: shorter blocks make small products, longer ones
+# waste more keys and leave the cache.
+_LARGEST_BLOCK = 128
+# Slices of a multiple of this many keys fill whole vector registers.
+_VECTOR = 16
+
+
+@dataclass(frozen=True)
+class WindowGeometry:
+    """A block of `block_length` queries and its slice of keys: the block and `margin` keys on either side.
+
+    `window` is how far a query sees to either side, at most `margin`.
+
+    >>> WindowGeometry.covering(window=512)
+    WindowGeometry(window=512, block_length=128, margin=512)
+    >>> WindowGeometry.covering(window=7, multiple_of=3).relative_positions().shape
+    (9, 27)
+    """
+
+    window: int
+    block_length: int
+    margin: int
+
+    @classmethod
+    def covering(cls, window: int, multiple_of: int = 1) -> "WindowGeometry":
+        """Blocks that suit a window; `multiple_of` must divide their length."""
+        block_length = min(_LARGEST_BLOCK, 1 << (window - 1).bit_length())
+        block_length += int(padding_to_multiple(block_length, multiple_of))
+        return cls(window, block_length, window + int(padding_to_multiple(window, min(_VECTOR, block_length))))
+
+    @property
+    def slice_length(self) -> int:
+        """S, keys that are multiplied with each query of a block."""
+        return self.block_length + 2 * self.margin
+
+    def relative_positions(self) -> np.ndarray:
+        """Key position minus query position inside one block's slice: int32 (C, S), the same for every block."""
+        queries: np.ndarray = np.arange(self.block_length, dtype="int32")
+        keys: np.ndarray = np.arange(-self.margin, self.block_length + self.margin, dtype="int32")
+        return keys[None, :] - queries[:, None]
+
+    def is_inside(self) -> np.ndarray:
+        """Which keys of its slice a query may see: bool (C, S)."""
+        inside: np.ndarray = np.abs(self.relative_positions()) <= self.window
+        return inside
