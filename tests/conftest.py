@@ -1,13 +1,71 @@
-"""Set-up of every test: quiet TensorFlow, fixed seeds."""
+"""Set-up of every test: quiet TensorFlow, quick compilers, fixed seeds, and what runs under JAX."""
 
 import os
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Programs that run a few milliseconds need no costly optimization; what they compute stays the same.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 import keras
 import pytest
+from backends import IS_JAX
+from covering import covering
+
+# Layers, models and generation; the rest of the package is TensorFlow's alone, or the same under every backend.
+UNDER_JAX = (
+    "layers",
+    "generation",
+    "parity",
+    "support",
+    "test_bad_shapes.py",
+    "test_every_head.py",
+    "test_invariance.py",
+    "test_methods.py",
+    "test_models.py",
+    "test_stepwise_decoding.py",
+)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--every-case", action="store_true", help="under JAX, too, run every case of every test")
+
+
+def pytest_configure(config):
+    if IS_JAX:
+        _keep_compiled_programs(config)
+
+
+def _keep_compiled_programs(config):
+    """Compile equal programs once: JAX itself does not know a loop again that another call has run."""
+    import jax
+
+    folder = tempfile.TemporaryDirectory()
+    config.add_cleanup(folder.cleanup)
+    jax.config.update("jax_compilation_cache_dir", folder.name)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_ignore_collect(collection_path, config):
+    here = os.path.dirname(__file__)
+    part = os.path.relpath(collection_path, here).split(os.sep)[0]
+    return True if IS_JAX and part not in (".", *UNDER_JAX) else None
+
+
+def pytest_collection_modifyitems(config, items):
+    if not IS_JAX:
+        return
+    # About TensorFlow's graphs and tapes: JAX has nothing of the kind.
+    kept = [item for item in items if item.get_closest_marker("tensorflow") is None]
+    if not config.getoption("--every-case"):
+        # Compiling anew for each size is most of the time here; TensorFlow runs all pairs of sizes, kinds and heads.
+        kept = covering(kept)
+    chosen = set(map(id, kept))
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in chosen])
+    items[:] = kept
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from keras import ops
 
 from tfmodels.cache import StaticCache
 from tfmodels.encoder import per_layer
-from tfmodels.layers.cached_attention import CachedAttention, KeysValues, per_row, write_step
+from tfmodels.layers.cached_attention import CachedAttention, KeysValues, write_step
 from tfmodels.layers.checks import check_shape, concrete_value
 from tfmodels.stack import Stack
 
@@ -79,19 +79,16 @@ class DecoderBlock(keras.layers.Layer):
         keys_values = self.self_attention.project_keys_values(queries)
         if cache is not None:
             keys_values = write_step(cache, keys_values, context.position)
-        attended, attentions = self.self_attention.attend(
-            queries, keys_values, context.self_mask, context.position_bias, self_head_mask, training
-        )
+        seen = (queries, keys_values, context.self_mask, context.position_bias, self_head_mask)
+        attentions = self.self_attention.probabilities(*seen) if output_attentions else None
+        attended = self.self_attention(*seen, training=training)
         hidden_states = self.after(hidden_states, attended, self.self_attention_norm, training)
         queries = self.before(hidden_states, self.cross_attention_norm)
-        attended, cross_attentions = self.cross_attention.attend_per_document(
-            queries, cross_keys_values, context.cross_mask, cross_head_mask, training
-        )
+        document = (queries, cross_keys_values, context.cross_mask, cross_head_mask)
+        cross_attentions = self.cross_attention.probabilities_per_document(*document) if output_attentions else None
+        attended = self.cross_attention.attend_per_document(*document, training=training)
         hidden_states = self.after(hidden_states, attended, self.cross_attention_norm, training)
         hidden_states = self.forward(hidden_states, training)
-        if not output_attentions:
-            return BlockOutputs(hidden_states, keys_values, None, None)
-        cross_attentions = per_row(cross_attentions, ops.shape(hidden_states)[0])
         return BlockOutputs(hidden_states, keys_values, attentions, cross_attentions)
 
 

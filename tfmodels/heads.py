@@ -14,6 +14,7 @@ from keras import ops
 
 from tfmodels.checkpoints.mapping import DENSE, Row
 from tfmodels.layers.checks import concrete_value
+from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.projection import projection
 from tfmodels.losses import classification_loss, span_loss
 from tfmodels.seq2seq import Seq2Seq, shifted_labels
@@ -34,7 +35,7 @@ class ClassificationHead(keras.layers.Layer):
         super().__init__(**kwargs)
         self.dense = projection("dense", width, stddev, True, self.dtype_policy)
         self.out_proj = projection("out_proj", classes, stddev, True, self.dtype_policy)
-        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
+        self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, inputs_shape: Any) -> None:
         """Build both projections."""
@@ -92,7 +93,7 @@ class Seq2SeqClassifier(ReadsSourceTwice):
         self.classification_head = ClassificationHead(*sizes, dtype=policy, name="classification_head")
         self.classification_head.build((None, config.d_model))
 
-    def head(self, hidden_states: Tensor, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+    def head(self, hidden_states: Tensor, inputs: Mapping[str, Any], training: bool | None) -> dict[str, Tensor]:
         """Logits of the classes, and the loss."""
         here = self._classified_position(hidden_states, inputs)  # bool (B, T), one True per row
         # A masked sum, not a gather: its gradient is a product too.
@@ -149,7 +150,7 @@ class Seq2SeqQuestionAnswerer(ReadsSourceTwice):
         self.qa_outputs = projection("qa_outputs", 2, stddev, True, policy)
         self.qa_outputs.build((None, None, self.config.d_model))
 
-    def head(self, hidden_states: Tensor, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+    def head(self, hidden_states: Tensor, inputs: Mapping[str, Any], training: bool | None) -> dict[str, Tensor]:
         """Logits of each token being the first or the last of the answer, and the loss."""
         logits = self.qa_outputs(hidden_states)  # (B, T, 2)
         outputs = {"start_logits": logits[..., 0], "end_logits": logits[..., 1]}

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from tfmodels.call_format import unpack_inputs
+from tfmodels.chunked_loss import chunked_cross_entropy
 from tfmodels.compiled import compiled
 from tfmodels.generation import GenerationConfig, generate
 from tfmodels.layers.checks import check_global_capacity
@@ -71,10 +72,16 @@ class Seq2SeqLM(Seq2Seq):
         """Logits of every next token."""
         return {"logits": self.logits(hidden_states)}
 
-    def head(self, hidden_states: Tensor, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+    def head(self, hidden_states: Tensor, inputs: Mapping[str, Any], training: bool | None) -> dict[str, Tensor]:
         """Logits, and the loss where there are labels."""
-        outputs = self.project(hidden_states)
-        return outputs if inputs["labels"] is None else {"loss": self.loss_of(inputs["labels"], outputs), **outputs}
+        outputs, labels = self.project(hidden_states), inputs["labels"]
+        if labels is None:
+            return outputs
+        if not training:
+            return {"loss": self.loss_of(labels, outputs), **outputs}
+        # In a graph the logits above are not computed unless a metric or a caller reads them.
+        variables = self.get_output_embeddings().trainable_variables
+        return {"loss": chunked_cross_entropy(labels, hidden_states, self.logits, variables), **outputs}
 
     def loss_of(self, targets: Any, outputs: Mapping[str, Any]) -> Tensor:
         """The mean cross-entropy of the labels that are not -100."""
@@ -154,7 +161,7 @@ class Seq2SeqLM(Seq2Seq):
             check_global_capacity(given["global_attention_mask"], given.get("attention_mask"), limit)
         key = (settings, jit_compile)
         if key not in self._generators:
-            self._generators[key] = compiled(lambda given: self._search(given, settings), jit_compile)
+            self._generators[key] = compiled(lambda given: self._search(given, settings), self, jit_compile)
         return self._generators[key](given)
 
     def _search(self, inputs: Mapping[str, Any], settings: GenerationConfig) -> dict[str, Tensor]:

@@ -36,10 +36,20 @@ def masked_cross_entropy(labels: Tensor, logits: Tensor, ignored: int = IGNORED_
         ValueError: labels of another shape.
     """
     check_shape("labels", labels, tuple(logits.shape)[:-1], "rows, tokens")
+    count = ops.sum(ops.cast(ops.not_equal(labels, ignored), "float32"))
+    return summed_cross_entropy(labels, logits, ignored) / ops.maximum(count, 1.0)
+
+
+def summed_cross_entropy(labels: Tensor, logits: Tensor, ignored: int = IGNORED_LABEL) -> Tensor:
+    """As `masked_cross_entropy`, summed over the labels.
+
+    >>> round(float(summed_cross_entropy(ops.array([0, -100, 1]), ops.zeros((3, 2)))), 3)
+    1.386
+    """
     counts = ops.cast(ops.not_equal(labels, ignored), "float32")
     labels = ops.where(ops.equal(labels, ignored), 0, labels)
     losses = ops.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
-    return ops.sum(losses * counts) / ops.maximum(ops.sum(counts), 1.0)
+    return ops.sum(losses * counts)
 
 
 def classification_loss(labels: Tensor, logits: Tensor, problem_type: str | None) -> Tensor:

@@ -83,7 +83,7 @@ class Seq2Seq(Pretrained):
         """What is returned for the decoder's last hidden states (B, T, E) of any target."""
         return {"last_hidden_state": hidden_states}
 
-    def head(self, hidden_states: Tensor, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+    def head(self, hidden_states: Tensor, inputs: Mapping[str, Any], training: bool | None) -> dict[str, Tensor]:
         """What is returned for the decoder's last hidden states (B, T, E), with the loss where the inputs allow."""
         return self.project(hidden_states)
 
@@ -142,7 +142,7 @@ class Seq2Seq(Pretrained):
         encoded = self._encoded(inputs, wanted, training)
         self._check_rows(target, encoded)
         decoded = self._decode(inputs | target, encoded, use_cache, wanted, training)
-        outputs = self.head(decoded.pop("last_hidden_state"), inputs)
+        outputs = self.head(decoded.pop("last_hidden_state"), inputs, training)
         return {**outputs, **decoded, **{f"encoder_{name}": value for name, value in encoded.items()}}
 
     def _target(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vocab-size", type=int, default=4096, help="pieces, for a model from scratch")
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16", "mixed_float16"))
     parser.add_argument("--no-jit", dest="jit_compile", action="store_false", help="train without XLA")
+    parser.add_argument("--remat", action="store_true", help="compute blocks again backwards: less memory, more time")
     _add_settings(parser)
     return parser
 

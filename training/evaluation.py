@@ -18,7 +18,7 @@ class ValidationLoss:
 
     def __init__(self, model: Any, batches: SummarizationBatches, jit_compile: bool) -> None:
         self._batches = batches
-        self._loss = compiled(lambda batch: model(batch, training=False)["loss"], jit_compile)
+        self._loss = compiled(lambda batch: model(batch, training=False)["loss"], model, jit_compile)
 
     def __call__(self) -> float:
         """Run over all batches."""

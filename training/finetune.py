@@ -36,6 +36,8 @@ class FinetuneSettings:
         evaluate_every: steps between validations, each with a checkpoint.
         validation_examples, test_examples: how many held-out examples are used at most.
         jit_compile: train and generate under XLA.
+        remat: compute each block again in the backward pass instead of keeping its values: less memory, a third more
+            time.
         seed: of shuffling; weights and dropout are seeded where the model is made.
     """
 
@@ -50,6 +52,7 @@ class FinetuneSettings:
     validation_examples: int = 400
     test_examples: int = 400
     jit_compile: bool = True
+    remat: bool = False
     seed: int = 0
 
 
@@ -119,6 +122,8 @@ def finetune(
         ValueError: a length beyond the model's positions.
     """
     check_fits_model(model, settings)
+    if settings.remat:
+        model.gradient_checkpointing_enable()
     batches, validation = _make_batches(split, tokenizer, settings)
     checkpoints = Checkpoints(output / "checkpoints")
     clock = Clock(len(batches) * settings.epochs, settings.max_minutes)

@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 import pytest
+from backends import direct
 from keras import ops
 from routines import as_numpy, assert_close, gradients_of
 
-from tfmodels.layers.attention_dropout import AttentionDropout
 from tfmodels.layers.block_attention import ExtraKeys, attention_probabilities, block_attention
+from tfmodels.layers.dropout import HashDropout
 from tfmodels.layers.window import WindowGeometry
 
 BATCH, HEADS, SIZE, EXTRA, SHARED = 2, 3, 4, 5, 2
@@ -78,8 +79,8 @@ def test_output_and_every_gradient_equal_dense_attention(length, geometry, block
     def loss(function):
         return lambda given: ops.sum(function(given, masks, geometry) * weights)
 
-    found = engine(tensors, masks, geometry, blocks_per_step=blocks)
-    assert_close(as_numpy(found), as_numpy(dense(tensors, masks, geometry)), 2e-5)
+    found = direct(engine, tensors, masks, geometry, blocks_per_step=blocks)
+    assert_close(as_numpy(found), as_numpy(direct(dense, tensors, masks, geometry)), 2e-5)
     ours = gradients_of(loss(lambda *a: engine(*a, blocks_per_step=blocks)), tensors)
     wanted = gradients_of(loss(dense), tensors)
     # The dense bias reads one row of the table; ours adds every row's share.
@@ -102,15 +103,15 @@ def test_without_biases_and_extra_keys_it_is_plain_window_attention():
     tensors, masks = make_tensors(11, geometry), make_masks(11)
     nothing = {**tensors, "window_bias": 0 * tensors["window_bias"], "extra_bias": 0 * tensors["extra_bias"]}
     none_exist = masks[0], np.zeros_like(masks[1])
-    found = engine(tensors, masks, geometry, window_bias=None, extra=None)
-    assert_close(as_numpy(found), as_numpy(dense(nothing, none_exist, geometry)), 2e-5)
+    found = direct(engine, tensors, masks, geometry, window_bias=None, extra=None)
+    assert_close(as_numpy(found), as_numpy(direct(dense, nothing, none_exist, geometry)), 2e-5)
 
 
 def test_a_query_that_sees_no_key_gives_zeros_and_zero_gradients():
     geometry = WindowGeometry.covering(2)
     tensors = make_tensors(9, geometry)
     masks = np.zeros((BATCH, 9), bool), np.zeros((BATCH, EXTRA), bool)
-    assert np.abs(as_numpy(engine(tensors, masks, geometry))).max() == 0
+    assert np.abs(as_numpy(direct(engine, tensors, masks, geometry))).max() == 0
     found = gradients_of(lambda given: ops.sum(engine(given, masks, geometry) ** 2), tensors)
     assert max(np.abs(gradient).max() for gradient in found.values()) == 0
 
@@ -121,13 +122,13 @@ def test_with_dropout_output_and_gradients_are_those_of_dense_attention_with_the
     geometry, length = WindowGeometry.covering(4), 10
     tensors, masks = make_tensors(length, geometry), make_masks(length)
     masks = np.ones_like(masks[0]), np.ones_like(masks[1])
-    dropout = AttentionDropout(0.4, ops.array([3, 7], "uint32"))
+    dropout = HashDropout(0.4, ops.array([3, 7], "uint32"))
     names = np.eye(length + EXTRA, dtype="float32")
     spy = {**tensors, "value": np.tile(names[:length], (BATCH, HEADS, 1, 1))}
     spy["extra_value"] = np.tile(names[length:], (BATCH, HEADS, 1, 1))
     drop = {"dropout": dropout, "blocks_per_step": blocks}
-    kept = as_numpy(engine(spy, masks, geometry, **drop))
-    whole = as_numpy(engine(spy, masks, geometry))
+    kept = as_numpy(direct(engine, spy, masks, geometry, **drop))
+    whole = as_numpy(direct(engine, spy, masks, geometry))
     mask = np.where(whole > 0, (kept > 0) / np.float32(0.6), 0).astype("float32")
     assert 0.5 < (kept > 0).sum() / (whole > 0).sum() < 0.7
 
@@ -135,7 +136,9 @@ def test_with_dropout_output_and_gradients_are_those_of_dense_attention_with_the
         return lambda given: ops.sum(function(given, masks, geometry, **arguments) ** 2)
 
     assert_close(
-        as_numpy(engine(tensors, masks, geometry, **drop)), as_numpy(dense(tensors, masks, geometry, mask)), 2e-5
+        as_numpy(direct(engine, tensors, masks, geometry, **drop)),
+        as_numpy(direct(dense, tensors, masks, geometry, mask)),
+        2e-5,
     )
     ours = gradients_of(loss(engine, **drop), tensors)
     for name, gradient in gradients_of(loss(dense, dropped=mask), tensors).items():
@@ -154,9 +157,9 @@ def test_sixteen_bit_output_and_gradients_are_within_their_rounding(dtype, toler
     def short(given, *rest):
         return engine({**given, **{name: ops.cast(given[name], dtype) for name in names}}, *rest)
 
-    output = short(tensors, masks, geometry)
+    output = direct(short, tensors, masks, geometry)
     assert keras.backend.standardize_dtype(output.dtype) == dtype
-    assert_close(as_numpy(output), as_numpy(engine(tensors, masks, geometry)), tolerance)
+    assert_close(as_numpy(output), as_numpy(direct(engine, tensors, masks, geometry)), tolerance)
     ours = gradients_of(lambda given: ops.sum(ops.cast(short(given, masks, geometry), "float32") ** 2), tensors)
     wanted = gradients_of(lambda given: ops.sum(engine(given, masks, geometry) ** 2), tensors)
     for name, gradient in wanted.items():
@@ -190,7 +193,7 @@ def test_probabilities_are_those_that_the_output_is_made_of():
 def test_dropout_masks_of_other_seeds_blocks_and_parts_are_unrelated(seeds, places):
     rate = 0.3
     one, other = (
-        as_numpy(AttentionDropout(rate, ops.array(seed, "uint32")).scale((200, 300), ops.array(place, "int32"), part))
+        as_numpy(HashDropout(rate, ops.array(seed, "uint32")).scale((200, 300), ops.array(place, "int32"), part))
         for seed, place, part in zip(seeds, places, (0, 1 if places[0] == places[1] else 0), strict=True)
     )
     assert abs(one.mean() - 1) < 0.02

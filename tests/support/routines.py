@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
+from backends import MODES, Compiled, is_float, value_and_gradients
 
 
 def as_numpy(outputs):
@@ -20,42 +20,31 @@ def assert_close(found, wanted, tolerance=1e-5):
 
 def gradients_of(loss, tensors):
     """Of a scalar function of a dict of arrays, by name."""
-    names = list(tensors)
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return as_numpy(jax.grad(loss)({name: keras.ops.convert_to_tensor(tensors[name]) for name in names}))
-    given = {name: tf.convert_to_tensor(tensors[name]) for name in names}
-    with tf.GradientTape() as tape:
-        tape.watch(given)
-        value = loss(given)
-    return as_numpy(tape.gradient(value, given, unconnected_gradients=tf.UnconnectedGradients.ZERO))
+    _, found, _ = value_and_gradients(lambda given: (loss(given), None), tensors)
+    # Dicts are flattened by sorted names.
+    found = dict(zip(sorted(tensors), found, strict=True))
+    return as_numpy({name: np.zeros_like(x) if found[name] is None else found[name] for name, x in tensors.items()})
 
 
 def assert_eager_graph_and_xla_agree(layer, inputs, tolerance=1e-5):
-    """The same numbers three ways, from one trace for each of graph and XLA."""
-    tensors = {name: tf.convert_to_tensor(value) for name, value in inputs.items()}
-    eager = as_numpy(layer(**tensors))
-    for jit_compile in (False, True):
-        function = tf.function(lambda arguments: layer(**arguments), jit_compile=jit_compile, autograph=False)
-        assert_close(as_numpy(function(tensors)), eager, tolerance)
+    """The same numbers in every mode, from one trace for each compiled one."""
+    eager = as_numpy(layer(**inputs))
+    for mode in MODES[1:]:
+        function = Compiled(lambda arguments: layer(**arguments), layer, mode)
+        assert_close(as_numpy(function(inputs)), eager, tolerance)
         # Other values of the same shapes, such as other masks, must not trace anew.
-        function(keras.tree.map_structure(lambda x: x[::-1], tensors))
-        assert function.experimental_get_tracing_count() == 1
+        function({name: np.ascontiguousarray(x[::-1]) for name, x in inputs.items()})
+        assert function.traces == 1
 
 
 def assert_gradients_are_finite(layer, inputs):
-    """Every trainable weight gets a finite gradient, with and without XLA, and the two agree."""
-    tensors = {name: tf.convert_to_tensor(value) for name, value in inputs.items()}
+    """Every trainable weight gets a finite gradient, compiled and not, and the two agree."""
 
-    def gradients(arguments):
-        with tf.GradientTape() as tape:
-            outputs = keras.tree.flatten(layer(**arguments))
-            loss = sum(tf.reduce_sum(tf.cast(x, "float32") ** 2) for x in outputs if x.dtype.is_floating)
-        return [tf.convert_to_tensor(x) for x in tape.gradient(loss, [w.value for w in layer.trainable_weights])]
+    def loss(arguments):
+        outputs = keras.tree.flatten(layer(**arguments))
+        return sum(keras.ops.sum(keras.ops.cast(x, "float32") ** 2) for x in outputs if is_float(x)), None
 
-    plain = as_numpy(tf.function(gradients, autograph=False)(tensors))
-    compiled = as_numpy(tf.function(gradients, jit_compile=True, autograph=False)(tensors))
+    plain, compiled = (as_numpy(value_and_gradients(loss, inputs, layer, mode)[2]) for mode in MODES[-2:])
     # Of all weights: the gradient of a key's bias is zero, and its noise is that of the others.
     largest = max(np.abs(x).max() for x in plain)
     for x, y in zip(plain, compiled, strict=True):

@@ -1,9 +1,10 @@
 """Tiny transformers 4.57 models with peaked attention, and the same models of ours."""
 
+import keras
 import numpy as np
-import tensorflow as tf
 import torch
 import transformers
+from backends import value_and_gradients
 from routines import as_numpy
 from safetensors.torch import save_file
 from tiny import settings
@@ -74,7 +75,7 @@ def real_tokens(hidden_states, attention_mask):
 def compare(model, case, found, wanted, tolerance=1e-4):
     """Assert that arrays (or tuples or dicts of arrays) are equal, and note the largest difference in the table."""
     found, wanted = as_numpy(found), as_numpy(wanted)
-    pairs = zip(tf.nest.flatten(found), tf.nest.flatten(wanted), strict=True)
+    pairs = zip(keras.tree.flatten(found), keras.tree.flatten(wanted), strict=True)
     largest = 0.0
     for ours, theirs in pairs:
         assert ours.shape == theirs.shape
@@ -90,12 +91,12 @@ def compare_gradients(model, case, reference, ours, inputs):
     reference(**to_torch(inputs)).loss.backward()
     wanted = {name: parameter.grad for name, parameter in reference.named_parameters()}
     found = [slot for slot in slots(ours, type(ours).weight_rows(ours.config)) if slot.weight.trainable]
-    with tf.GradientTape() as tape:
-        loss = ours(dict(inputs))["loss"]
+    inputs = {name: np.asarray(value) for name, value in inputs.items()}
+    weights = [slot.weight for slot in found]
+    _, _, gradients = value_and_gradients(lambda given: (ours(given)["loss"], None), inputs, ours, variables=weights)
     largest = 0.0
-    for slot, gradient in zip(found, tape.gradient(loss, [slot.weight.value for slot in found]), strict=True):
-        theirs = wanted[slot.name].numpy()
-        gradient = np.asarray(tf.convert_to_tensor(gradient))
+    for slot, gradient in zip(found, gradients, strict=True):
+        theirs, gradient = wanted[slot.name].numpy(), np.asarray(gradient)
         difference = np.abs((gradient.T if slot.transpose else gradient) - theirs).max()
         largest = max(largest, difference / max(np.abs(theirs).max(), 1e-3))
         assert largest <= 1e-3, slot.name

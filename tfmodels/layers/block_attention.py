@@ -9,16 +9,16 @@ Shape letters: B batch, H heads, L length, N blocks, C block length, S keys of o
 size, R queries of one step (a few blocks), T queries of all steps (L, padded), M rows of the extra keys' bias.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from tfmodels.layers import devices
-from tfmodels.layers.attention_dropout import AttentionDropout
 from tfmodels.layers.block_attention_steps import BlockAttentionSteps, Tensors, additive_mask
 from tfmodels.layers.blocks import pad_axis, padding_to_multiple
+from tfmodels.layers.dropout import HashDropout
 from tfmodels.layers.loops import scan
 from tfmodels.layers.window import WindowGeometry
 
@@ -49,7 +49,7 @@ def block_attention(
     *,
     window_bias: Tensor | None = None,
     extra: ExtraKeys | None = None,
-    dropout: AttentionDropout | None = None,
+    dropout: HashDropout | None = None,
     blocks_per_step: int | None = None,
 ) -> Tensor:
     """Attend each query to its window and to the extra keys, under one softmax.
@@ -78,18 +78,20 @@ def block_attention(
     tensors = _padded_tensors(query, key, value, key_mask, steps, window_bias, extra)
     names = tuple(tensors)
 
+    # The seed is an argument, too: under JAX a recomputed call runs this again, when what it closed over is gone.
     @ops.custom_gradient
     def attend(*values: Tensor) -> Any:
-        given = dict(zip(names, values, strict=True))
-        output, log_sum_exp = _forward(steps, given)
+        given, seeds = dict(zip(names, values, strict=False)), values[len(names) :]
+        seeded = replace(steps, dropout=replace(dropout, seed=seeds[0])) if dropout else steps
+        output, log_sum_exp = _forward(seeded, given)
 
-        def gradient(*upstream: Tensor) -> tuple[Tensor, ...]:
-            found = _backward(steps, given, output, log_sum_exp, upstream[0])
-            return tuple(ops.cast(found[name], given[name].dtype) for name in names)
+        def gradient(*upstream: Tensor) -> tuple[Tensor | None, ...]:
+            found = _backward(seeded, given, output, log_sum_exp, upstream[0])
+            return (*(ops.cast(found[name], given[name].dtype) for name in names), *(None for _ in seeds))
 
         return output, gradient
 
-    return attend(*tensors.values())[:, :, : ops.shape(query)[2]]
+    return attend(*tensors.values(), *([dropout.seed] if dropout else []))[:, :, : ops.shape(query)[2]]
 
 
 def attention_probabilities(

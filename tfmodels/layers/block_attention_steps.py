@@ -6,13 +6,14 @@ size, R = N * C queries of a step, T queries of all steps, M rows of the extra k
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-from tfmodels.layers.attention_dropout import AttentionDropout
 from tfmodels.layers.blocks import pad_axis
+from tfmodels.layers.dropout import HashDropout
 from tfmodels.layers.precision import float32_product
 from tfmodels.layers.window import WindowGeometry
 
@@ -46,7 +47,7 @@ class BlockAttentionSteps:
     geometry: WindowGeometry
     blocks: int
     queries_per_bias: int = 1
-    dropout: AttentionDropout | None = None
+    dropout: HashDropout | None = None
 
     @property
     def queries(self) -> int:
@@ -191,7 +192,8 @@ def _slice(x: Tensor, start: Tensor, length: int) -> Tensor:
 
 def _softmax_terms(parts: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
     """Exponentials of scores less the highest of their query, the highest, and the exponentials' sum."""
-    highest = ops.maximum(_over_parts(ops.max, ops.maximum, parts), np.float32(_LOWEST))
+    # As the start of each reduction: JAX takes no highest of keys of which there may be none, as in a symbolic shape.
+    highest = _over_parts(partial(ops.max, initial=np.float32(_LOWEST)), ops.maximum, parts)
     exponentials = [ops.exp(part - highest) for part in parts]
     return exponentials, highest, ops.maximum(_over_parts(ops.sum, ops.add, exponentials), np.float32(_TINY))
 

@@ -16,7 +16,8 @@ def padding_to_multiple(length: int | Tensor, multiple: int) -> int | Tensor:
     >>> padding_to_multiple(5, 4)
     3
     """
-    return -length % multiple
+    # Not as a remainder: JAX must see that a length that is not yet known becomes a multiple above zero.
+    return -(-length // multiple) * multiple - length
 
 
 def pad_axis(x: Tensor, axis: int, before: int | Tensor = 0, after: int | Tensor = 0) -> Tensor:

@@ -10,9 +10,10 @@ from keras import ops
 
 from tfmodels.layers.blocks import merge_heads, split_heads
 from tfmodels.layers.checks import check_positive
+from tfmodels.layers.dense_attention import dense_attention, dense_probabilities
+from tfmodels.layers.dropout import hash_dropout
 from tfmodels.layers.heads import scale_heads
 from tfmodels.layers.projection import projection
-from tfmodels.layers.softmax import masked_softmax
 
 Tensor = Any
 KeysValues = tuple[Tensor, Tensor]
@@ -134,31 +135,28 @@ class CachedAttention(keras.layers.Layer):
         training: bool | None = None,
     ) -> Tensor:
         """Attend; see the class docstring."""
-        return self.attend(hidden_states, keys_values, attention_mask, position_bias, head_mask, training)[0]
+        keys, values = keys_values if keys_values is not None else self.project_keys_values(hidden_states)
+        dropout = hash_dropout(self.attention_dropout, training)
+        query = self._query(hidden_states)
+        output = dense_attention(query, keys, values, attention_mask, position_bias, dropout, bool(training))
+        return self.out_proj(merge_heads(output if head_mask is None else scale_heads(output, head_mask)))
 
-    def attend(
+    def probabilities(
         self,
         hidden_states: Tensor,
         keys_values: KeysValues | None = None,
         attention_mask: Tensor | None = None,
         position_bias: Tensor | None = None,
         head_mask: Tensor | None = None,
-        training: bool | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """As the call, and the attention probabilities before dropout: (B, T, E) and float32 (B, H, T, S)."""
-        keys, values = keys_values if keys_values is not None else self.project_keys_values(hidden_states)
+    ) -> Tensor:
+        """The attention probabilities of the call without dropout, scaled by the head mask: float32 (B, H, T, S)."""
+        keys, _ = keys_values if keys_values is not None else self.project_keys_values(hidden_states)
+        found = dense_probabilities(self._query(hidden_states), keys, attention_mask, position_bias)
+        return found if head_mask is None else scale_heads(found, head_mask)
+
+    def _query(self, hidden_states: Tensor) -> Tensor:
         query = self.q_proj(hidden_states)
-        if self.scale_query:
-            query = query * self.head_size**-0.5
-        scores = ops.matmul(split_heads(query, self.num_heads), keys)  # (B, H, T, S)
-        scores = ops.cast(scores, "float32")
-        if position_bias is not None:
-            scores = scores + position_bias
-        probabilities = masked_softmax(scores, attention_mask)
-        if head_mask is not None:
-            probabilities = scale_heads(probabilities, head_mask)
-        dropped = self.attention_dropout(probabilities, training=training)
-        return self.out_proj(merge_heads(ops.matmul(ops.cast(dropped, values.dtype), values))), probabilities
+        return split_heads(query * self.head_size**-0.5 if self.scale_query else query, self.num_heads)
 
     def attend_per_document(
         self,
@@ -167,7 +165,7 @@ class CachedAttention(keras.layers.Layer):
         attention_mask: Tensor | None = None,
         head_mask: Tensor | None = None,
         training: bool | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Tensor:
         """Attend from several beams to one document's keys and values, which are not repeated for the beams.
 
         The beams of a document are folded into the query axis: (B * K, T, E) is seen as (B, K * T, E).
@@ -180,13 +178,23 @@ class CachedAttention(keras.layers.Layer):
             training: as in Keras.
 
         Returns:
-            (B * K, T, E), and the probabilities (B, H, K * T, S); see `per_row`.
+            (B * K, T, E).
         """
-        rows, length, width = ops.shape(hidden_states)
-        documents = ops.shape(keys_values[0])[0]
-        folded = ops.reshape(hidden_states, (documents, rows // documents * length, width))
-        output, probabilities = self.attend(folded, keys_values, attention_mask, None, head_mask, training)
-        return ops.reshape(output, (rows, length, width)), probabilities
+        folded = _folded(hidden_states, keys_values)
+        output = self.call(folded, keys_values, attention_mask, None, head_mask, training)
+        return ops.reshape(output, ops.shape(hidden_states))
+
+    def probabilities_per_document(
+        self,
+        hidden_states: Tensor,
+        keys_values: KeysValues,
+        attention_mask: Tensor | None = None,
+        head_mask: Tensor | None = None,
+    ) -> Tensor:
+        """The probabilities of `attend_per_document`, arguments likewise: float32 (B * K, H, T, S)."""
+        folded = _folded(hidden_states, keys_values)
+        found = self.probabilities(folded, keys_values, attention_mask, None, head_mask)
+        return per_row(found, ops.shape(hidden_states)[0])
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
@@ -201,3 +209,10 @@ class CachedAttention(keras.layers.Layer):
             "key_value_stddev": self.key_value_stddev,
             "output_stddev": self.output_stddev,
         }
+
+
+def _folded(hidden_states: Tensor, keys_values: KeysValues) -> Tensor:
+    """(B * K, T, E) -> (B, K * T, E)."""
+    rows, length, width = ops.shape(hidden_states)
+    documents = ops.shape(keys_values[0])[0]
+    return ops.reshape(hidden_states, (documents, rows // documents * length, width))

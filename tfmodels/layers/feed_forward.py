@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from tfmodels.layers.checks import check_positive
+from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.precision import overflow_safe_dtype
 from tfmodels.layers.projection import projection
 
@@ -86,7 +87,7 @@ class FeedForward(keras.layers.Layer):
         self.safe_output = safe_output
         self.input_stddev = input_stddev
         self.output_stddev = output_stddev
-        self.hidden_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="hidden_dropout")
+        self.hidden_dropout = Dropout(dropout, dtype=self.dtype_policy, name="hidden_dropout")
 
     def build(self, inputs_shape: Any) -> None:
         """Create the projections."""

@@ -11,10 +11,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfmodels.layers.attention_dropout import attention_dropout
 from tfmodels.layers.block_attention import ExtraKeys, attention_probabilities, block_attention
 from tfmodels.layers.blocks import merge_heads, split_heads
 from tfmodels.layers.checks import check_positive
+from tfmodels.layers.dropout import hash_dropout
 from tfmodels.layers.heads import check_heads, kept_heads, scale_heads, take_heads, units_of_heads
 from tfmodels.layers.projection import projection
 from tfmodels.layers.relative_position import RelativePositionBias
@@ -162,7 +162,7 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
             self.geometry,
             window_bias=self._of_kept_heads(window_bias, axis=0),
             extra=extra,
-            dropout=attention_dropout(self.attention_dropout, training),
+            dropout=hash_dropout(self.attention_dropout, training),
         )
         if head_mask is not None:
             output = scale_heads(output, self._of_kept_heads(head_mask, axis=0))

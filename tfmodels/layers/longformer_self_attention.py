@@ -10,13 +10,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfmodels.layers.attention_dropout import attention_dropout
 from tfmodels.layers.block_attention import ExtraKeys, attention_probabilities, block_attention, window_columns
 from tfmodels.layers.blocks import merge_blocks, merge_heads, split_heads
 from tfmodels.layers.checks import check_divides, check_even_positive, check_global_capacity, check_positive
+from tfmodels.layers.dense_attention import dense_probabilities
+from tfmodels.layers.dropout import hash_dropout
+from tfmodels.layers.global_rows import attend_to_document
 from tfmodels.layers.heads import check_heads, kept_heads, scale_heads, take_heads, units_of_heads
 from tfmodels.layers.projection import projection
-from tfmodels.layers.softmax import masked_softmax
 from tfmodels.layers.surgery import keep_units
 from tfmodels.layers.window import WindowGeometry
 
@@ -151,7 +152,7 @@ class LongformerSelfAttention(keras.layers.Layer):
             extra = self._global_keys(rows, slots, with_values=True)
             window_mask = ops.logical_and(valid, ops.logical_not(in_slot))
             output = self._attend_locally(hidden_states, window_mask, extra, head_mask, training)
-            whole = self._attend_globally(rows, hidden_states, valid, head_mask, training)
+            whole = self._attend_globally(rows, slots, hidden_states, valid, head_mask, training)
             one_hot = ops.cast(ops.swapaxes(one_hot, 1, 2), whole.dtype)
             output = ops.where(in_slot[..., None], ops.matmul(one_hot, whole), output)
         return output * ops.cast(valid[..., None], output.dtype)
@@ -186,7 +187,8 @@ class LongformerSelfAttention(keras.layers.Layer):
         local = merge_blocks(ops.concatenate(parts[::-1], axis=-1), ops.shape(query)[2], axis=2)
         found = {"attentions": local * ops.cast(answers[:, None, :, None], local.dtype)}
         if slots is not None:
-            whole = self._global_probabilities(rows, hidden_states, valid)  # (B, H, G, L)
+            keys = ops.swapaxes(split_heads(self.key_global(hidden_states), len(self.heads)), 2, 3)
+            whole = dense_probabilities(self._global_query(rows), keys, valid[:, None, None, :])  # (B, H, G, L)
             whole = whole * ops.cast(ops.any(slots, axis=2)[:, None, :, None], whole.dtype)
             found["global_attentions"] = ops.swapaxes(whole, 2, 3)
         return found if head_mask is None else {name: scale_heads(x, head_mask) for name, x in found.items()}
@@ -219,24 +221,27 @@ class LongformerSelfAttention(keras.layers.Layer):
             window_mask,
             self.geometry,
             extra=extra,
-            dropout=attention_dropout(self.attention_dropout, training),
+            dropout=hash_dropout(self.attention_dropout, training),
         )
         return merge_heads(output if head_mask is None else scale_heads(output, head_mask))
 
-    def _global_probabilities(self, rows: Tensor, hidden_states: Tensor, valid: Tensor) -> Tensor:
-        """Of the global tokens `rows` (B, G, E) to the whole document: float32 (B, H, G, L)."""
-        query = split_heads(self.query_global(rows) * self.head_size**-0.5, len(self.heads))  # (B, H, G, D)
-        key = split_heads(self.key_global(hidden_states), len(self.heads))
-        return masked_softmax(ops.matmul(query, ops.swapaxes(key, 2, 3)), valid[:, None, None, :])
+    def _global_query(self, rows: Tensor) -> Tensor:
+        return split_heads(self.query_global(rows) * self.head_size**-0.5, len(self.heads))
 
     def _attend_globally(
-        self, rows: Tensor, hidden_states: Tensor, valid: Tensor, head_mask: Any, training: Any
+        self, rows: Tensor, slots: Tensor, hidden_states: Tensor, valid: Tensor, head_mask: Any, training: Any
     ) -> Tensor:
         """The global tokens `rows` (B, G, E) against the whole document: (B, G, H * D)."""
-        probabilities = self._global_probabilities(rows, hidden_states, valid)
-        probabilities = self.attention_dropout(probabilities, training=training)
-        value = split_heads(self.value_global(hidden_states), len(self.heads))
-        output = ops.matmul(ops.cast(probabilities, value.dtype), value)
+        output = attend_to_document(
+            self._global_query(rows),
+            ops.max(ops.sum(ops.cast(ops.any(slots, axis=2), "int32"), axis=1)),
+            hidden_states,
+            valid,
+            self.key_global,
+            self.value_global,
+            hash_dropout(self.attention_dropout, training),
+            bool(training),
+        )
         return merge_heads(output if head_mask is None else scale_heads(output, head_mask))
 
     def get_config(self) -> dict[str, Any]:

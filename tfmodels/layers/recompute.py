@@ -6,7 +6,7 @@ between blocks, and the intermediate values of one block at a time; the price is
 """
 
 import contextlib
-from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import InitVar, dataclass, field
 from typing import Any
 
@@ -18,7 +18,11 @@ import numpy as np
 from keras.src.backend.common.global_state import get_global_attribute
 from keras.src.backend.common.variables import AutocastScope
 
+from tfmodels.layers.checkpointed import checkpointed
+
 Tensor = Any
+
+_is_inside: ContextVar[bool] = ContextVar("is_inside", default=False)
 
 _STATIC_TYPES = (type(None), bool, int, float, str, np.ndarray, np.generic)
 
@@ -28,8 +32,9 @@ def recompute(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
 
     Outputs, gradients and the seeds left behind are those of the plain call, dropout included: both passes start from
     the same seeds, which advance once. Gradients reach every float tensor in the arguments and every trainable variable
-    of the layer. Calls can be nested. Outside training (`training` neither passed as true nor inherited from the
-    calling layer) and for symbolic inputs this is the plain call.
+    of the layer. Inside another recomputed call this is the plain call: its values live no longer than that one's
+    second pass, and nothing is computed a third time. Outside training (`training` neither passed as true nor inherited
+    from the calling layer) and for symbolic inputs it is the plain call, too.
 
     Not carried over: losses that the layer adds during its call, Keras masks attached to tensors, gradients of
     gradients.
@@ -52,12 +57,12 @@ def recompute(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
     2
     """
     leaves = keras.tree.flatten((args, kwargs))
-    if not _in_training(kwargs) or any(isinstance(x, keras.KerasTensor) for x in leaves):
+    if not _in_training(kwargs) or _is_inside.get() or any(isinstance(x, keras.KerasTensor) for x in leaves):
         return layer(*args, **kwargs)
     if not layer.built:
         raise ValueError(f"layer must be built before it is recomputed. Received: layer={layer}")
     call = _PureCall(layer, args, {**kwargs, "training": True})
-    outputs, state = _checkpointed(call, call.sources(), call.state())
+    outputs, state = checkpointed(call, call.sources(), call.state())
     for variable, value in zip(call.updated, state, strict=True):
         variable.assign(value)
     return _with_tensors(call.outputs, outputs)
@@ -104,8 +109,12 @@ class _PureCall:
         args, kwargs = _with_tensors(self.arguments, sources[len(self.trainable) :])
         with AutocastScope(None):  # under autocasting a stateless scope, too, rounds what it is given
             scope = keras.StatelessScope(known)
-        with _autocast_as(self.autocast_scope), scope:
-            outputs = self.layer(*args, **kwargs)
+        before = _is_inside.set(True)
+        try:
+            with _autocast_as(self.autocast_scope), scope:
+                outputs = self.layer(*args, **kwargs)
+        finally:
+            _is_inside.reset(before)
         self._check_ownership(scope, len(known))
         tensors, self.outputs = _without_tensors(outputs, "outputs of layer")
         new_state = [scope.get_current_value(variable) for variable in self.others]
@@ -160,68 +169,3 @@ def _values(variables: list[keras.Variable]) -> list[Tensor]:
 
 def _autocast_as(scope: AutocastScope | None) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if scope is None else AutocastScope(scope.dtype)
-
-
-Pure = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
-
-
-def _checkpointed(function: Pure, sources: list[Tensor], state: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """`function(sources, state)`, run again for the gradients of its first outputs with respect to `sources`."""
-    if keras.backend.backend() == "tensorflow":
-        return _checkpointed_in_tensorflow(function, sources, state)
-    return keras.remat(function)(sources, state)
-
-
-def _checkpointed_in_tensorflow(
-    function: Pure, sources: list[Tensor], state: list[Tensor]
-) -> tuple[list[Tensor], list[Tensor]]:
-    # tf.recompute_grad, behind keras.remat, adds a float to every input: not for bool masks, and seeds would be floats.
-    import tensorflow as tf
-
-    split, output_count = len(sources), 0
-
-    @tf.custom_gradient
-    def first_pass(*inputs: Tensor) -> tuple[list[Tensor], Callable[..., list[Tensor | None]]]:
-        nonlocal output_count
-        # An eager tape would record, and keep, whatever is computed from tensors that it watches.
-        detached = [tf.stop_gradient(x) for x in inputs]
-        with tf.GradientTape() as others:
-            outputs, new_state = function(detached[:split], detached[split:])
-        if others.watched_variables():
-            names = [variable.name for variable in others.watched_variables()]
-            raise ValueError(f"layer must own every variable that it uses. Received: a layer that uses {names}")
-        output_count = len(outputs)
-
-        def second_pass(*upstream: Tensor) -> list[Tensor | None]:
-            output_gradients = [tf.convert_to_tensor(x) for x in upstream[:output_count]]
-            again = list(inputs) if tf.executing_eagerly() else _after(output_gradients, inputs)
-            floats = [x for x in again[:split] if x.dtype.is_floating]
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(floats)
-                recomputed, _ = function(again[:split], again[split:])
-            pairs = [pair for pair in zip(recomputed, output_gradients, strict=True) if pair[0].dtype.is_floating]
-            gradients = iter(tape.gradient([y for y, _ in pairs], floats, [gradient for _, gradient in pairs]))
-            found = [next(gradients) if x.dtype.is_floating else None for x in again[:split]]
-            return found + [None] * len(state)
-
-        return [*outputs, *new_state], second_pass
-
-    # Variables among the arguments of an eager custom gradient would stay variables, read anew in the second pass.
-    results = first_pass(*[tf.convert_to_tensor(x) for x in (*sources, *state)])
-    return results[:output_count], results[output_count:]
-
-
-def _after(upstream: list[Tensor], inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    """`inputs` unchanged, but known only once `upstream` is: else the second pass would run beside the first.
-
-    Grappler and XLA merge equal computations, which keeps the values of the first pass alive. XLA ignores control
-    dependencies, and an XLA optimization barrier is gone on CPU before that merge (and has no kernel outside XLA), so
-    the data must depend: on a condition that never holds, which neither compiler works out.
-    """
-    import tensorflow as tf
-
-    # All of them, since the gradient of an unused output is a constant, and a constant orders nothing.
-    ends = [tf.cast(tf.reshape(x, [-1])[:1], "float32") for x in upstream if x.dtype.is_floating]
-    end = tf.concat(ends, axis=0)
-    never = tf.reduce_any(tf.math.is_nan(end) & tf.math.is_finite(end))
-    return [tf.where(never, tf.zeros((), x.dtype), x) for x in inputs]

@@ -143,7 +143,9 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
 
     def _summaries(self, hidden_states: Tensor, attention_mask: Tensor, side_bias: Any) -> ExtraKeys | None:
         """Keys and values of the summaries, None where no block can be whole."""
-        if hidden_states.shape[1] is not None and hidden_states.shape[1] < self.global_block_size:
+        length = hidden_states.shape[1]
+        # A length that is not known is None, and under JAX a symbol.
+        if isinstance(length, int) and length < self.global_block_size:
             return None
         if side_bias is None and self.has_relative_attention_bias:
             side_bias = self.compute_side_bias(attention_mask)

@@ -7,6 +7,7 @@ import keras
 from tfmodels.decoder import Decoder, DecoderBlock
 from tfmodels.layers.cached_attention import CachedAttention
 from tfmodels.layers.checks import check_length
+from tfmodels.layers.dropout import Dropout
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.encoder import embed_ids, feed_forward, layer_norm, position_embedding, token_embedding
 from tfmodels.model_config import config_of
@@ -40,7 +41,7 @@ class LEDDecoderBlock(DecoderBlock):
         self.cross_attention_norm = layer_norm(policy, "cross_attention_norm")
         self.feed_forward = feed_forward(config, config.decoder_ffn_dim, policy)
         self.final_norm = layer_norm(policy, "final_norm")
-        self.residual_dropout = keras.layers.Dropout(config.dropout, dtype=policy, name="residual_dropout")
+        self.residual_dropout = Dropout(config.dropout, dtype=policy, name="residual_dropout")
 
     def build(self, hidden_states_shape: Any) -> None:
         """Build every part."""
@@ -85,7 +86,7 @@ class LEDDecoder(Decoder):
         self.blocks = [
             LEDDecoderBlock(config, dtype=policy, name=f"block_{index}") for index in range(config.decoder_layers)
         ]
-        self.dropout = keras.layers.Dropout(config.dropout, dtype=policy, name="dropout")
+        self.dropout = Dropout(config.dropout, dtype=policy, name="dropout")
         self.width = config.d_model
 
     def build(self, input_shape: Any = None) -> None:

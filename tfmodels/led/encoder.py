@@ -12,9 +12,11 @@ from keras import ops
 from tfmodels.checkpoints.mapping import Row
 from tfmodels.encoder import OPTIONAL_INPUTS, Encoder, EncoderBlock
 from tfmodels.layers.checks import check_length
+from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.feed_forward import FeedForward
 from tfmodels.layers.longformer_self_attention import LongformerSelfAttention
 from tfmodels.layers.projection import projection
+from tfmodels.layers.recompute import recompute
 from tfmodels.layers.surgery import keep_inputs
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.weights import DECODER_PREFIXES, HEAD_PREFIXES, TOKEN_TABLES, encoder_rows, landmarks
@@ -113,7 +115,7 @@ class LEDEncoderBlock(EncoderBlock):
         self.self_attention_norm = layer_norm(policy, "self_attention_norm")
         self.feed_forward = feed_forward(config, config.encoder_ffn_dim, policy)
         self.final_norm = layer_norm(policy, "final_norm")
-        self.residual_dropout = keras.layers.Dropout(config.dropout, dtype=policy, name="residual_dropout")
+        self.residual_dropout = Dropout(config.dropout, dtype=policy, name="residual_dropout")
 
     def build(self, hidden_states_shape: Any) -> None:
         """Build every part."""
@@ -140,7 +142,8 @@ class LEDEncoderBlock(EncoderBlock):
         )
         attended = self.residual_dropout(self.attention_output(attended), training=training)
         hidden_states = self.self_attention_norm(hidden_states + attended)
-        forwarded = self.residual_dropout(self.feed_forward(hidden_states, training=training), training=training)
+        forwarded = recompute(self.feed_forward, hidden_states, training=training)
+        forwarded = self.residual_dropout(forwarded, training=training)
         return self.final_norm(hidden_states + forwarded)
 
     def attentions(self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any) -> dict[str, Tensor]:
@@ -208,7 +211,7 @@ class LEDEncoder(Encoder):
             LEDEncoderBlock(config, layer, dtype=policy, name=f"block_{layer}")
             for layer in range(config.encoder_layers)
         ]
-        self.dropout = keras.layers.Dropout(config.dropout, dtype=policy, name="dropout")
+        self.dropout = Dropout(config.dropout, dtype=policy, name="dropout")
 
     def parts(self) -> list[keras.layers.Layer]:
         """The sublayers that are built from the shape of the hidden states."""

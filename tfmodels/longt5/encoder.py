@@ -11,10 +11,12 @@ from keras import ops
 
 from tfmodels.checkpoints.mapping import Row
 from tfmodels.encoder import OPTIONAL_INPUTS, Encoder, EncoderBlock
+from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.feed_forward import FeedForward
 from tfmodels.layers.long_t5_self_attention import LongT5LocalSelfAttention
 from tfmodels.layers.norm import ScaledRMSNormalization
 from tfmodels.layers.precision import overflow_safe_dtype
+from tfmodels.layers.recompute import recompute
 from tfmodels.layers.transient_global_self_attention import LongT5TransientGlobalSelfAttention
 from tfmodels.longt5.config import LongT5Config
 from tfmodels.longt5.weights import DECODER_PREFIXES, HEAD_PREFIXES, TOKEN_TABLES, encoder_rows, landmarks
@@ -31,9 +33,9 @@ def rms_norm(config: LongT5Config, policy: Any, name: str) -> keras.layers.Layer
     )
 
 
-def residual_dropout(config: LongT5Config, policy: Any) -> keras.layers.Dropout:
+def residual_dropout(config: LongT5Config, policy: Any) -> Dropout:
     """Dropout on the residual stream, in its dtype."""
-    return keras.layers.Dropout(config.dropout_rate, dtype=overflow_safe_dtype(policy), name="residual_dropout")
+    return Dropout(config.dropout_rate, dtype=overflow_safe_dtype(policy), name="residual_dropout")
 
 
 def token_embedding(config: LongT5Config, policy: Any, name: str) -> keras.layers.ReversibleEmbedding:
@@ -117,7 +119,7 @@ class LongT5EncoderBlock(EncoderBlock):
             **biases,
         )
         hidden_states = ops.add(hidden_states, self.residual_dropout(attended, training=training))
-        forwarded = self.feed_forward(self.feed_forward_norm(hidden_states), training=training)
+        forwarded = recompute(self.feed_forward, self.feed_forward_norm(hidden_states), training=training)
         return ops.add(hidden_states, self.residual_dropout(forwarded, training=training))
 
     def attentions(self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any) -> dict[str, Tensor]:

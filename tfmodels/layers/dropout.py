@@ -1,7 +1,7 @@
-"""Dropout of attention probabilities whose mask is computed twice and never kept.
+"""Dropout (Srivastava et al. 2014) whose mask is a hash of each entry's place.
 
-A mask drawn by the backend's generator would have to be kept for the backward pass, or cost more than the attention
-itself on a CPU. This one is a hash of each entry's place: a few integer operations that fuse into the softmax.
+A mask drawn by the backend's generator is kept for the backward pass, and on a CPU costs more than the attention whose
+probabilities it drops. This one is a few integer operations that fuse into the computation around it, done twice.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ _GOLDEN, _FIRST, _SECOND = 0x9E3779B9, 0x7FEB352D, 0x846CA68B
 
 
 @dataclass(frozen=True)
-class AttentionDropout:
-    """Dropout (Srivastava et al. 2014) as a function of seed, stream and place.
+class HashDropout:
+    """Dropout as a function of seed, stream and place.
 
     Args:
         rate: share of the entries that are dropped; the others are divided by 1 - rate.
@@ -31,14 +31,14 @@ class AttentionDropout:
     seed: Tensor
 
     def scale(self, shape: tuple[Any, ...], stream: Tensor, part: int = 0) -> Tensor:
-        """What the probabilities are multiplied by: float32 of `shape`, 0 or 1 / (1 - rate).
+        """What the entries are multiplied by: float32 of `shape`, 0 or 1 / (1 - rate).
 
         Args:
             shape: with fewer than 2^31 entries.
             stream: int32 scalar, such as the number of a block.
             part: tells apart tensors of one stream.
 
-        >>> scale = AttentionDropout(0.25, ops.array([1, 2], "uint32")).scale((100, 100), ops.zeros((), "int32"))
+        >>> scale = HashDropout(0.25, ops.array([1, 2], "uint32")).scale((100, 100), ops.zeros((), "int32"))
         >>> abs(float(ops.mean(scale)) - 1) < 0.05
         True
         """
@@ -54,13 +54,29 @@ class AttentionDropout:
         return ops.where(kept, np.float32(1 / (1 - self.rate)), np.float32(0))
 
 
-def attention_dropout(layer: keras.layers.Dropout, training: bool | None) -> AttentionDropout | None:
+class Dropout(keras.layers.Dropout):
+    """`keras.layers.Dropout` by `HashDropout`: the same seeds, arguments and expectation, other masks.
+
+    >>> layer = Dropout(0.5)
+    >>> sorted(set(ops.convert_to_numpy(layer(ops.ones(100), training=True)).tolist()))
+    [0.0, 2.0]
+    """
+
+    def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:
+        """Drop in training, and only then."""
+        dropout = hash_dropout(self, training)
+        if dropout is None:
+            return inputs
+        return inputs * ops.cast(dropout.scale(ops.shape(inputs), ops.zeros((), "int32")), inputs.dtype)
+
+
+def hash_dropout(layer: keras.layers.Dropout, training: bool | None) -> HashDropout | None:
     """What a `Dropout` layer would do in this call, with the next of its seeds; None where it would do nothing.
 
-    >>> attention_dropout(keras.layers.Dropout(0.1), training=False) is None
+    >>> hash_dropout(keras.layers.Dropout(0.1), training=False) is None
     True
     """
-    return AttentionDropout(layer.rate, layer.seed_generator.next()) if training and layer.rate else None
+    return HashDropout(layer.rate, layer.seed_generator.next()) if training and layer.rate else None
 
 
 def _mixed(bits: Tensor, multiplier: Tensor | None = None) -> Tensor:

@@ -1,0 +1,65 @@
+"""The loss in chunks against the loss of all logits, and what is left of both."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from routines import as_numpy, assert_close, gradients_of
+
+from tfmodels.chunked_loss import chunked_cross_entropy
+from tfmodels.losses import masked_cross_entropy
+
+ROWS, WIDTH, VOCABULARY = 2, 6, 11
+
+
+def make_case(length, ignored=()):
+    generator = np.random.default_rng(length)
+    labels = generator.integers(0, VOCABULARY, (ROWS, length)).astype("int32")
+    labels[:, list(ignored)] = -100
+    return labels, generator.normal(size=(ROWS, length, WIDTH)).astype("float32")
+
+
+def make_head(kind):
+    if kind == "tied":
+        table = keras.layers.ReversibleEmbedding(VOCABULARY, WIDTH)
+        table.build()
+        return table, lambda x: table(x, reverse=True)
+    layer = keras.layers.Dense(VOCABULARY)
+    layer.build((None, None, WIDTH))
+    return layer, layer
+
+
+@pytest.mark.parametrize("kind", ["tied", "untied"])
+@pytest.mark.parametrize(("length", "chunk"), [(1, 4), (4, 4), (9, 4), (12, 4), (5, 64)])
+def test_loss_and_gradients_equal_those_of_all_logits(kind, length, chunk):
+    (layer, head), (labels, hidden) = make_head(kind), make_case(length, ignored=[0] if length > 1 else [])
+    variables = layer.trainable_variables
+
+    def with_weights(loss):
+        def function(given):
+            with keras.StatelessScope([(variable, given[variable.path]) for variable in variables]):
+                return loss(given["hidden"])
+
+        return function
+
+    chunked = with_weights(lambda hidden: chunked_cross_entropy(labels, hidden, head, variables, chunk))
+    whole = with_weights(lambda hidden: masked_cross_entropy(labels, head(hidden)))
+    given = {"hidden": hidden} | {variable.path: ops.convert_to_numpy(variable) for variable in variables}
+    assert_close(as_numpy(chunked(given)), as_numpy(whole(given)), 1e-5)
+    assert_close(gradients_of(chunked, given), gradients_of(whole, given), 1e-5)
+
+
+def test_without_labels_that_count_the_loss_and_its_gradient_are_zero():
+    (layer, head), (labels, hidden) = make_head("untied"), make_case(5, ignored=range(5))
+
+    def loss(given):
+        return chunked_cross_entropy(labels, given["hidden"], head, layer.trainable_variables, 2)
+
+    assert float(loss({"hidden": hidden})) == 0
+    assert np.abs(gradients_of(loss, {"hidden": hidden})["hidden"]).max() == 0
+
+
+def test_labels_of_another_shape_are_an_error():
+    (layer, head), (labels, hidden) = make_head("untied"), make_case(5)
+    with pytest.raises(ValueError, match="labels must have shape"):
+        chunked_cross_entropy(labels[:, 1:], ops.convert_to_tensor(hidden), head, layer.trainable_variables)

@@ -1,0 +1,82 @@
+"""Gradient checkpointing of pure functions, per backend (Chen et al. 2016, section 3)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+Tensor = Any
+Pure = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
+
+
+def recomputed(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """`function(*tensors)`, whose intermediate values are computed again in the backward pass, not kept.
+
+    Gradients reach the float tensors among `tensors`, and nothing that the function closes over.
+
+    >>> float(recomputed(lambda x: keras.ops.sum(keras.ops.exp(x)), keras.ops.zeros((3,))))
+    3.0
+    """
+    return checkpointed(lambda sources, _: ([function(*sources)], []), list(tensors), [])[0][0]
+
+
+def checkpointed(function: Pure, sources: list[Tensor], state: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """`function(sources, state)`, run again for the gradients of its first outputs with respect to `sources`."""
+    if keras.backend.backend() == "tensorflow":
+        return _checkpointed_in_tensorflow(function, sources, state)
+    return keras.remat(function)(sources, state)
+
+
+def _checkpointed_in_tensorflow(
+    function: Pure, sources: list[Tensor], state: list[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    # tf.recompute_grad, behind keras.remat, adds a float to every input: not for bool masks, and seeds would be floats.
+    import tensorflow as tf
+
+    split, output_count = len(sources), 0
+
+    @tf.custom_gradient
+    def first_pass(*inputs: Tensor) -> tuple[list[Tensor], Callable[..., list[Tensor | None]]]:
+        nonlocal output_count
+        # An eager tape would record, and keep, whatever is computed from tensors that it watches.
+        detached = [tf.stop_gradient(x) for x in inputs]
+        with tf.GradientTape() as others:
+            outputs, new_state = function(detached[:split], detached[split:])
+        if others.watched_variables():
+            names = [variable.name for variable in others.watched_variables()]
+            raise ValueError(f"layer must own every variable that it uses. Received: a layer that uses {names}")
+        output_count = len(outputs)
+
+        def second_pass(*upstream: Tensor) -> list[Tensor | None]:
+            output_gradients = [tf.convert_to_tensor(x) for x in upstream[:output_count]]
+            again = list(inputs) if tf.executing_eagerly() else _after(output_gradients, inputs)
+            floats = [x for x in again[:split] if x.dtype.is_floating]
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(floats)
+                recomputed, _ = function(again[:split], again[split:])
+            pairs = [pair for pair in zip(recomputed, output_gradients, strict=True) if pair[0].dtype.is_floating]
+            gradients = iter(tape.gradient([y for y, _ in pairs], floats, [gradient for _, gradient in pairs]))
+            found = [next(gradients) if x.dtype.is_floating else None for x in again[:split]]
+            return found + [None] * len(state)
+
+        return [*outputs, *new_state], second_pass
+
+    # Variables among the arguments of an eager custom gradient would stay variables, read anew in the second pass.
+    results = first_pass(*[tf.convert_to_tensor(x) for x in (*sources, *state)])
+    return results[:output_count], results[output_count:]
+
+
+def _after(upstream: list[Tensor], inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    """`inputs` unchanged, but known only once `upstream` is: else the second pass would run beside the first.
+
+    Grappler and XLA merge equal computations, which keeps the values of the first pass alive. XLA ignores control
+    dependencies, and an XLA optimization barrier is gone on CPU before that merge (and has no kernel outside XLA), so
+    the data must depend: on a condition that never holds, which neither compiler works out.
+    """
+    import tensorflow as tf
+
+    # All of them, since the gradient of an unused output is a constant, and a constant orders nothing.
+    ends = [tf.cast(tf.reshape(x, [-1])[:1], "float32") for x in upstream if x.dtype.is_floating]
+    end = tf.concat(ends, axis=0)
+    never = tf.reduce_any(tf.math.is_nan(end) & tf.math.is_finite(end))
+    return [tf.where(never, tf.zeros((), x.dtype), x) for x in inputs]
