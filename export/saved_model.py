@@ -62,7 +62,9 @@ def export_saved_model(
     )
     target.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(target) as partial:
-        tf.saved_model.save(signatures, str(partial), signatures=functions)
+        # A server never differentiates: without this the attention's own gradient would be traced and saved as well.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(signatures, str(partial), signatures=functions, options=options)
         manifest.write(partial)
     return target
 

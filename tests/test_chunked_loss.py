@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 from routines import as_numpy, assert_close, gradients_of
+from tiny import make_inputs, make_labels, make_model
 
 from tfmodels.chunked_loss import chunked_cross_entropy
 from tfmodels.losses import masked_cross_entropy
@@ -42,7 +43,7 @@ def test_loss_and_gradients_equal_those_of_all_logits(kind, length, chunk):
 
         return function
 
-    chunked = with_weights(lambda hidden: chunked_cross_entropy(labels, hidden, head, variables, chunk))
+    chunked = with_weights(lambda hidden: chunked_cross_entropy(labels, hidden, head, variables, chunk_length=chunk))
     whole = with_weights(lambda hidden: masked_cross_entropy(labels, head(hidden)))
     given = {"hidden": hidden} | {variable.path: ops.convert_to_numpy(variable) for variable in variables}
     assert_close(as_numpy(chunked(given)), as_numpy(whole(given)), 1e-5)
@@ -53,7 +54,7 @@ def test_without_labels_that_count_the_loss_and_its_gradient_are_zero():
     (layer, head), (labels, hidden) = make_head("untied"), make_case(5, ignored=range(5))
 
     def loss(given):
-        return chunked_cross_entropy(labels, given["hidden"], head, layer.trainable_variables, 2)
+        return chunked_cross_entropy(labels, given["hidden"], head, layer.trainable_variables, chunk_length=2)
 
     assert float(loss({"hidden": hidden})) == 0
     assert np.abs(gradients_of(loss, {"hidden": hidden})["hidden"]).max() == 0
@@ -63,3 +64,27 @@ def test_labels_of_another_shape_are_an_error():
     (layer, head), (labels, hidden) = make_head("untied"), make_case(5)
     with pytest.raises(ValueError, match="labels must have shape"):
         chunked_cross_entropy(labels[:, 1:], ops.convert_to_tensor(hidden), head, layer.trainable_variables)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int64"])
+def test_labels_of_every_integer_type_count_alike(dtype):
+    (layer, head), (labels, hidden) = make_head("untied"), make_case(9)
+    hidden = ops.convert_to_tensor(hidden)
+    wanted = chunked_cross_entropy(labels, hidden, head, layer.variables, chunk_length=4)
+    found = chunked_cross_entropy(labels.astype(dtype), hidden, head, layer.variables, chunk_length=4)
+    assert_close(as_numpy(found), as_numpy(wanted), 1e-6)
+
+
+@pytest.mark.parametrize(("kind", "change"), [("led", None), ("led", "lora"), ("longt5-local", "frozen")])
+def test_a_model_trains_whatever_part_of_its_head_does_not(kind, change):
+    model = make_model(kind)
+    if change == "lora":
+        model.enable_lora(2)
+    if change == "frozen":
+        model.get_output_embeddings().trainable = False
+    model.compile("sgd", jit_compile=keras.backend.backend() == "jax")
+    table = ops.convert_to_numpy(model.get_output_embeddings().variables[0])
+    loss = model.train_on_batch({**make_inputs(kind, 9, lengths=(9, 5, 3)), "labels": make_labels(5)})
+    assert np.isfinite(loss)
+    stays = np.array_equal(ops.convert_to_numpy(model.get_output_embeddings().variables[0]), table)
+    assert stays == (change is not None)

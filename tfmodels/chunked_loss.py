@@ -17,7 +17,7 @@ from keras.src.backend.common.variables import AutocastScope
 from tfmodels.labels import IGNORED_LABEL
 from tfmodels.layers.blocks import merge_blocks, split_into_blocks
 from tfmodels.layers.checks import check_shape
-from tfmodels.layers.gradients import gradients
+from tfmodels.layers.gradients import Gradient, gradients, with_own_gradient
 from tfmodels.layers.loops import scan
 from tfmodels.losses import summed_cross_entropy
 
@@ -31,7 +31,8 @@ def chunked_cross_entropy(
     labels: Tensor,
     hidden_states: Tensor,
     logits: Callable[[Tensor], Tensor],
-    variables: Sequence[keras.Variable],
+    trainable: Sequence[keras.Variable],
+    frozen: Sequence[keras.Variable] = (),
     chunk_length: int = CHUNK_LENGTH,
 ) -> Tensor:
     """Mean cross-entropy of `logits(hidden_states)` over the labels that are not -100; 0 where there are none.
@@ -42,7 +43,8 @@ def chunked_cross_entropy(
         labels: int32 (B, T).
         hidden_states: (B, T, E).
         logits: (B, C, E) -> (B, C, V); of each position by itself.
-        variables: the trainable variables that `logits` uses; gradients reach them and `hidden_states`.
+        trainable: variables that `logits` uses; gradients reach them and `hidden_states`.
+        frozen: all others that it uses.
         chunk_length: C.
 
     Raises:
@@ -51,54 +53,64 @@ def chunked_cross_entropy(
     >>> layer = keras.layers.Dense(5)
     >>> layer.build((None, None, 4))
     >>> labels, hidden_states = ops.array([[1, 2, -100]]), ops.zeros((1, 3, 4))
-    >>> round(float(chunked_cross_entropy(labels, hidden_states, layer, layer.trainable_variables, 2)), 3)
+    >>> round(float(chunked_cross_entropy(labels, hidden_states, layer, layer.variables, chunk_length=2)), 3)
     1.609
     """
     check_shape("labels", labels, tuple(hidden_states.shape)[:2], "rows, tokens")
+    labels = ops.cast(labels, "int32")
     count = ops.sum(ops.cast(ops.not_equal(labels, IGNORED_LABEL), "float32"))
     # Shifted, so that the padding of the last chunk is ignored.
     shifted = split_into_blocks(labels - IGNORED_LABEL, chunk_length, axis=1)  # (B, N, C)
     label_chunks = ops.transpose(shifted + IGNORED_LABEL, (1, 0, 2))
-    with AutocastScope(None):  # the values as they are, not rounded to the compute dtype
-        values = [ops.convert_to_tensor(variable.value) for variable in variables]
+    # Every variable, read here: inside, a backend would watch it, or find that a trainer holds its value elsewhere.
+    values, others = _values(trainable), _values(frozen)
 
     def chunk_loss(index: Tensor, chunk: Tensor, *values: Tensor) -> Tensor:
         with AutocastScope(None):
-            scope = keras.StatelessScope(list(zip(variables, values, strict=True)))
+            scope = keras.StatelessScope(list(zip([*trainable, *frozen], values, strict=True)))
         with scope:
             return summed_cross_entropy(label_chunks[index], logits(chunk))
 
-    return _sum_over_chunks(chunk_loss, hidden_states, values, chunk_length) / ops.maximum(count, 1.0)
+    total = _sum_over_chunks(chunk_loss, hidden_states, values, others, chunk_length)
+    return total / ops.maximum(count, 1.0)
+
+
+def _values(variables: Sequence[keras.Variable]) -> list[Tensor]:
+    """As they are, not rounded to the compute dtype."""
+    with AutocastScope(None):
+        return [ops.convert_to_tensor(variable.value) for variable in variables]
 
 
 def _sum_over_chunks(
-    chunk_loss: Callable[..., Tensor], hidden_states: Tensor, values: list[Tensor], chunk_length: int
+    chunk_loss: Callable[..., Tensor],
+    hidden_states: Tensor,
+    values: list[Tensor],
+    others: list[Tensor],
+    chunk_length: int,
 ) -> Tensor:
-    """Sum of `chunk_loss(index, chunk (B, C, E), *values)`; its gradient computes each chunk again."""
+    """Sum of `chunk_loss(index, chunk (B, C, E), *values, *others)`; its gradient computes each chunk again."""
 
-    def step(index: Tensor, chunks: Tensor, sums: list[Tensor], scale: Tensor, values: Any) -> Any:
-        # Scaled before it is differentiated: a loss scale must reach the 16-bit products.
-        found = gradients(lambda *x: scale * chunk_loss(index, *x), [chunks[index], *values])
-        return [before + new for before, new in zip(sums, found[1:], strict=True)], found[:1]
-
-    @ops.custom_gradient
-    def total(hidden_states: Tensor, *values: Tensor) -> Any:
+    def total(hidden_states: Tensor, *given: Tensor) -> tuple[Tensor, Gradient]:
+        trained, fixed = given[: len(values)], given[len(values) :]
         blocks = split_into_blocks(hidden_states, chunk_length, axis=1)
         chunks = ops.transpose(blocks, (1, 0, 2, 3))  # (N, B, C, E)
         count = ops.shape(chunks)[0]
-        (loss,), _ = scan(
-            lambda index, carry: ([carry[0] + chunk_loss(index, chunks[index], *values)], []),
-            [ops.zeros((), "float32")],
-            [],
-            count,
-        )
+        made = (tuple(chunks.shape)[1:], keras.backend.standardize_dtype(chunks.dtype))
 
-        def gradient(*upstream: Tensor) -> tuple[Tensor, ...]:
-            made = (tuple(chunks.shape)[1:], keras.backend.standardize_dtype(chunks.dtype))
-            start = [ops.zeros_like(value) for value in values]
-            sums, (found,) = scan(lambda i, sums: step(i, chunks, sums, upstream[0], values), start, [made], count)
-            return merge_blocks(ops.transpose(found, (1, 0, 2, 3)), ops.shape(hidden_states)[1], axis=1), *sums
+        def add(index: Tensor, sums: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+            return [sums[0] + chunk_loss(index, chunks[index], *given)], []
 
+        def gradient(upstream: Tensor) -> list[Tensor]:
+            def step(index: Tensor, sums: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+                # Scaled before it is differentiated: a loss scale must reach the 16-bit products.
+                found = gradients(lambda *x: upstream * chunk_loss(index, *x, *fixed), [chunks[index], *trained])
+                return [total + ops.cast(x, "float32") for total, x in zip(sums, found[1:], strict=True)], found[:1]
+
+            sums, (found,) = scan(step, [ops.zeros_like(value, dtype="float32") for value in trained], [made], count)
+            found = merge_blocks(ops.transpose(found, (1, 0, 2, 3)), ops.shape(hidden_states)[1], axis=1)
+            return [found, *(ops.cast(x, value.dtype) for x, value in zip(sums, trained, strict=True))]
+
+        (loss,), _ = scan(add, [ops.zeros((), "float32")], [], count)
         return loss, gradient
 
-    return total(hidden_states, *values)
+    return with_own_gradient(total, [hidden_states, *values], others)

@@ -80,8 +80,12 @@ class Seq2SeqLM(Seq2Seq):
         if not training:
             return {"loss": self.loss_of(labels, outputs), **outputs}
         # In a graph the logits above are not computed unless a metric or a caller reads them.
-        variables = self.get_output_embeddings().trainable_variables
-        return {"loss": chunked_cross_entropy(labels, hidden_states, self.logits, variables), **outputs}
+        return {"loss": chunked_cross_entropy(labels, hidden_states, self.logits, *self.head_variables()), **outputs}
+
+    def head_variables(self) -> tuple[list[keras.Variable], list[keras.Variable]]:
+        """What `logits` uses: trainable variables and others."""
+        layer = self.get_output_embeddings()
+        return layer.trainable_variables, layer.non_trainable_variables
 
     def loss_of(self, targets: Any, outputs: Mapping[str, Any]) -> Tensor:
         """The mean cross-entropy of the labels that are not -100."""

@@ -103,6 +103,13 @@ def check_fits_model(model: Any, settings: FinetuneSettings) -> None:
             raise ValueError(f"{option} must be at most {field}={limit}. Received: {max(lengths)}")
 
 
+def _compile(model: Any, settings: FinetuneSettings) -> None:
+    if settings.remat:
+        model.gradient_checkpointing_enable()
+    optimizer = keras.optimizers.AdamW(settings.learning_rate, weight_decay=0.01, beta_2=0.98, global_clipnorm=1.0)
+    model.compile(optimizer=optimizer, jit_compile=settings.jit_compile)
+
+
 def finetune(
     model: Any, tokenizer: Any, split: Split, output: Path, settings: FinetuneSettings, console: Console
 ) -> TrainingResult:
@@ -122,8 +129,6 @@ def finetune(
         ValueError: a length beyond the model's positions.
     """
     check_fits_model(model, settings)
-    if settings.remat:
-        model.gradient_checkpointing_enable()
     batches, validation = _make_batches(split, tokenizer, settings)
     checkpoints = Checkpoints(output / "checkpoints")
     clock = Clock(len(batches) * settings.epochs, settings.max_minutes)
@@ -144,8 +149,7 @@ def finetune(
     model.generation_config = model.generation_config.replace(
         max_new_tokens=settings.target_length, min_length=shortest
     )
-    optimizer = keras.optimizers.AdamW(settings.learning_rate, weight_decay=0.01, beta_2=0.98, global_clipnorm=1.0)
-    model.compile(optimizer=optimizer, jit_compile=settings.jit_compile)
+    _compile(model, settings)
     interrupted = False
     try:
         model.fit(batches, epochs=settings.epochs, shuffle=False, verbose=0, callbacks=callbacks)

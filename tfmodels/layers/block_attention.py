@@ -19,6 +19,7 @@ from tfmodels.layers import devices
 from tfmodels.layers.block_attention_steps import BlockAttentionSteps, Tensors, additive_mask
 from tfmodels.layers.blocks import pad_axis, padding_to_multiple
 from tfmodels.layers.dropout import HashDropout
+from tfmodels.layers.gradients import Gradient, with_own_gradient
 from tfmodels.layers.loops import scan
 from tfmodels.layers.window import WindowGeometry
 
@@ -54,7 +55,8 @@ def block_attention(
 ) -> Tensor:
     """Attend each query to its window and to the extra keys, under one softmax.
 
-    Gradients reach query, key, value, window bias and the extra keys' tensors; gradients of gradients do not exist.
+    Gradients reach query, key, value, window bias and the extra keys' tensors. Second derivatives must not be relied
+    on.
 
     Args:
         query, key, value: (B, H, L, D), the query already scaled.
@@ -78,20 +80,19 @@ def block_attention(
     tensors = _padded_tensors(query, key, value, key_mask, steps, window_bias, extra)
     names = tuple(tensors)
 
-    # The seed is an argument, too: under JAX a recomputed call runs this again, when what it closed over is gone.
-    @ops.custom_gradient
-    def attend(*values: Tensor) -> Any:
+    def attend(*values: Tensor) -> tuple[Tensor, Gradient]:
         given, seeds = dict(zip(names, values, strict=False)), values[len(names) :]
         seeded = replace(steps, dropout=replace(dropout, seed=seeds[0])) if dropout else steps
         output, log_sum_exp = _forward(seeded, given)
 
-        def gradient(*upstream: Tensor) -> tuple[Tensor | None, ...]:
-            found = _backward(seeded, given, output, log_sum_exp, upstream[0])
-            return (*(ops.cast(found[name], given[name].dtype) for name in names), *(None for _ in seeds))
+        def gradient(upstream: Tensor) -> list[Tensor]:
+            found = _backward(seeded, given, output, log_sum_exp, upstream)
+            return [ops.cast(found[name], given[name].dtype) for name in names]
 
         return output, gradient
 
-    return attend(*tensors.values(), *([dropout.seed] if dropout else []))[:, :, : ops.shape(query)[2]]
+    seeds = [dropout.seed] if dropout else []
+    return with_own_gradient(attend, list(tensors.values()), seeds)[:, :, : ops.shape(query)[2]]
 
 
 def attention_probabilities(

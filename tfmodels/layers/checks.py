@@ -68,7 +68,7 @@ def check_divides(argument: str, value: int, of_argument: str, of_value: int) ->
 def check_length(argument: str, x: Any, limit_name: str, limit: int) -> None:
     """Raise `ValueError` when the static length of `x` (B, L, ...) passes the positions that a model has."""
     length = x.shape[1]
-    if length is not None and length > limit:
+    if isinstance(length, int) and length > limit:
         raise ValueError(f"{argument} must have at most {limit_name}={limit} tokens. Received: {length} tokens")
 
 

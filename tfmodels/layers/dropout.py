@@ -47,20 +47,29 @@ class HashDropout:
         start = _mixed(seed[0] ^ stream)
         # A multiplier for each stream: with a start alone, streams would be shifted views of one sequence.
         multiplier = _mixed(start + stream) | _constant(1)
-        place = ops.reshape(ops.arange(prod(shape), dtype="int32"), shape)
-        place = ops.cast(place, "uint32")
-        bits = _mixed(place * _constant(_GOLDEN) + start, multiplier)
+        *rows, columns = shape
+        # One sum of a row's and a column's part, which knows the seed: a compiler would fold a range over all places
+        # into a constant as large as the tensor.
+        row = ops.cast(ops.arange(prod(rows), dtype="int32"), "uint32") * ops.cast(columns, "uint32")
+        column = ops.cast(ops.arange(columns, dtype="int32"), "uint32") * _constant(_GOLDEN)
+        place = ops.reshape(row * _constant(_GOLDEN) + start, (*rows, 1)) + column
+        bits = _mixed(place, multiplier)
         kept = ops.cast(ops.right_shift(bits, _constant(8)), "int32") >= int(self.rate * 2**24)
-        return ops.where(kept, np.float32(1 / (1 - self.rate)), np.float32(0))
+        return ops.where(kept, np.float32(1 / (1 - self.rate) if self.rate < 1 else 0), np.float32(0))
 
 
 class Dropout(keras.layers.Dropout):
-    """`keras.layers.Dropout` by `HashDropout`: the same seeds, arguments and expectation, other masks.
+    """`keras.layers.Dropout` by `HashDropout`: the same seeds and expectation, other masks, no `noise_shape`.
 
     >>> layer = Dropout(0.5)
     >>> sorted(set(ops.convert_to_numpy(layer(ops.ones(100), training=True)).tolist()))
     [0.0, 2.0]
     """
+
+    def __init__(self, rate: float, **kwargs: Any) -> None:
+        super().__init__(rate, **kwargs)
+        if self.noise_shape is not None:
+            raise ValueError(f"noise_shape must be None. Received: noise_shape={self.noise_shape}")
 
     def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:
         """Drop in training, and only then."""

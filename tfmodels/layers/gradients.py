@@ -1,11 +1,42 @@
-"""A gradient inside a computation, per backend."""
+"""Gradients inside a computation, and computations with a gradient of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 Tensor = Any
+Gradient = Callable[[Tensor], list[Tensor]]
+
+
+def with_own_gradient(
+    function: Callable[..., tuple[Tensor, Gradient]], tensors: list[Tensor], constants: Sequence[Tensor] = ()
+) -> Tensor:
+    """The output of a function that says itself what its gradient is.
+
+    Nothing that the function computes is kept for the backward pass, but what its gradient closes over. Second
+    derivatives must not be relied on.
+
+    Args:
+        function: from tensors and constants to an output, and to the function from its gradient to that of each tensor.
+        tensors: float tensors, all that a gradient may be wanted for.
+        constants: further arguments, without a gradient. Seeds and frozen weights belong here: what the function
+            closes over is gone when JAX runs it again in a recomputed call, and TensorFlow asks for the gradient of
+            every variable that it finds behind the output.
+
+    >>> square = lambda x: (x * x, lambda upstream: [2 * x * upstream])
+    >>> float(gradients(lambda x: with_own_gradient(square, [x]), [ops.array(3.0)])[0])
+    6.0
+    """
+
+    @ops.custom_gradient
+    def call(*given: Tensor) -> Any:
+        # Detached: an eager TensorFlow tape would record, and keep, all that the function computes.
+        output, gradient = function(*[ops.stop_gradient(x) for x in given])
+        return output, lambda *upstream: (*gradient(upstream[0]), *(None for _ in constants))
+
+    return call(*tensors, *constants)
 
 
 def gradients(function: Callable[..., Tensor], tensors: list[Tensor]) -> list[Tensor]:

@@ -24,6 +24,8 @@ def overflow_safe_dtype(policy: Any) -> Any:
 def float32_product(left: Tensor, right: Tensor) -> Tensor:
     """Matrix product (..., M, K) x (..., K, N) of 16- or 32-bit factors, summed and returned in float32.
 
+    On JAX an accelerator multiplies in 16 bits; on TensorFlow the factors are cast first.
+
     >>> halves = ops.full((1, 3), 0.5, dtype="bfloat16")
     >>> float(float32_product(halves, ops.transpose(halves))[0, 0])
     0.75

@@ -33,7 +33,7 @@ def recompute(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
     Outputs, gradients and the seeds left behind are those of the plain call, dropout included: both passes start from
     the same seeds, which advance once. Gradients reach every float tensor in the arguments and every trainable variable
     of the layer. Inside another recomputed call this is the plain call: its values live no longer than that one's
-    second pass, and nothing is computed a third time. Outside training (`training` neither passed as true nor inherited
+    second pass, and need no third. Outside training (`training` neither passed as true nor inherited
     from the calling layer) and for symbolic inputs it is the plain call, too.
 
     Not carried over: losses that the layer adds during its call, Keras masks attached to tensors, gradients of

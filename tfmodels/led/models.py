@@ -99,6 +99,11 @@ class LEDForConditionalGeneration(LEDParts, Seq2SeqLM):
         logits = self.shared(hidden_states, reverse=True) if self.lm_head is None else self.lm_head(hidden_states)
         return logits + keras.ops.cast(self.final_logits_bias[0], logits.dtype)
 
+    def head_variables(self) -> tuple[list[keras.Variable], list[keras.Variable]]:
+        """What `logits` uses: trainable variables and others."""
+        trainable, frozen = super().head_variables()
+        return trainable, [*frozen, self.final_logits_bias]
+
     def resize_head(self, vocab_size: int) -> None:
         """Give the head another number of tokens; new ones have no bias."""
         super().resize_head(vocab_size)
