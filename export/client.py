@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -39,10 +40,16 @@ class Summarizer:
         if "tensorflow_text" not in sys.modules:
             _load_text_ops()
         self._tf = tf
+        # It would warn that no gradient of the model was saved, which nobody asks for here.
+        logger = logging.getLogger("absl")
+        level = logger.level
+        logger.setLevel(logging.ERROR)
         try:
             self._loaded: Any = tf.saved_model.load(str(version))
         except tf.errors.OpError as error:
             raise ValueError(f"DIR must hold a whole SavedModel. Received: {version} ({error.message})") from None
+        finally:
+            logger.setLevel(level)
         self._signature = self._loaded.signatures["serving_default"]
 
     def __call__(self, texts: Sequence[str]) -> list[Answer]:
