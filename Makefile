@@ -12,7 +12,7 @@ PARITY ?=
 # Which part, such as "--only train --rounds 3".
 BENCH ?=
 
-.PHONY: setup demo test test-slow parity parity-full lint bench bench-quick bench-gpu clean
+.PHONY: setup demo test test-jax test-slow parity parity-full lint bench bench-quick bench-gpu clean
 
 setup: $(VENV)/.ready
 
@@ -27,6 +27,11 @@ demo: setup
 
 test: lint
 	$(BIN)/python -m pytest
+	$(MAKE) test-jax
+
+# Layers, models and generation; tests/conftest.py says which.
+test-jax: setup
+	KERAS_BACKEND=jax $(BIN)/python -m pytest
 
 parity: setup
 	$(BIN)/python -m pytest tests/parity

@@ -1,13 +1,19 @@
 """Set-up of every test: quiet TensorFlow, quick compilers, fixed seeds, and what runs under JAX."""
 
+import gc
 import os
 import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# Programs that run a few milliseconds need no costly optimization; what they compute stays the same.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+# Programs that run for milliseconds need no costly optimization, and 16-bit values are to round alike in all of them.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
+    "--xla_allow_excess_precision=false",
+)
 
 import keras
 import pytest
@@ -21,6 +27,7 @@ UNDER_JAX = (
     "parity",
     "support",
     "test_bad_shapes.py",
+    "test_chunked_loss.py",
     "test_every_head.py",
     "test_invariance.py",
     "test_methods.py",
@@ -66,6 +73,13 @@ def pytest_collection_modifyitems(config, items):
     chosen = set(map(id, kept))
     config.hook.pytest_deselected(items=[item for item in items if id(item) not in chosen])
     items[:] = kept
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_objects_to_collect():
+    # Keras collects garbage for each layer that it quantizes, and would look at everything that is imported each time.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

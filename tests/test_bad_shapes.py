@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from backends import MODES, Compiled, direct
 from routines import as_numpy, assert_close
 from tiny import KINDS, make_inputs, make_inputs_for, make_labels, make_model
 
@@ -54,10 +54,10 @@ def test_a_global_mask_of_another_size_is_an_error():
 @every_kind
 def test_a_mask_that_does_not_count_the_tokens_so_far_is_an_error(kind):
     model, inputs, whole = prepare(kind)
-    past = model({**inputs, "decoder_input_ids": TARGET[:, :5]}, use_cache=True)["past_key_values"]
+    past = direct(model, {**inputs, "decoder_input_ids": TARGET[:, :5]}, use_cache=True)["past_key_values"]
     rest = {**inputs, "decoder_input_ids": TARGET[:, 5:]}
-    found = model(rest, past_key_values=past, decoder_attention_mask=np.ones((3, 7)))
-    assert_close(as_numpy(found["logits"]), as_numpy(model(whole)["logits"])[:, 5:])
+    found = direct(model, rest, past_key_values=past, decoder_attention_mask=np.ones((3, 7)))
+    assert_close(as_numpy(found["logits"]), as_numpy(direct(model, whole)["logits"])[:, 5:])
     for length in (1, 2, 8):
         with pytest.raises(ValueError, match=r"decoder_attention_mask must have shape \(3, 7\)"):
             model(rest, past_key_values=past, decoder_attention_mask=np.ones((3, length)))
@@ -66,7 +66,7 @@ def test_a_mask_that_does_not_count_the_tokens_so_far_is_an_error(kind):
 @every_kind
 def test_a_cache_without_room_is_an_error(kind):
     model, inputs, _ = prepare(kind)
-    encoded = model.encode(**inputs)
+    encoded = direct(model.encode, **inputs)
     cache = model.init_cache(3, 3, encoded)
     with pytest.raises(ValueError, match="past_key_values has room for 3 tokens. Received: token 4"):
         model.decode(TARGET[:, :4], past_key_values=cache)
@@ -83,28 +83,33 @@ def test_a_cache_without_room_is_an_error(kind):
 def test_a_growing_cache_ends_where_the_positions_end():
     model, inputs, _ = prepare("led")
     ids = np.resize(TARGET, (3, 32))
-    past = model({**inputs, "decoder_input_ids": ids}, use_cache=True)["past_key_values"]
-    step = tf.function(lambda ids, past: model({"decoder_input_ids": ids}, past_key_values=past)["logits"])
+    past = direct(model, {**inputs, "decoder_input_ids": ids}, use_cache=True)["past_key_values"]
+
+    def step(ids, past):
+        return model({"decoder_input_ids": ids}, past_key_values=past)["logits"]
+
     with pytest.raises(ValueError, match="at most max_decoder_position_embeddings=32. Received: 33"):
-        step(tf.constant(ids[:, :1]), past)
+        Compiled(step, model, MODES[1], autograph=True)(ids[:, :1], past)
 
 
 @every_kind
 def test_a_cache_takes_the_place_of_the_documents(kind):
     model, inputs, whole = prepare(kind)
-    past = model({**inputs, "decoder_input_ids": TARGET[:, :5]}, use_cache=True)["past_key_values"]
-    found = model(
-        {"decoder_input_ids": TARGET[:, 5:], "attention_mask": inputs["attention_mask"]}, past_key_values=past
+    past = direct(model, {**inputs, "decoder_input_ids": TARGET[:, :5]}, use_cache=True)["past_key_values"]
+    found = direct(
+        model, {"decoder_input_ids": TARGET[:, 5:], "attention_mask": inputs["attention_mask"]}, past_key_values=past
     )
     assert set(found) == {"logits"}
-    assert_close(as_numpy(found["logits"]), as_numpy(model(whole)["logits"])[:, 5:])
+    assert_close(as_numpy(found["logits"]), as_numpy(direct(model, whole)["logits"])[:, 5:])
 
 
 @every_kind
 def test_python_lists_are_arrays(kind):
     model, _, whole = prepare(kind)
     as_lists = {name: value.tolist() for name, value in whole.items()}
-    assert_close(as_numpy(model(**as_lists, head_mask=[1.0] * 4)["logits"]), as_numpy(model(whole)["logits"]))
+    assert_close(
+        as_numpy(direct(model, **as_lists, head_mask=[1.0] * 4)["logits"]), as_numpy(direct(model, whole)["logits"])
+    )
 
 
 CLASSIFIER, ANSWERER = "ForSequenceClassification", "ForQuestionAnswering"
@@ -132,7 +137,7 @@ def test_class_labels_of_another_shape_are_errors(changes, labels, message):
 
 def test_positions_are_a_pair_or_a_dict():
     model, inputs = make_model("led", head=ANSWERER), make_inputs_for("led", ANSWERER)
-    wanted = as_numpy(model(inputs)["loss"]).item()
+    wanted = as_numpy(direct(model, inputs)["loss"]).item()
     positions = {name: inputs.pop(name) for name in ("start_positions", "end_positions")}
     model.compile(run_eagerly=True)
     assert model.evaluate(inputs, positions, verbose=0) == pytest.approx(wanted, rel=1e-5)
@@ -153,7 +158,7 @@ def test_metrics_take_labels_from_the_inputs_and_say_when_there_are_none():
 
 def test_compile_without_a_loss_brings_the_models_own_back():
     model, inputs = make_model("led"), {**make_inputs("led"), "labels": make_labels()}
-    own = as_numpy(model(inputs)["loss"]).item()
+    own = as_numpy(direct(model, inputs)["loss"]).item()
     model.compile(loss=lambda y, y_pred: keras.ops.sum(y_pred) * 0 + 7.0)
     model.compile()
     assert model.evaluate(inputs, verbose=0) == pytest.approx(own, rel=1e-5)

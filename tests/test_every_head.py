@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from backends import direct
 from routines import as_numpy, assert_close, assert_eager_graph_and_xla_agree
 from tiny import HEADS, KINDS, make_encoder, make_inputs, make_inputs_for, make_model
 
@@ -26,7 +27,7 @@ def test_all_outputs_agree_in_eager_graph_and_xla(kind):
 @every_model
 def test_all_outputs_are_finite_in_16_bits_and_losses_in_32(kind, head, policy):
     model, inputs = make_model(kind, head=head, dtype=policy), make_inputs_for(kind, head)
-    outputs = model(inputs, use_cache=True, output_attentions=True, output_hidden_states=True)
+    outputs = direct(model, inputs, use_cache=True, output_attentions=True, output_hidden_states=True)
     if head != "Model":
         assert keras.backend.standardize_dtype(outputs["loss"].dtype) == "float32"
     assert all(np.isfinite(value).all() for value in keras.tree.flatten(as_numpy(outputs)))
@@ -42,18 +43,18 @@ def test_every_model_composes_in_the_functional_api(kind, head, length):
     lengths = {"decoder_input_ids": None if length is None else 6}
     inputs = {name: keras.Input((lengths.get(name, length),), dtype="int32", name=name) for name in names}
     outputs = inner(**inputs)
-    assert_close(as_numpy(keras.Model(inputs, outputs)(arrays)), as_numpy(inner(arrays)))
+    assert_close(as_numpy(direct(keras.Model(inputs, outputs), arrays)), as_numpy(direct(inner, arrays)))
 
 
 @every_model
 def test_keywords_a_dict_and_a_list_are_the_same_call(kind, head):
     model, inputs = make_model(kind, head=head), make_inputs_for(kind, head)
-    wanted = as_numpy(model(inputs))
-    assert_close(as_numpy(model(**inputs)), wanted)
+    wanted = as_numpy(direct(model, inputs))
+    assert_close(as_numpy(direct(model, **inputs)), wanted)
     known = [inputs.get(name) for name in model.input_names[: model.input_names.index("head_mask")]]
     if head == "Model":
         assert None not in [None if x is None else 0 for x in known[:-1]]
-    assert_close(as_numpy(model(known)), wanted)
+    assert_close(as_numpy(direct(model, known)), wanted)
 
 
 @every_model
@@ -61,7 +62,7 @@ def test_predict_joins_batches(kind, head):
     model, inputs = make_model(kind, head=head), make_inputs_for(kind, head)
     model.compile()
     left_out = ("loss", "encoder_last_hidden_state")  # no batch axis; much memory
-    wanted = {name: value for name, value in as_numpy(model(inputs)).items() if name not in left_out}
+    wanted = {name: value for name, value in as_numpy(direct(model, inputs)).items() if name not in left_out}
     assert_close(as_numpy(model.predict(inputs, batch_size=2, verbose=0)), wanted)
 
 
@@ -83,9 +84,9 @@ def test_a_row_without_an_end_cannot_be_classified(kind):
     # Decoder inputs of the caller's own are classified at their last token that is not padding.
     target = np.array([[5, 6, 7], [5, 6, 1], [5, 1, 1]], "int32")
     mask = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0]], "int32")
-    together = as_numpy(model(inputs, decoder_input_ids=target, decoder_attention_mask=mask)["logits"])
+    together = as_numpy(direct(model, inputs, decoder_input_ids=target, decoder_attention_mask=mask)["logits"])
     row = {name: value[1:2] for name, value in inputs.items()}
-    assert_close(as_numpy(model(row, decoder_input_ids=target[1:2, :2])["logits"])[0], together[1])
+    assert_close(as_numpy(direct(model, row, decoder_input_ids=target[1:2, :2])["logits"])[0], together[1])
 
 
 @pytest.mark.parametrize("head", HEADS[2:])

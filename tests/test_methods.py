@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from backends import FEW_STEPS, IS_JAX, MODES, direct, value_and_gradients
 from routines import as_numpy, assert_close, assert_survives_keras_file
 from tiny import HEADS, KINDS, make_encoder, make_inputs, make_inputs_for, make_labels, make_model
 
@@ -31,15 +32,15 @@ def test_resized_embeddings_keep_the_old_tokens(kind, tied, tokens, tmp_path):
     inputs = batch(kind)
     inputs["input_ids"], inputs["labels"] = inputs["input_ids"] % 60, np.where(inputs["labels"] > 0, 5, -100)
     inputs = {name: value.astype("int32") for name, value in inputs.items()}
-    before = as_numpy(model(inputs))
+    before = as_numpy(direct(model, inputs))
     assert model.resize_token_embeddings(tokens) is model.get_input_embeddings()
-    after = as_numpy(model(inputs))
+    after = as_numpy(direct(model, inputs))
     kept = min(tokens, 90)
     assert after["logits"].shape == (3, 7, tokens)
     assert_close(after["logits"][..., :kept], before["logits"][..., :kept])
     assert model.config.vocab_size == model.encoder.config.vocab_size == tokens
     model.save_pretrained(tmp_path)
-    assert_close(as_numpy(type(model).from_pretrained(tmp_path)(inputs)), after, 1e-6)
+    assert_close(as_numpy(direct(type(model).from_pretrained(tmp_path), inputs)), after, 1e-6)
     assert_survives_keras_file(model, inputs, tmp_path)
     model.generate(inputs["input_ids"], inputs["attention_mask"], max_new_tokens=2)
 
@@ -76,17 +77,17 @@ def test_pruned_heads_are_gone_and_stay_gone(kind, tmp_path):
     weights = model.num_parameters()
     mask = np.ones((2, 4), "float32")
     mask[0, 1] = mask[1, 0] = mask[1, 3] = 0
-    wanted = as_numpy(model({**inputs, "head_mask": mask})["logits"])
+    wanted = as_numpy(direct(model, {**inputs, "head_mask": mask})["logits"])
     model.prune_heads({0: [1], 1: [0, 3]})
-    assert_close(as_numpy(model(inputs)["logits"]), wanted)
+    assert_close(as_numpy(direct(model, inputs)["logits"]), wanted)
     projections = 6 if kind == "led" else 3
     assert model.num_parameters() == weights - 3 * 8 * ((projections + 1) * 32 + (projections if kind == "led" else 0))
     assert_survives_keras_file(model, inputs, tmp_path)
     # A head mask still counts the heads as they were.
     mask[0, 2] = 0
-    masked = as_numpy(model({**inputs, "head_mask": mask})["logits"])
+    masked = as_numpy(direct(model, {**inputs, "head_mask": mask})["logits"])
     model.prune_heads({0: [2]})
-    assert_close(as_numpy(model(inputs)["logits"]), masked)
+    assert_close(as_numpy(direct(model, inputs)["logits"]), masked)
     assert model.config.pruned_heads == {0: [1, 2], 1: [0, 3]}
 
 
@@ -115,17 +116,17 @@ def test_the_last_heads_cannot_be_pruned_later():
 @every_kind
 def test_lora_trains_little_learns_and_is_merged_when_saved(kind, tmp_path):
     model, inputs = make_model(kind), batch(kind)
-    before, whole = as_numpy(model(inputs)), model.num_parameters(only_trainable=True)
+    before, whole = as_numpy(direct(model, inputs)), model.num_parameters(only_trainable=True)
     model.enable_lora(2)
-    assert_close(as_numpy(model(inputs)), before)
+    assert_close(as_numpy(direct(model, inputs)), before)
     assert model.num_parameters(only_trainable=True) < whole / 4
     table = as_numpy(model.shared.embeddings)
-    one_fit(model, kind, run_eagerly=True)
-    after = as_numpy(model(inputs))
+    one_fit(model, kind, **FEW_STEPS)
+    after = as_numpy(direct(model, inputs))
     assert after["loss"] < before["loss"]
     np.testing.assert_array_equal(as_numpy(model.shared.embeddings), table)
     model.save_pretrained(tmp_path)
-    assert_close(as_numpy(type(model).from_pretrained(tmp_path)(inputs)), after, 1e-5)
+    assert_close(as_numpy(direct(type(model).from_pretrained(tmp_path), inputs)), after, 1e-5)
     with pytest.raises(ValueError, match="targets must name projections of the model. Received: targets="):
         make_model(kind).enable_lora(2, targets=["nothing"])
     with pytest.raises(ValueError, match="prune_heads must come before quantize and enable_lora"):
@@ -136,10 +137,10 @@ def test_lora_trains_little_learns_and_is_merged_when_saved(kind, tmp_path):
 def test_int8_stays_close_is_smaller_and_generates(kind, tied, tmp_path):
     layers = {"encoder_layers": 1, "decoder_layers": 1, "attention_window": 8} if kind == "led" else {"num_layers": 1}
     model, inputs = make_model(kind, tie_word_embeddings=tied, **layers), batch(kind)
-    before = as_numpy(model(inputs)["logits"])
+    before = as_numpy(direct(model, inputs)["logits"])
     model.quantize("int8")
     assert {str(layer.kernel.dtype) for layer in [model.decoder.blocks[0].self_attention.q_proj]} == {"int8"}
-    after = as_numpy(model(inputs)["logits"])
+    after = as_numpy(direct(model, inputs)["logits"])
     assert np.abs(after - before).max() < 0.1 * np.abs(before).max()
     generated = model.generate(**make_inputs(kind), max_new_tokens=3, num_beams=2)
     assert generated.shape == (3, 4)
@@ -168,20 +169,17 @@ def gradients(model, inputs, seed=3):
         generator = getattr(layer, "seed_generator", None)
         if generator is not None:
             generator.state.assign(np.array([seed, 0], "uint32"))
-    weights = [weight.value for weight in model.trainable_weights]
 
-    @tf.function(autograph=False)
-    def run():
-        with tf.GradientTape() as tape:
-            loss = model(inputs, training=True)["loss"]
-        return loss, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
+    def loss(given):
+        return model(given, training=True)["loss"], None
 
-    return as_numpy(run())
+    (loss, _), _, found = value_and_gradients(loss, inputs, model, MODES[1])
+    return as_numpy([loss, found])
 
 
 @every_kind
 def test_recomputed_blocks_give_the_same_loss_and_gradients_with_dropout(kind):
-    model, inputs = make_model(kind), {n: tf.constant(v) for n, v in batch(kind).items()}
+    model, inputs = make_model(kind), batch(kind)
     plain = gradients(model, inputs)
     model.gradient_checkpointing_enable()
     assert model.encoder.gradient_checkpointing
@@ -197,19 +195,19 @@ def test_recomputation_and_generation_go_together(kind):
     wanted = np.asarray(model.generate(**make_inputs(kind), max_new_tokens=4))
     model.gradient_checkpointing_enable()
     np.testing.assert_array_equal(np.asarray(model.generate(**make_inputs(kind), max_new_tokens=4)), wanted)
-    assert np.isfinite(one_fit(model, kind, jit_compile=False))
+    assert np.isfinite(one_fit(model, kind, jit_compile=IS_JAX))
 
 
 def test_dropped_layers_are_dropped_in_training_alone():
     inputs = batch("led")
     model = make_model("led", encoder_layerdrop=0.5, decoder_layerdrop=0.5, dropout=0.0)
-    calm = as_numpy(model(inputs)["logits"])
-    assert_close(as_numpy(model(inputs)["logits"]), calm)
-    found = {as_numpy(model(inputs, training=True)["loss"]).item() for _ in range(12)}
+    calm = as_numpy(direct(model, inputs)["logits"])
+    assert_close(as_numpy(direct(model, inputs)["logits"]), calm)
+    found = {as_numpy(direct(model, inputs, training=True)["loss"]).item() for _ in range(12)}
     # Two layers each, kept or dropped: at most 16 results, among them nearly surely more than one.
     assert 1 < len(found) <= 16
     never = make_model("led", dropout=0.0)
-    assert_close(as_numpy(never(inputs, training=True)["logits"]), as_numpy(never(inputs)["logits"]))
+    assert_close(as_numpy(direct(never, inputs, training=True)["logits"]), as_numpy(direct(never, inputs)["logits"]))
 
 
 @pytest.mark.parametrize(
@@ -219,9 +217,9 @@ def test_dropped_layers_are_dropped_in_training_alone():
 def test_each_rate_has_its_effect_in_training_alone(kind, rate):
     rates = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0} if kind == "led" else {}
     model, inputs = make_model(kind, **{**rates, rate: 0.5}), batch(kind)
-    calm = as_numpy(model(inputs)["loss"])
-    assert as_numpy(model(inputs)["loss"]) == calm
-    assert as_numpy(model(inputs, training=True)["loss"]) != calm
+    calm = as_numpy(direct(model, inputs)["loss"])
+    assert as_numpy(direct(model, inputs)["loss"]) == calm
+    assert as_numpy(direct(model, inputs, training=True)["loss"]) != calm
 
 
 @every_kind
@@ -229,12 +227,12 @@ def test_the_classifiers_rate_has_its_effect(kind):
     rates = {"dropout": 0.0} if kind == "led" else {"dropout_rate": 0.0}
     model = make_model(kind, head="ForSequenceClassification", classifier_dropout=0.5, **rates)
     inputs = make_inputs_for(kind, "ForSequenceClassification")
-    calm = as_numpy(model(inputs)["logits"])
+    calm = as_numpy(direct(model, inputs)["logits"])
     assert_close(
-        as_numpy(model.encode(**{n: inputs[n] for n in make_inputs(kind)}, training=True)),
-        as_numpy(model.encode(**{n: inputs[n] for n in make_inputs(kind)})),
+        as_numpy(direct(model.encode, **{n: inputs[n] for n in make_inputs(kind)}, training=True)),
+        as_numpy(direct(model.encode, **{n: inputs[n] for n in make_inputs(kind)})),
     )
-    assert not np.allclose(as_numpy(model(inputs, training=True)["logits"]), calm)
+    assert not np.allclose(as_numpy(direct(model, inputs, training=True)["logits"]), calm)
 
 
 @every_kind
@@ -242,7 +240,7 @@ def test_the_classifiers_rate_has_its_effect(kind):
 def test_every_head_learns_under_fit(kind, head):
     model, inputs = make_model(kind, head=head), make_inputs_for(kind, head)
     # Eagerly: tracing costs ten times what these few steps do, and every head is traced elsewhere.
-    model.compile(optimizer=keras.optimizers.Adam(1e-2), run_eagerly=True)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2), **FEW_STEPS)
     dataset = tf.data.Dataset.from_tensors(inputs).repeat(4)
     losses = [model.fit(dataset, shuffle=False, verbose=0).history["loss"][0] for _ in range(2)]
     assert losses[1] < losses[0]
@@ -254,7 +252,7 @@ def test_a_classifier_takes_y_metrics_and_compiled_losses():
         make_inputs_for("led", "ForSequenceClassification"),
     )
     labels = inputs.pop("labels")
-    own = as_numpy(model({**inputs, "labels": labels})["loss"])
+    own = as_numpy(direct(model, {**inputs, "labels": labels})["loss"])
     model.compile(metrics=["accuracy"])
     logs = model.evaluate(inputs, labels, verbose=0, return_dict=True)
     assert logs["loss"] == pytest.approx(own, rel=1e-5)
@@ -270,7 +268,7 @@ def test_every_model_survives_a_keras_file_and_a_folder(kind, head, tmp_path):
     assert_survives_keras_file(model, inputs, tmp_path)
     model.save_pretrained(tmp_path / "folder")
     loaded = type(model).from_pretrained(tmp_path / "folder")
-    assert_close(as_numpy(loaded(inputs)), as_numpy(model(inputs)), 1e-6)
+    assert_close(as_numpy(direct(loaded, inputs)), as_numpy(direct(model, inputs)), 1e-6)
 
 
 @every_kind
@@ -278,7 +276,7 @@ def test_an_encoder_alone_survives_a_folder(kind, tmp_path):
     encoder, inputs = make_encoder(kind), make_inputs(kind)
     encoder.save_pretrained(tmp_path)
     loaded = type(encoder).from_pretrained(tmp_path)
-    assert_close(as_numpy(loaded(inputs)), as_numpy(encoder(inputs)), 1e-6)
+    assert_close(as_numpy(direct(loaded, inputs)), as_numpy(direct(encoder, inputs)), 1e-6)
 
 
 @pytest.mark.parametrize("stored", ["float32", "bfloat16", "float16"])
@@ -290,7 +288,7 @@ def test_weights_keep_their_type_or_are_cast(stored, tmp_path):
     assert {str(weight.dtype) for weight in kept.encoder.blocks[0].feed_forward.weights} >= {stored}
     cast = type(model).from_pretrained(tmp_path)
     assert cast.dtype_policy.name == "float32"
-    assert_close(as_numpy(cast(inputs)), as_numpy(model(inputs)), 1e-5 if stored == "float32" else 5e-2)
+    assert_close(as_numpy(direct(cast, inputs)), as_numpy(direct(model, inputs)), 1e-5 if stored == "float32" else 5e-2)
 
 
 @pytest.mark.parametrize("quantize", ["a part", "some layers"])

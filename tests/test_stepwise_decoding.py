@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from backends import Compiled, direct
 from routines import as_numpy, assert_close
 from tiny import KINDS, make_inputs, make_model
 
@@ -13,11 +13,11 @@ TARGET = np.random.default_rng(7).integers(5, 90, (3, 9)).astype("int32")
 
 def prepare(kind, **changes):
     model, inputs = make_model(kind, **changes), make_inputs(kind)
-    return model, inputs["attention_mask"], model.encode(**inputs)
+    return model, inputs["attention_mask"], direct(model.encode, **inputs)
 
 
 def all_at_once(model, mask, encoded, **inputs):
-    return as_numpy(model.decode(TARGET, encoded, encoder_attention_mask=mask, **inputs)["logits"])
+    return as_numpy(direct(model.decode, TARGET, encoded, encoder_attention_mask=mask, **inputs)["logits"])
 
 
 @every_kind
@@ -27,7 +27,7 @@ def test_some_tokens_at_a_time_equal_all_at_once_in_a_static_cache(kind, sizes):
     cache, found, start = model.init_cache(3, 12, encoded), [], 0
     for size in sizes:
         tokens = TARGET[:, start : start + size]
-        outputs = model.decode(tokens, encoded, encoder_attention_mask=mask, past_key_values=cache)
+        outputs = direct(model.decode, tokens, encoded, encoder_attention_mask=mask, past_key_values=cache)
         cache, start = outputs["past_key_values"], start + size
         assert int(cache.position) == start
         found.append(as_numpy(outputs["logits"]))
@@ -37,12 +37,12 @@ def test_some_tokens_at_a_time_equal_all_at_once_in_a_static_cache(kind, sizes):
 @every_kind
 def test_a_growing_cache_equals_all_at_once(kind):
     model, mask, encoded = prepare(kind)
-    outputs = model.decode(TARGET[:, :3], encoded, encoder_attention_mask=mask, use_cache=True)
+    outputs = direct(model.decode, TARGET[:, :3], encoded, encoder_attention_mask=mask, use_cache=True)
     found = [as_numpy(outputs["logits"])]
     for start in range(3, 9):
         past = outputs["past_key_values"]
         assert past[0][0].shape == (3, 4, start, 8)
-        outputs = model.decode(TARGET[:, start : start + 1], encoder_attention_mask=mask, past_key_values=past)
+        outputs = direct(model.decode, TARGET[:, start : start + 1], encoder_attention_mask=mask, past_key_values=past)
         found.append(as_numpy(outputs["logits"]))
     assert_close(np.concatenate(found, axis=1), all_at_once(model, mask, encoded))
 
@@ -71,16 +71,16 @@ def test_a_decoder_mask_counts_the_tokens_so_far(kind):
 def test_a_compiled_step_keeps_its_shapes_and_traces_once(kind):
     model, mask, encoded = prepare(kind)
 
-    @tf.function(jit_compile=True)
-    def step(tokens, cache):
+    def decode(tokens, cache):
         outputs = model.decode(tokens, encoder_attention_mask=mask, past_key_values=cache)
         return outputs["logits"], outputs["past_key_values"]
 
+    step = Compiled(decode, model, autograph=True)
     cache, found = model.init_cache(3, 9, encoded), []
     for position in range(9):
-        logits, cache = step(tf.constant(TARGET[:, position : position + 1]), cache)
+        logits, cache = step(TARGET[:, position : position + 1], cache)
         found.append(as_numpy(logits))
-    assert step.experimental_get_tracing_count() == 1
+    assert step.traces == 1
     assert_close(np.concatenate(found, axis=1), all_at_once(model, mask, encoded), 2e-5)
 
 
@@ -90,8 +90,13 @@ def test_beams_share_their_documents_cross_keys():
     assert cache.keys_values[0][1].shape[0] == 6
     assert cache.cross[0][1].shape[0] == 3
     tokens = np.repeat(TARGET[:, :1], 2, axis=0)
-    outputs = model.decode(
-        tokens, encoder_attention_mask=mask, past_key_values=cache, output_attentions=True, output_hidden_states=True
+    outputs = direct(
+        model.decode,
+        tokens,
+        encoder_attention_mask=mask,
+        past_key_values=cache,
+        output_attentions=True,
+        output_hidden_states=True,
     )
     logits = as_numpy(outputs["logits"])
     assert_close(logits[::2], all_at_once(model, mask, encoded)[:, :1])
@@ -102,15 +107,15 @@ def test_beams_share_their_documents_cross_keys():
 
 def test_encoder_outputs_may_be_a_tuple_as_in_the_reference():
     model, mask, encoded = prepare("led")
-    as_tuple = model.decode(TARGET, (encoded["last_hidden_state"],), encoder_attention_mask=mask)
+    as_tuple = direct(model.decode, TARGET, (encoded["last_hidden_state"],), encoder_attention_mask=mask)
     assert_close(as_numpy(as_tuple["logits"]), all_at_once(model, mask, encoded))
 
 
 @every_kind
 def test_a_model_without_a_head_decodes_to_hidden_states(kind):
     model, inputs = make_model(kind, head="Model"), make_inputs(kind)
-    encoded = model.encode(**inputs)
-    found = model.decode(TARGET, encoded, encoder_attention_mask=inputs["attention_mask"])
+    encoded = direct(model.encode, **inputs)
+    found = direct(model.decode, TARGET, encoded, encoder_attention_mask=inputs["attention_mask"])
     assert_close(
         as_numpy(found), as_numpy({"last_hidden_state": model(inputs, decoder_input_ids=TARGET)["last_hidden_state"]})
     )

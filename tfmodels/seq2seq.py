@@ -4,6 +4,7 @@ Shape letters: B batch, S source length, T target length, E model size, V vocabu
 """
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, ClassVar
 
 from keras import ops
@@ -293,7 +294,8 @@ class Seq2Seq(Pretrained):
     def check_target_length(self, name: str, length: int) -> None:
         """Raise `ValueError` when a target passes the decoder's positions."""
         limit = getattr(self.config, "max_decoder_position_embeddings", None)
-        if limit is not None and length > limit:
+        # A length that is not known is no integer: under JAX a symbol.
+        if limit is not None and isinstance(length, Integral) and length > limit:
             raise ValueError(f"{name} must be at most max_decoder_position_embeddings={limit}. Received: {length}")
 
     def main_output(self, outputs: Mapping[str, Any]) -> Any:
@@ -338,11 +340,15 @@ class Seq2Seq(Pretrained):
         self._compile_loss = self._compile_metrics = None
         super().compile(*args, **kwargs)
 
-    def predict_step(self, data: Any) -> dict[str, Any]:
+    def predict_step(self, *args: Any) -> Any:
         """As in Keras, without the loss, which has no batch axis, and without the encoder's states, a thousand times as
         large as what a head says."""
-        outputs = super().predict_step(data)
-        return {name: value for name, value in outputs.items() if name not in ("loss", "encoder_last_hidden_state")}
+        outputs = super().predict_step(*args)
+        # Under JAX the variables' values are arguments and results, too.
+        outputs, *state = outputs if isinstance(outputs, tuple) else (outputs,)
+        left_out = ("loss", "encoder_last_hidden_state")
+        outputs = {name: value for name, value in outputs.items() if name not in left_out}
+        return (outputs, *state) if state else outputs
 
     def prune_heads(self, heads_to_prune: Mapping[int, list[int]]) -> None:
         """Remove attention heads of the encoder for good; see `Encoder.prune_heads`."""

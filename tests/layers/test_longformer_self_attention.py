@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from backends import MODES, Compiled, direct
 from dense_reference import attend, heads, project
 from routines import as_numpy, assert_close, assert_eager_graph_and_xla_agree, assert_gradients_are_finite, randomise
 
@@ -48,7 +49,7 @@ def make_layer(**arguments):
 @pytest.mark.parametrize("marked", [0, 1, SLOTS])
 def test_equals_dense_masked_attention(length, marked):
     layer, (hidden, valid, marks) = make_layer(), make_inputs(length, marked)
-    output = layer(hidden, attention_mask=valid.astype("int32"), global_attention_mask=marks)
+    output = direct(layer, hidden, attention_mask=valid.astype("int32"), global_attention_mask=marks)
     assert_close(as_numpy(output), dense_longformer(layer, hidden, valid, marks), 2e-5)
 
 
@@ -58,14 +59,14 @@ def test_equals_dense_attention_for_windows_that_blocks_cover_unevenly(window):
     layer = LongformerSelfAttention(HEADS, window, max_global_tokens=SLOTS)
     layer.build((None, None, WIDTH))
     randomise(layer, scale=0.8)
-    output = layer(hidden, attention_mask=valid.astype("int32"), global_attention_mask=marks)
+    output = direct(layer, hidden, attention_mask=valid.astype("int32"), global_attention_mask=marks)
     assert_close(as_numpy(output), dense_longformer(layer, hidden, valid, marks), 2e-5)
 
 
 def test_no_mask_means_no_padding_and_no_global_tokens():
     layer, (hidden, _, _) = make_layer(), make_inputs(13, 0)
     everything, nothing = np.ones((3, 13), bool), np.zeros((3, 13), "int32")
-    assert_close(as_numpy(layer(hidden)), dense_longformer(layer, hidden, everything, nothing), 2e-5)
+    assert_close(as_numpy(direct(layer, hidden)), dense_longformer(layer, hidden, everything, nothing), 2e-5)
 
 
 def test_a_global_mark_on_padding_is_padding():
@@ -79,16 +80,14 @@ def test_a_global_mark_on_padding_is_padding():
 
 def test_capacity_zero_ignores_the_global_mask():
     layer, (hidden, valid, marks) = make_layer(max_global_tokens=0), make_inputs(16, 2)
-    output = layer(hidden, attention_mask=valid.astype("int32"), global_attention_mask=marks)
+    output = direct(layer, hidden, attention_mask=valid.astype("int32"), global_attention_mask=marks)
     assert_close(as_numpy(output), dense_longformer(layer, hidden, valid, np.zeros_like(marks)), 2e-5)
 
 
 def test_in_a_graph_marks_beyond_the_capacity_are_ordinary_tokens():
-    import tensorflow as tf
-
     layer, (hidden, valid, marks) = make_layer(), make_inputs(24, SLOTS + 3)
     valid[:] = True
-    output = tf.function(lambda m: layer(hidden, global_attention_mask=m), autograph=False)(tf.constant(marks))
+    output = Compiled(lambda m: layer(hidden, global_attention_mask=m), layer, MODES[1])(marks)
     kept = marks * (np.cumsum(marks, axis=1) <= SLOTS)
     assert_close(as_numpy(output), dense_longformer(layer, hidden, valid, kept), 2e-5)
 
@@ -118,9 +117,9 @@ def test_mixed_precision_is_near_float32_and_finite_for_padding_only_rows(policy
     valid[0] = False
     exact, mixed = make_layer(), make_layer(dtype=policy)
     inputs = {"attention_mask": valid.astype("int32"), "global_attention_mask": marks}
-    output = mixed(hidden, **inputs)
+    output = direct(mixed, hidden, **inputs)
     assert output.dtype == mixed.compute_dtype
-    assert_close(as_numpy(output), as_numpy(exact(hidden, **inputs)), 0.1)
+    assert_close(as_numpy(output), as_numpy(direct(exact, hidden, **inputs)), 0.1)
 
 
 def test_composes_in_the_functional_api_and_survives_a_keras_file(tmp_path):
@@ -129,11 +128,11 @@ def test_composes_in_the_functional_api_and_survives_a_keras_file(tmp_path):
     x, _, marks = make_inputs(SLOTS, 2)
     model.save(tmp_path / "layer.keras")
     loaded = keras.models.load_model(tmp_path / "layer.keras")
-    assert_close(as_numpy(loaded([x, marks])), as_numpy(model([x, marks])), 1e-6)
+    assert_close(as_numpy(direct(loaded, [x, marks])), as_numpy(direct(model, [x, marks])), 1e-6)
 
 
 def test_attention_dropout_acts_in_training_only():
     layer, (hidden, _, marks) = make_layer(dropout=0.5), make_inputs(16, 2)
-    still = as_numpy(layer(hidden, global_attention_mask=marks))
-    assert_close(as_numpy(layer(hidden, global_attention_mask=marks, training=False)), still)
-    assert np.abs(as_numpy(layer(hidden, global_attention_mask=marks, training=True)) - still).max() > 0.01
+    still = as_numpy(direct(layer, hidden, global_attention_mask=marks))
+    assert_close(as_numpy(direct(layer, hidden, global_attention_mask=marks, training=False)), still)
+    assert np.abs(as_numpy(direct(layer, hidden, global_attention_mask=marks, training=True)) - still).max() > 0.01

@@ -14,14 +14,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from backends import EAGER, GRAPH, IS_JAX, MODES, XLA, recomputed_parts, value_and_gradients
+from backends import DIRECT, EAGER, GRAPH, IS_JAX, JIT_COMPILE, XLA, recomputed_parts, value_and_gradients
 from keras import ops
 from memory_probe import resident
 from routines import as_numpy, assert_close
 
 from tfmodels.layers.recompute import recompute
 
-every_mode = pytest.mark.parametrize("mode", MODES)
+every_mode = pytest.mark.parametrize("mode", [XLA] if IS_JAX else [EAGER, GRAPH, XLA])
+plain_modes = pytest.mark.parametrize("mode", [DIRECT] if IS_JAX else [EAGER, GRAPH])
 
 
 def plain(layer, *args, **kwargs):
@@ -108,7 +109,7 @@ def reset(layer, seed=5):
             variable.assign(np.abs(noise) + 0.5 if "variance" in variable.path else noise)
 
 
-def outcome(layer, call, mode=EAGER, seed=5, arguments=None):
+def outcome(layer, call, mode=DIRECT, seed=5, arguments=None):
     """Outputs, gradients for inputs and weights, and variables afterwards: all that a training step can see."""
     reset(layer, seed)
 
@@ -117,8 +118,9 @@ def outcome(layer, call, mode=EAGER, seed=5, arguments=None):
         return ops.sum(ops.cast(output, "float32") ** 3), output
 
     # Autograph stays on: it is what a caller's own tf.function brings along.
-    (_, output), *gradients = value_and_gradients(step, arguments or inputs_for(), layer, mode, autograph=True)
-    gradients = [np.zeros(0) if x is None else x for x in sum(gradients, [])]
+    found = value_and_gradients(step, arguments or inputs_for(), layer, mode, autograph=True)
+    (_, output), for_inputs, for_weights = found
+    gradients = [np.zeros(0) if x is None else x for x in (*for_inputs, *for_weights)]
     return as_numpy([output, gradients, [v.value for v in layer.non_trainable_variables]])
 
 
@@ -144,7 +146,7 @@ def test_gradients_with_dropout_equal_those_of_a_plain_call_from_the_same_seed(m
     layer = built(Block(rate=0.4))
     wanted = outcome(layer, plain, mode)
     assert_same_outcome(outcome(layer, recompute, mode), wanted)
-    other_seed = outcome(layer, plain, EAGER, seed=6)
+    other_seed = outcome(layer, plain, seed=6)
     assert np.abs(other_seed[0] - wanted[0]).max() > 0.1
 
 
@@ -158,7 +160,7 @@ def _no_graph_optimizer():
 
 @pytest.mark.usefixtures("_no_graph_optimizer")
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("mode", [EAGER] if IS_JAX else [EAGER, GRAPH])
+@plain_modes
 def test_mixed_precision_rounds_as_in_a_plain_call(policy, mode):
     # The blocks hold a float32 weight in a model that casts weights, and in the backward pass that model is gone.
     for explicit in (True, False):
@@ -176,7 +178,7 @@ def test_the_training_flag_is_inherited_from_the_calling_layer():
             assert recomputed_parts(lambda x, run=run: run(x)["hidden"], x) == (2 if training else 0)
 
 
-@pytest.mark.parametrize("mode", [EAGER, MODES[1]])
+@plain_modes
 def test_calls_can_be_nested(mode):
     stack, nested = built(Stack(plain)), built(Stack(recompute))
     wanted = outcome(stack, plain, mode)
@@ -228,7 +230,8 @@ class TinyModel(keras.Model):
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")  # for unused weights, as without recomputing
 @pytest.mark.parametrize(
     ("policy", "jit_compile"),
-    [("float32", False), ("mixed_bfloat16", False), ("mixed_float16", False), ("mixed_float16", True)],
+    # Keras runs JAX without a compiler, operation by operation, where this is False.
+    [*((policy, IS_JAX) for policy in ("float32", "mixed_bfloat16")), *(("mixed_float16", jit) for jit in JIT_COMPILE)],
 )
 def test_fit_learns_the_weights_that_it_learns_without(policy, jit_compile):
     def fitted(call_block):
@@ -293,8 +296,10 @@ class Anything(keras.layers.Layer):
 def test_parts_that_are_not_built_and_seeds_of_others_are_errors():
     unbuilt = Anything(None)
     unbuilt.function = unbuilt.part = keras.layers.Dense(2)
+    # Keras itself refuses the second under JAX.
+    message = "built with all its parts and own every variable .* seed generators|attach it to your layer/model"
     for layer in (unbuilt, Anything(lambda x: keras.random.dropout(x, 0.5))):
-        with pytest.raises(ValueError, match="built with all its parts and own every variable .* seed generators"):
+        with pytest.raises(ValueError, match=message):
             recompute(layer, ops.ones((1, 2)), training=True)
 
 

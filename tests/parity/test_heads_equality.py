@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from backends import direct
 from routines import as_numpy
 from tiny import make_inputs
 from transformers_peer import compare, compare_gradients, make_pair, real_tokens, to_torch
@@ -49,7 +50,7 @@ def test_sequence_classification_is_equal(kind, problem, tmp_path):
     changes, labels = PROBLEMS[problem]
     reference, ours = make_pair(kind, tmp_path, "ForSequenceClassification", **changes)
     inputs = {**ended_inputs(kind), "labels": labels}
-    wanted, found = run(reference, inputs), ours(inputs)
+    wanted, found = run(reference, inputs), direct(ours, inputs)
     compare(f"{kind} classification", f"{problem}: logits", found["logits"], wanted.logits.numpy())
     compare(f"{kind} classification", f"{problem}: loss", found["loss"], wanted.loss.numpy())
     compare_gradients(f"{kind} classification", f"{problem}: gradients", reference, ours, inputs)
@@ -62,7 +63,7 @@ def test_question_answering_is_equal(kind, tmp_path):
     # The second answer lies beyond the inputs: no loss.
     spans = {"start_positions": np.array([3, 40, 0], "int32"), "end_positions": np.array([7, 41, 2], "int32")}
     inputs = {**ended_inputs(kind), **spans}
-    wanted, found = run(reference, inputs), ours(inputs)
+    wanted, found = run(reference, inputs), direct(ours, inputs)
     for name in ("start_logits", "end_logits", "loss"):
         compare(f"{kind} question answering", f"29 tokens: {name}", found[name], wanted[name].numpy())
     compare_gradients(f"{kind} question answering", "29 tokens: gradients", reference, ours, inputs)
@@ -73,7 +74,7 @@ def test_the_model_without_a_head_is_equal(kind, tmp_path):
     reference, ours = make_pair(kind, tmp_path, "Model")
     ids = np.random.default_rng(2).integers(5, 90, (3, 6)).astype("int32")
     inputs = {**make_inputs(kind), "decoder_input_ids": ids}
-    wanted, found = run(reference, inputs), as_numpy(ours(inputs))
+    wanted, found = run(reference, inputs), as_numpy(direct(ours, inputs))
     assert set(found) == {"last_hidden_state", "encoder_last_hidden_state"}
     compare(f"{kind} model", "53 tokens: last hidden state", found["last_hidden_state"], wanted[0].numpy())
     theirs = real_tokens(wanted.encoder_last_hidden_state.numpy(), inputs["attention_mask"])

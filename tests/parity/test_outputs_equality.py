@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from backends import direct
 from tiny import make_inputs, make_labels
 from transformers_peer import compare, compare_gradients, make_pair, to_torch
 
@@ -61,14 +62,14 @@ def test_all_outputs_are_equal(pair, length):
     inputs = {**sources(kind, length), "labels": make_labels()}
     asked = {"output_attentions": True, "output_hidden_states": True}
     wanted = run(reference, inputs, **asked)
-    found = ours(inputs, **asked)
+    found = direct(ours, inputs, **asked)
     check_encoder_attentions(kind, found, wanted, inputs)
     real = inputs["attention_mask"][..., None]
     for ours_state, theirs in zip(found["encoder_hidden_states"], wanted.encoder_hidden_states, strict=True):
         compare(kind, f"{length} tokens: encoder hidden states", np.asarray(ours_state) * real, theirs.numpy() * real)
     for name in ("decoder_hidden_states", "decoder_attentions", "cross_attentions"):
         compare(kind, f"{length} tokens: {name.replace('_', ' ')}", found[name], [x.numpy() for x in wanted[name]])
-    plain = set(ours(inputs))
+    plain = set(direct(ours, inputs))
     assert plain == {"loss", "logits", "encoder_last_hidden_state"}
     names = {"decoder_hidden_states", "decoder_attentions", "cross_attentions"}
     names |= {"encoder_hidden_states", "encoder_attentions"}
@@ -80,7 +81,7 @@ def test_no_global_mask_means_no_global_attentions(tmp_path):
     inputs = {**sources("led"), "labels": make_labels()}
     del inputs["global_attention_mask"]
     wanted = run(reference, inputs, output_attentions=True)
-    found = ours(inputs, output_attentions=True)
+    found = direct(ours, inputs, output_attentions=True)
     assert "encoder_global_attentions" not in found
     theirs = [layer.numpy() for layer in wanted.encoder_attentions]
     compare("led", "no global mask: encoder attentions", found["encoder_attentions"], theirs)
@@ -96,7 +97,7 @@ def test_head_masks_are_equal(pair):
     kind, reference, ours = pair
     inputs = {**sources(kind), "labels": make_labels(), **head_masks()}
     wanted = run(reference, inputs, output_attentions=True)
-    found = ours(inputs, output_attentions=True)
+    found = direct(ours, inputs, output_attentions=True)
     compare(kind, "head masks: logits", found["logits"], wanted.logits.numpy())
     check_encoder_attentions(kind, found, wanted, inputs)
     for name in ("decoder_attentions", "cross_attentions"):
@@ -113,7 +114,7 @@ def test_embeddings_in_place_of_ids_are_equal(pair):
     inputs["decoder_inputs_embeds"] = generator.normal(0, 1, (3, 7, 32)).astype("float32")
     inputs["labels"] = labels
     wanted = run(reference, inputs)
-    found = ours(inputs)
+    found = direct(ours, inputs)
     compare(kind, "embeddings: logits", found["logits"], wanted.logits.numpy())
     compare(kind, "embeddings: loss", found["loss"], wanted.loss.numpy())
 
@@ -142,7 +143,7 @@ def test_caches_are_equal_and_continue_alike(pair):
     inputs = sources(kind)
     ids = np.random.default_rng(5).integers(5, 90, (3, 9)).astype("int32")
     first = {**inputs, "decoder_input_ids": ids[:, :5]}
-    wanted, found = run(reference, first, use_cache=True), ours(first, use_cache=True)
+    wanted, found = run(reference, first, use_cache=True), direct(ours, first, use_cache=True)
     compare_caches(kind, "cache: keys and values", found, wanted, inputs)
     encoded = {"last_hidden_state": found["encoder_last_hidden_state"]}
     rest = {"attention_mask": inputs["attention_mask"], "decoder_input_ids": ids[:, 5:]}
@@ -152,7 +153,7 @@ def test_caches_are_equal_and_continue_alike(pair):
             encoder_outputs=(wanted.encoder_last_hidden_state,),
             past_key_values=wanted.past_key_values,
         )
-    found = ours(rest, encoder_outputs=encoded, past_key_values=found["past_key_values"], use_cache=True)
+    found = direct(ours, rest, encoder_outputs=encoded, past_key_values=found["past_key_values"], use_cache=True)
     compare(kind, "cache: logits of what follows", found["logits"], wanted.logits.numpy())
     compare_caches(kind, "cache: grown keys and values", found, wanted, inputs)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from backends import direct
 from routines import as_numpy, assert_close
 from tiny import make_inputs, make_labels
 from transformers_peer import compare, compare_gradients, make_pair, real_tokens, to_torch
@@ -16,7 +17,7 @@ LENGTHS = [1, 7, 8, 9, 11, 13, 15, 16, 17, 31, 33, 53, 127, 128, 129]
 def check_outputs(model, case, reference, ours, inputs, labels):
     with torch.no_grad():
         wanted = reference(**to_torch({**inputs, "labels": labels}))
-    found = as_numpy(ours({**inputs, "labels": labels}))
+    found = as_numpy(direct(ours, {**inputs, "labels": labels}))
     mask = inputs["attention_mask"]
     hidden = real_tokens(wanted.encoder_last_hidden_state.numpy(), mask)
     compare(model, f"{case}: hidden states", real_tokens(found["encoder_last_hidden_state"], mask), hidden)
@@ -81,4 +82,4 @@ def test_a_pytorch_bin_file_loads_without_pytorch(pair, tmp_path):
     reference.save_pretrained(tmp_path, safe_serialization=False)
     loaded = type(ours).from_pretrained(tmp_path)
     inputs = {**make_inputs(kind), "labels": make_labels()}
-    assert_close(as_numpy(loaded(inputs)), as_numpy(ours(inputs)), 1e-6)
+    assert_close(as_numpy(direct(loaded, inputs)), as_numpy(direct(ours, inputs)), 1e-6)

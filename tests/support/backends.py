@@ -1,6 +1,7 @@
 """What the tests ask of a backend, the same for TensorFlow and JAX: compiled calls, gradients, counts of traces."""
 
 import keras
+import numpy as np
 
 EAGER, GRAPH, XLA = "eager", "graph", "xla"
 IS_JAX = keras.backend.backend() == "jax"
@@ -8,6 +9,12 @@ MODES = (EAGER, XLA) if IS_JAX else (EAGER, GRAPH, XLA)
 """How a function can run; JAX has no graphs apart from XLA's."""
 DIRECT = XLA if IS_JAX else EAGER
 """The mode for results that are needed once: eagerly, JAX would compile every operation by itself."""
+JIT_COMPILE = (True,) if IS_JAX else (False, True)
+"""How `fit` makes programs; under JAX, False means eagerly."""
+TRACES_OF_FIT = 1 if IS_JAX else 2
+"""How often `fit` traces a model that is built: for TensorFlow, Keras runs it once symbolically before."""
+FEW_STEPS = {"jit_compile": True} if IS_JAX else {"run_eagerly": True}
+"""How `fit` makes a few steps soonest."""
 
 
 class Compiled:
@@ -55,6 +62,24 @@ class Compiled:
             return outputs
 
         return run
+
+
+def direct(function, *args, **kwargs):
+    """`function(*args, **kwargs)`, of a layer or a method of one, in the mode for results that are needed once."""
+    if not IS_JAX:
+        return function(*args, **kwargs)
+    layer = function if isinstance(function, keras.layers.Layer) else getattr(function, "__self__", None)
+    leaves = keras.tree.flatten((args, kwargs))
+    places = [place for place, x in enumerate(leaves) if isinstance(x, np.ndarray) or keras.ops.is_tensor(x)]
+
+    def run(*tensors):
+        given = list(leaves)
+        for place, tensor in zip(places, tensors, strict=True):
+            given[place] = tensor
+        again, named = keras.tree.pack_sequence_as((args, kwargs), given)
+        return function(*again, **named)
+
+    return Compiled(run, layer)(*(leaves[place] for place in places))
 
 
 def as_tensor(x):
@@ -139,9 +164,27 @@ def recomputed_parts(function, *args):
     if IS_JAX:
         import jax
 
-        return str(jax.make_jaxpr(function)(*args)).count("checkpoint[")
+        return str(jax.make_jaxpr(function)(*args)).count("remat2[")
     import tensorflow as tf
 
     graph = tf.function(function, autograph=False).get_concrete_function(*args).graph
     # The operation to which a custom gradient is tied.
     return sum(operation.type == "IdentityN" for operation in graph.get_operations())
+
+
+def carried_shapes(function, *args):
+    """The shapes of what the one conditional loop of a compiled function carries and reads."""
+    if IS_JAX:
+        import jax
+
+        (loop,) = _conditional_loops(jax.make_jaxpr(function)(*args).jaxpr)
+        return [tuple(variable.aval.shape) for variable in loop.invars]
+    graph = function.get_concrete_function(*args).graph
+    (loop,) = [operation for operation in graph.get_operations() if "While" in operation.type]
+    return [tuple(tensor.shape) for tensor in loop.inputs]
+
+
+def _conditional_loops(jaxpr):
+    found = [equation for equation in jaxpr.eqns if equation.primitive.name == "while"]
+    parts = [part for equation in jaxpr.eqns for part in equation.params.values() if hasattr(part, "jaxpr")]
+    return found + [loop for part in parts for loop in _conditional_loops(part.jaxpr)]
