@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from backends import direct
+from backends import FEW_STEPS, direct
 from routines import as_numpy, assert_close, assert_eager_graph_and_xla_agree
 from tiny import HEADS, KINDS, make_encoder, make_inputs, make_inputs_for, make_model
 
@@ -60,7 +60,7 @@ def test_keywords_a_dict_and_a_list_are_the_same_call(kind, head):
 @every_model
 def test_predict_joins_batches(kind, head):
     model, inputs = make_model(kind, head=head), make_inputs_for(kind, head)
-    model.compile()
+    model.compile(**FEW_STEPS)
     left_out = ("loss", "encoder_last_hidden_state")  # no batch axis; much memory
     wanted = {name: value for name, value in as_numpy(direct(model, inputs)).items() if name not in left_out}
     assert_close(as_numpy(model.predict(inputs, batch_size=2, verbose=0)), wanted)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from backends import FEW_STEPS, IS_JAX, MODES, direct, value_and_gradients
 from routines import as_numpy, assert_close, assert_survives_keras_file
-from tiny import HEADS, KINDS, make_encoder, make_inputs, make_inputs_for, make_labels, make_model
+from tiny import HEADS, KINDS, make_encoder, make_inputs, make_inputs_for, make_labels, make_model, one_layer
 
 from tfmodels.files import read_json_object
 
@@ -135,8 +135,7 @@ def test_lora_trains_little_learns_and_is_merged_when_saved(kind, tmp_path):
 
 @pytest.mark.parametrize(("kind", "tied"), [("led", True), ("longt5-tglobal", False)])
 def test_int8_stays_close_is_smaller_and_generates(kind, tied, tmp_path):
-    layers = {"encoder_layers": 1, "decoder_layers": 1, "attention_window": 8} if kind == "led" else {"num_layers": 1}
-    model, inputs = make_model(kind, tie_word_embeddings=tied, **layers), batch(kind)
+    model, inputs = make_model(kind, tie_word_embeddings=tied, **one_layer(kind)), batch(kind)
     before = as_numpy(direct(model, inputs)["logits"])
     model.quantize("int8")
     assert {str(layer.kernel.dtype) for layer in [model.decoder.blocks[0].self_attention.q_proj]} == {"int8"}
@@ -191,7 +190,7 @@ def test_recomputed_blocks_give_the_same_loss_and_gradients_with_dropout(kind):
 
 @every_kind
 def test_recomputation_and_generation_go_together(kind):
-    model = make_model(kind)
+    model = make_model(kind, **one_layer(kind))
     wanted = np.asarray(model.generate(**make_inputs(kind), max_new_tokens=4))
     model.gradient_checkpointing_enable()
     np.testing.assert_array_equal(np.asarray(model.generate(**make_inputs(kind), max_new_tokens=4)), wanted)

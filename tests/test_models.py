@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from backends import JIT_COMPILE, TRACES_OF_FIT, direct
 from routines import as_numpy, assert_close, assert_eager_graph_and_xla_agree, assert_survives_keras_file
-from tiny import KINDS, make_config, make_encoder, make_inputs, make_labels, make_model
+from tiny import KINDS, make_config, make_encoder, make_inputs, make_labels, make_model, one_layer
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -58,8 +58,7 @@ POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
     + [(*case, False) for case in (("led", "float32"), ("longt5-tglobal", "mixed_float16")) if False in JIT_COMPILE],
 )
 def test_fit_learns_in_every_precision_from_one_trace_per_shape(kind, policy, jit_compile):
-    layers = {"encoder_layers": 1, "attention_window": 8} if kind == "led" else {"num_layers": 1}
-    model = make_model(kind, dtype=policy, **layers)
+    model = make_model(kind, dtype=policy, **one_layer(kind))
     traces, call = [], model.call
 
     def counting_call(*args, **kwargs):

@@ -1,7 +1,6 @@
 """A recomputed layer call equals the plain one in values, gradients and seeds, and keeps less."""
 
 import dataclasses
-import functools
 import gc
 import re
 import subprocess
@@ -118,10 +117,9 @@ def outcome(layer, call, mode=DIRECT, seed=5, arguments=None):
         return ops.sum(ops.cast(output, "float32") ** 3), output
 
     # Autograph stays on: it is what a caller's own tf.function brings along.
-    found = value_and_gradients(step, arguments or inputs_for(), layer, mode, autograph=True)
-    (_, output), for_inputs, for_weights = found
-    gradients = [np.zeros(0) if x is None else x for x in (*for_inputs, *for_weights)]
-    return as_numpy([output, gradients, [v.value for v in layer.non_trainable_variables]])
+    (_, output), *found = value_and_gradients(step, arguments or inputs_for(), layer, mode, autograph=True)
+    found = [np.zeros(0) if x is None else x for part in found for x in part]
+    return as_numpy([output, found, [v.value for v in layer.non_trainable_variables]])
 
 
 def built(layer, width=4):
@@ -174,8 +172,8 @@ def test_the_training_flag_is_inherited_from_the_calling_layer():
     for explicit in (True, False):
         layer = built(Stack(recompute, explicit_training=explicit))
         for training in (True, False):
-            run = functools.partial(layer, training=training)
-            assert recomputed_parts(lambda x, run=run: run(x)["hidden"], x) == (2 if training else 0)
+            found = recomputed_parts(lambda x, call=layer, on=training: call(x, training=on)["hidden"], x)
+            assert found == (2 if training else 0)
 
 
 @plain_modes

@@ -173,15 +173,15 @@ def recomputed_parts(function, *args):
 
 
 def carried_shapes(function, *args):
-    """The shapes of what the one conditional loop of a compiled function carries and reads."""
+    """The shapes of what each conditional loop of a compiled function carries and reads."""
     if IS_JAX:
         import jax
 
-        (loop,) = _conditional_loops(jax.make_jaxpr(function)(*args).jaxpr)
-        return [tuple(variable.aval.shape) for variable in loop.invars]
+        loops = _conditional_loops(jax.make_jaxpr(function)(*args).jaxpr)
+        return [[tuple(variable.aval.shape) for variable in loop.invars] for loop in loops]
     graph = function.get_concrete_function(*args).graph
-    (loop,) = [operation for operation in graph.get_operations() if "While" in operation.type]
-    return [tuple(tensor.shape) for tensor in loop.inputs]
+    loops = [operation for operation in graph.get_operations() if "While" in operation.type]
+    return [[tuple(tensor.shape) for tensor in loop.inputs] for loop in loops]
 
 
 def _conditional_loops(jaxpr):

@@ -40,6 +40,11 @@ def settings(kind, **changes):
     return {**LONGT5, "encoder_attention_type": attention, **changes}
 
 
+def one_layer(kind):
+    """Config fields of an encoder and a decoder of one layer."""
+    return {"encoder_layers": 1, "decoder_layers": 1, "attention_window": 8} if kind == "led" else {"num_layers": 1}
+
+
 def make_config(kind, **changes):
     config_class = tfmodels.LEDConfig if kind == "led" else tfmodels.LongT5Config
     return config_class(**settings(kind, **changes))
