@@ -6,6 +6,7 @@ python -m benchmarks.worker theirs longt5-tglobal train 4096 --repeats 1
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -65,6 +66,9 @@ def set_environment(task: Task) -> None:
     """Set the variables that the libraries of the task's side read when they are imported."""
     if task.side == OURS:
         os.environ["KERAS_BACKEND"] = task.backend
+        if task.backend != "jax":
+            # TensorFlow imports a JAX that happens to be there, which would count as its memory.
+            sys.modules["jax"] = None  # type: ignore[assignment]
         # JAX would else take most of a GPU at its start, and its count of bytes would say little.
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     else:

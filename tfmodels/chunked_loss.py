@@ -106,7 +106,10 @@ def _sum_over_chunks(
                 found = gradients(lambda *x: upstream * chunk_loss(index, *x, *fixed), [chunks[index], *trained])
                 return [total + ops.cast(x, "float32") for total, x in zip(sums, found[1:], strict=True)], found[:1]
 
-            sums, (found,) = scan(step, [ops.zeros_like(value, dtype="float32") for value in trained], [made], count)
+            # Zeros that wait for the upstream: XLA makes constants when a step begins, and keeps them all along.
+            zero = ops.cast(upstream, "float32") * 0
+            start = [ops.broadcast_to(zero, ops.shape(value)) for value in trained]
+            sums, (found,) = scan(step, start, [made], count)
             found = merge_blocks(ops.transpose(found, (1, 0, 2, 3)), ops.shape(hidden_states)[1], axis=1)
             return [found, *(ops.cast(x, value.dtype) for x, value in zip(sums, trained, strict=True))]
 

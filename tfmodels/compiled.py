@@ -1,4 +1,4 @@
-"""The one place where generation meets a backend's compiler."""
+"""Functions of a model as compiled programs, per backend."""
 
 from collections.abc import Callable
 from typing import Any

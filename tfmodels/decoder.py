@@ -66,15 +66,19 @@ class DecoderBlock(keras.layers.Layer):
     def call(
         self,
         hidden_states: Tensor,
-        cross_keys_values: KeysValues,
+        cross_keys_values: KeysValues | None,
         context: DecoderContext,
         cache: KeysValues | None = None,
         self_head_mask: Tensor | None = None,
         cross_head_mask: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
         output_attentions: bool = False,
         training: bool | None = None,
     ) -> BlockOutputs:
-        """(R, T, E) -> (R, T, E), with the keys and values: of these tokens, or the cache with them written."""
+        """(R, T, E) -> (R, T, E), with the keys and values: of these tokens, or the cache with them written.
+
+        The documents' keys and values are `cross_keys_values`; None: those of `encoder_hidden_states` (B, S, E).
+        """
         queries = self.before(hidden_states, self.self_attention_norm)
         keys_values = self.self_attention.project_keys_values(queries)
         if cache is not None:
@@ -84,7 +88,7 @@ class DecoderBlock(keras.layers.Layer):
         attended = self.self_attention(*seen, training=training)
         hidden_states = self.after(hidden_states, attended, self.self_attention_norm, training)
         queries = self.before(hidden_states, self.cross_attention_norm)
-        document = (queries, cross_keys_values, context.cross_mask, cross_head_mask)
+        document = (queries, cross_keys_values, context.cross_mask, cross_head_mask, encoder_hidden_states)
         cross_attentions = self.cross_attention.probabilities_per_document(*document) if output_attentions else None
         attended = self.cross_attention.attend_per_document(*document, training=training)
         hidden_states = self.after(hidden_states, attended, self.cross_attention_norm, training)
@@ -154,7 +158,7 @@ class Decoder(keras.layers.Layer, Stack):
         _check_room(target, attention_mask, cache, len(self.blocks))
         length = ops.shape(target)[1]
         position, caches = (None, None) if cache is None else (cache.position, cache.keys_values)
-        cross = self.cross_keys_values(encoder_hidden_states) if cache is None else cache.cross
+        cross = cache.cross if cache is not None else self._cross(encoder_hidden_states, use_cache or not training)
         positions = ops.arange(length, dtype="int32") + (0 if position is None else position)
         context = self._context(positions, position, caches, encoder_attention_mask, attention_mask)
         hidden_states, states, blocks = self._run(
@@ -164,6 +168,7 @@ class Decoder(keras.layers.Layer, Stack):
             caches,
             per_layer("decoder_head_mask", head_mask, len(self.blocks), self.num_heads),
             per_layer("cross_attn_head_mask", cross_attn_head_mask, len(self.blocks), self.num_heads),
+            encoder_hidden_states,
             output_attentions,
             training,
         )
@@ -177,6 +182,10 @@ class Decoder(keras.layers.Layer, Stack):
             outputs["attentions"] = tuple(block.attentions for block in blocks)
             outputs["cross_attentions"] = tuple(block.cross_attentions for block in blocks)
         return outputs
+
+    def _cross(self, encoder_hidden_states: Tensor, wants_keys: bool) -> Any:
+        """The documents' keys and values for each block; None where each block makes them, again for the gradient."""
+        return self.cross_keys_values(encoder_hidden_states) if wants_keys else [None] * len(self.blocks)
 
     def cross_keys_values(self, encoder_hidden_states: Tensor) -> list[KeysValues]:
         """Keys and values of the documents for each block; they stay the same through a generation."""
@@ -215,7 +224,7 @@ class Decoder(keras.layers.Layer, Stack):
         context = self._context(positions, position, caches, encoder_attention_mask, None)
         none = [None] * len(self.blocks)
         hidden_states = self.embed(input_ids, None, positions, False)
-        hidden_states, _, blocks = self._run(hidden_states, context, cross, caches, none, none, False, False)
+        hidden_states, _, blocks = self._run(hidden_states, context, cross, caches, none, none, None, False, False)
         return self.finish(hidden_states, False), [block.keys_values for block in blocks]
 
     def _context(
@@ -239,6 +248,7 @@ class Decoder(keras.layers.Layer, Stack):
         caches: Any,
         head_masks: list[Tensor | None],
         cross_head_masks: list[Tensor | None],
+        documents: Tensor | None,
         output_attentions: bool,
         training: bool | None,
     ) -> tuple[Tensor, list[Tensor], list[BlockOutputs]]:
@@ -253,6 +263,7 @@ class Decoder(keras.layers.Layer, Stack):
                 cache=None if caches is None else caches[index],
                 self_head_mask=head_masks[index],
                 cross_head_mask=cross_head_masks[index],
+                encoder_hidden_states=documents,
                 output_attentions=output_attentions,
                 training=training,
             )

@@ -65,8 +65,9 @@ class Seq2Seq(Pretrained):
         # The parts cast for themselves: casting here would round labels that are numbers.
         super().__init__(autocast=False, **kwargs)
         self.config = config_of(self.config_class, config)
-        self.make_parts(self.dtype_policy)
+        # The head first: making a large table takes thrice its memory for a moment, which what follows uses again.
         self.make_head(self.dtype_policy)
+        self.make_parts(self.dtype_policy)
         self.build()
 
     def make_parts(self, policy: Any) -> None:

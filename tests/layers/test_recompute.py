@@ -171,9 +171,8 @@ def test_the_training_flag_is_inherited_from_the_calling_layer():
     x = ops.convert_to_tensor(inputs_for()["x"])
     for explicit in (True, False):
         layer = built(Stack(recompute, explicit_training=explicit))
-        for training in (True, False):
-            found = recomputed_parts(lambda x, call=layer, on=training: call(x, training=on)["hidden"], x)
-            assert found == (2 if training else 0)
+        for training, parts in ((True, 2), (False, 0)):
+            assert recomputed_parts(lambda x, call=layer, on=training: call(x, training=on)["hidden"], x) == parts
 
 
 @plain_modes

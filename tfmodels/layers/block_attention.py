@@ -9,6 +9,7 @@ Shape letters: B batch, H heads, L length, N blocks, C block length, S keys of o
 size, R queries of one step (a few blocks), T queries of all steps (L, padded), M rows of the extra keys' bias.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,7 +124,7 @@ def attention_probabilities(
     batch, heads = query.shape[:2]
     widths = [geometry.slice_length] if extra is None else [geometry.slice_length, extra.key.shape[2]]
     shapes = [((batch, heads, 1, geometry.block_length, width), "float32") for width in widths]
-    _, found = scan(lambda index, _: ([], steps.probabilities(index, given)), [], shapes, _count(steps, given))
+    found = _each_step(steps.probabilities, steps, given, shapes)
     return [ops.transpose(part[:, :, :, 0], (1, 2, 0, 3, 4)) for part in found]
 
 
@@ -181,18 +182,31 @@ def _padded_tensors(
     return tensors
 
 
-def _count(steps: BlockAttentionSteps, given: Tensors) -> int | Tensor:
-    return ops.shape(given["query"])[2] // steps.queries
-
-
 def _forward(steps: BlockAttentionSteps, given: Tensors) -> tuple[Tensor, Tensor]:
     """Output (B, H, T, D), and float32 log-sum-exp (B, H, T, 1)."""
     batch, heads, _, size = given["value"].shape
     rows = (batch, heads, steps.queries)
     shapes = [((*rows, size), given["value"].dtype), ((*rows, 1), "float32")]
-    _, found = scan(lambda index, _: ([], steps.attend(index, given)), [], shapes, _count(steps, given))
-    output, log_sum_exp = (_in_order(part) for part in found)
+    output, log_sum_exp = (_in_order(part) for part in _each_step(steps.attend, steps, given, shapes))
     return output, log_sum_exp
+
+
+def _each_step(
+    function: Callable[[Tensor, Tensors], list[Tensor]], steps: BlockAttentionSteps, given: Tensors, shapes: Any
+) -> list[Tensor]:
+    """What `function(index, tensors)` makes in each step, stacked."""
+    parts = _parts(given, steps)
+
+    def step(index: Tensor, _: list[Tensor], *own: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        return [], function(index, {**given, **dict(zip(parts, own, strict=True))})
+
+    return scan(step, [], shapes, ops.shape(parts["query"])[0], list(parts.values()))[1]
+
+
+def _parts(given: Tensors, steps: BlockAttentionSteps) -> dict[str, Tensor]:
+    """The tensors of which each step has its own part, cut: (steps, B, H, rows of a step, X)."""
+    rows = {"query": steps.queries, "extra_bias": steps.queries // steps.queries_per_bias}
+    return {name: _by_step(given[name], count) for name, count in rows.items() if name in given}
 
 
 # What sums over the steps; the others' gradients are the steps' own, side by side.
@@ -203,12 +217,13 @@ def _backward(
     steps: BlockAttentionSteps, given: Tensors, output: Tensor, log_sum_exp: Tensor, upstream: Tensor
 ) -> dict[str, Tensor]:
     """The gradient of each tensor."""
-    delta = ops.sum(ops.cast(output, "float32") * ops.cast(upstream, "float32"), axis=-1, keepdims=True)
-    own = ["query", "key", "value", *(name for name in ("extra_bias",) if name in given)]
+    parts = _parts(given, steps)
+    own = [*parts, "key", "value"]
     summed = [name for name in _SUMMED if name in given]
 
-    def step(index: Tensor, carry: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        found = steps.gradient(index, given, log_sum_exp, upstream, delta)
+    def step(index: Tensor, carry: list[Tensor], *inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        known = {**given, **dict(zip(parts, inputs, strict=False))}
+        found = steps.gradient(index, known, *inputs[len(parts) :])
         waiting = dict(zip(("key", "value"), carry, strict=False))
         for name, before in waiting.items():
             # Slices overlap: the first keys of this one are in no later one, the others wait for the next steps.
@@ -219,12 +234,14 @@ def _backward(
 
     overlap = ops.zeros_like(given["key"][:, :, : 2 * steps.geometry.margin], dtype="float32")
     start = [overlap, overlap, *(ops.zeros_like(given[name], dtype="float32") for name in summed)]
-    rows = {"extra_bias": steps.queries // steps.queries_per_bias}
+    # Those of the key and the value then take the output's and the upstream's places, see `scan`.
+    inputs = [*parts.values(), *(_by_step(x, steps.queries) for x in (output, log_sum_exp, upstream))]
+    rows = {name: part.shape[3] for name, part in parts.items()}
     shapes = [
         ((*given[name].shape[:2], rows.get(name, steps.queries), given[name].shape[3]), given[name].dtype)
         for name in own
     ]
-    last, made = scan(step, start, shapes, _count(steps, given))
+    last, made = scan(step, start, shapes, ops.shape(inputs[0])[0], inputs)
     found = dict(zip(own, [_in_order(part) for part in made], strict=True)) | dict(zip(summed, last[2:], strict=True))
     for name, rest in zip(("key", "value"), last, strict=False):
         found[name] = ops.concatenate([found[name], ops.cast(rest, found[name].dtype)], axis=2)
@@ -232,7 +249,13 @@ def _backward(
     return found | {name: ops.zeros_like(given[name]) for name in constant}
 
 
+def _by_step(x: Tensor, rows: int) -> Tensor:
+    """(B, H, steps * rows, X) -> (steps, B, H, rows, X)."""
+    batch, heads, length, width = ops.shape(x)
+    return ops.transpose(ops.reshape(x, (batch, heads, length // rows, rows, width)), (2, 0, 1, 3, 4))
+
+
 def _in_order(parts: Tensor) -> Tensor:
-    """What the steps made, (steps, B, H, R, X), as one tensor (B, H, T, X)."""
-    steps, batch, heads, queries, width = ops.shape(parts)
-    return ops.reshape(ops.transpose(parts, (1, 2, 0, 3, 4)), (batch, heads, steps * queries, width))
+    """Inverse of `_by_step`: (steps, B, H, rows, X) -> (B, H, steps * rows, X)."""
+    steps, batch, heads, rows, width = ops.shape(parts)
+    return ops.reshape(ops.transpose(parts, (1, 2, 0, 3, 4)), (batch, heads, steps * rows, width))

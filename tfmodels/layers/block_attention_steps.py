@@ -36,12 +36,12 @@ def additive_mask(mask: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class BlockAttentionSteps:
-    """What the steps have in common; the tensors that they share are given to each call.
+    """What the steps have in common; each call gets the number of the step and the tensors.
 
-    Tensors: "query" (B, H, T, D); "key" and "value" (B, H, T + 2 * margin, D); "key_mask" (B, T + 2 * margin),
-    additive;
-    "window_bias" (H, C, S) where there is one. With extra keys: "extra_key" and "extra_value" (B, H, G, D),
-    "extra_mask" (B, G), additive, and "extra_bias" (B, H, M, G) where there is one.
+    Tensors of the step: "query" (B, H, R, D) and, where there is one, "extra_bias" (B, H, R / queries_per_bias, G).
+    Tensors of all steps: "key" and "value" (B, H, T + 2 * margin, D); "key_mask" (B, T + 2 * margin), additive;
+    "window_bias" (H, C, S) where there is one. With extra keys: "extra_key" and "extra_value" (B, H, G, D), and
+    "extra_mask" (B, G), additive.
     """
 
     geometry: WindowGeometry
@@ -68,28 +68,29 @@ class BlockAttentionSteps:
         return [part / total for part in exponentials]
 
     def gradient(
-        self, index: Tensor, given: Tensors, log_sum_exp: Tensor, upstream: Tensor, delta: Tensor
+        self, index: Tensor, given: Tensors, output: Tensor, log_sum_exp: Tensor, upstream: Tensor
     ) -> dict[str, Tensor]:
         """What one step adds to the gradient of each tensor, float32.
 
         Args:
             index: int32 scalar, the step.
             given: the tensors.
-            log_sum_exp: (B, H, T, 1), from `attend`.
-            upstream: (B, H, T, D), gradient of the output.
-            delta: float32 (B, H, T, 1), sum of the output times `upstream`.
+            output, log_sum_exp: (B, H, R, D) and (B, H, R, 1), from `attend`.
+            upstream: (B, H, R, D), gradient of the output.
 
         Returns:
             "query" (B, H, R, D); "key" and "value" (B, H, R + 2 * margin, D), of the step's slice; "window_bias"
             (H, C, S); "extra_key" and "extra_value" (B, H, G, D); "extra_bias" (B, H, R / queries_per_bias, G).
         """
-        query, upstream = self._queries(given["query"], index), self._queries(upstream, index)
+        query, upstream = self._split(given["query"]), self._split(upstream)
         keys = self._slices(given["key"], index), given.get("extra_key")
         values = self._slices(given["value"], index), given.get("extra_value")
-        log_sum_exp, delta = self._queries(log_sum_exp, index), self._queries(delta, index)
-        probabilities = [ops.exp(part - log_sum_exp) for part in self._scores(index, given)]
+        probabilities = [ops.exp(part - self._split(log_sum_exp)) for part in self._scores(index, given)]
         scales = self._scales(index, probabilities)
         # The softmax's gradient: p * (dp - sum(p * dp)), and that sum is `delta`, with and without dropout.
+        delta = ops.sum(
+            ops.cast(self._split(output), "float32") * ops.cast(upstream, "float32"), axis=-1, keepdims=True
+        )
         arriving = _scaled(self._products_per_key(upstream, values), scales)
         scores = [p * (dp - delta) for p, dp in zip(probabilities, arriving, strict=True)]
         used = [ops.cast(part, query.dtype) for part in _scaled(probabilities, scales)]
@@ -110,16 +111,14 @@ class BlockAttentionSteps:
 
     def _scores(self, index: Tensor, given: Tensors) -> list[Tensor]:
         """Masked float32 scores: (B, H, N, C, S), and (B, H, N, C, G) with extra keys."""
-        query = self._queries(given["query"], index)
         keys = self._slices(given["key"], index), given.get("extra_key")
-        parts = self._products_per_key(query, keys)
+        parts = self._products_per_key(self._split(given["query"]), keys)
         key_mask = self._slices(given["key_mask"][:, None, :, None], index)[..., 0]  # (B, 1, N, S)
         parts[0] = parts[0] + key_mask[:, :, :, None] + additive_mask(self.geometry.is_inside())
         if "window_bias" in given:
             parts[0] = parts[0] + given["window_bias"][None, :, None]
         if "extra_bias" in given:
-            rows = self.queries // self.queries_per_bias
-            bias = _slice(given["extra_bias"], index * rows, rows)[:, :, :, None]  # (B, H, R / q, 1, G)
+            bias = given["extra_bias"][:, :, :, None]  # (B, H, R / q, 1, G)
             parts[1] = ops.reshape(self._per_bias_row(parts[1]) + bias, ops.shape(parts[1]))
         if "extra_key" in given:
             parts[1] = parts[1] + given["extra_mask"][:, None, None, None, :]
@@ -146,10 +145,6 @@ class BlockAttentionSteps:
         if extra is None:
             return total
         return total + self._split(float32_product(ops.cast(self._merged(parts[1]), extra.dtype), extra))
-
-    def _queries(self, x: Tensor, index: Tensor) -> Tensor:
-        """This step's part of (B, H, T, D): (B, H, N, C, D)."""
-        return self._split(_slice(x, index * self.queries, self.queries))
 
     def _slices(self, x: Tensor, index: Tensor) -> Tensor:
         """Each block's slice of (B, H, T + 2 * margin, D): (B, H, N, S, D)."""

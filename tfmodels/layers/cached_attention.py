@@ -3,6 +3,7 @@
 Shape letters: B batch of documents, K beams, T target length, S keys, E model size, H heads, D head size.
 """
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from tfmodels.layers.dense_attention import dense_attention, dense_probabilities
 from tfmodels.layers.dropout import hash_dropout
 from tfmodels.layers.heads import scale_heads
 from tfmodels.layers.projection import projection
+from tfmodels.layers.recompute import recompute
 
 Tensor = Any
 KeysValues = tuple[Tensor, Tensor]
@@ -71,6 +73,7 @@ class CachedAttention(keras.layers.Layer):
         attention_mask: bool, broadcastable to (B, H, T, S); None: everything is visible.
         position_bias: float32, broadcastable to (B, H, T, S), added to the scores.
         head_mask: (H,), 0 where a head is left out; None: all heads count.
+        key_value_states: (B, S, E), of which the keys and values are made if they are not given; None: `hidden_states`.
 
     Returns:
         (B, T, E) in the compute dtype.
@@ -132,10 +135,13 @@ class CachedAttention(keras.layers.Layer):
         attention_mask: Tensor | None = None,
         position_bias: Tensor | None = None,
         head_mask: Tensor | None = None,
+        key_value_states: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
         """Attend; see the class docstring."""
-        keys, values = keys_values if keys_values is not None else self.project_keys_values(hidden_states)
+        if keys_values is None:
+            keys_values = self.project_keys_values(hidden_states if key_value_states is None else key_value_states)
+        keys, values = keys_values
         dropout = hash_dropout(self.attention_dropout, training)
         query = self._query(hidden_states)
         output = dense_attention(query, keys, values, attention_mask, position_bias, dropout, bool(training))
@@ -161,9 +167,10 @@ class CachedAttention(keras.layers.Layer):
     def attend_per_document(
         self,
         hidden_states: Tensor,
-        keys_values: KeysValues,
+        keys_values: KeysValues | None,
         attention_mask: Tensor | None = None,
         head_mask: Tensor | None = None,
+        key_value_states: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
         """Attend from several beams to one document's keys and values, which are not repeated for the beams.
@@ -172,27 +179,33 @@ class CachedAttention(keras.layers.Layer):
 
         Args:
             hidden_states: (B * K, T, E), the beams of a document next to each other.
-            keys_values: keys (B, H, D, S) and values (B, H, S, D).
+            keys_values: keys (B, H, D, S) and values (B, H, S, D); None: those of `key_value_states`.
             attention_mask: bool (B, 1, 1, S), or None.
             head_mask: (H,), or None.
+            key_value_states: (B, S, E). In training the keys and values are computed again for the gradient, not kept:
+                those of a long document are a decoder's largest tensors by far.
             training: as in Keras.
 
         Returns:
             (B * K, T, E).
         """
-        folded = _folded(hidden_states, keys_values)
-        output = self.call(folded, keys_values, attention_mask, None, head_mask, training)
+        call = partial(recompute, self) if keys_values is None else self.call
+        documents = ops.shape(key_value_states if keys_values is None else keys_values[0])[0]
+        folded = _folded(hidden_states, documents)
+        output = call(folded, keys_values, attention_mask, None, head_mask, key_value_states, training=training)
         return ops.reshape(output, ops.shape(hidden_states))
 
     def probabilities_per_document(
         self,
         hidden_states: Tensor,
-        keys_values: KeysValues,
+        keys_values: KeysValues | None,
         attention_mask: Tensor | None = None,
         head_mask: Tensor | None = None,
+        key_value_states: Tensor | None = None,
     ) -> Tensor:
         """The probabilities of `attend_per_document`, arguments likewise: float32 (B * K, H, T, S)."""
-        folded = _folded(hidden_states, keys_values)
+        keys_values = keys_values or self.project_keys_values(key_value_states)
+        folded = _folded(hidden_states, ops.shape(keys_values[0])[0])
         found = self.probabilities(folded, keys_values, attention_mask, None, head_mask)
         return per_row(found, ops.shape(hidden_states)[0])
 
@@ -211,8 +224,7 @@ class CachedAttention(keras.layers.Layer):
         }
 
 
-def _folded(hidden_states: Tensor, keys_values: KeysValues) -> Tensor:
+def _folded(hidden_states: Tensor, documents: int | Tensor) -> Tensor:
     """(B * K, T, E) -> (B, K * T, E)."""
     rows, length, width = ops.shape(hidden_states)
-    documents = ops.shape(keys_values[0])[0]
     return ops.reshape(hidden_states, (documents, rows // documents * length, width))

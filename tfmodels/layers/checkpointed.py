@@ -1,12 +1,20 @@
 """Gradient checkpointing of pure functions, per backend (Chen et al. 2016, section 3)."""
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import keras
 
 Tensor = Any
 Pure = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
+
+_is_recomputed: ContextVar[bool] = ContextVar("is_recomputed", default=False)
+
+
+def is_recomputed() -> bool:
+    """Whether a call runs now whose values are computed again anyway: nothing in it need be, a third time."""
+    return _is_recomputed.get()
 
 
 def recomputed(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
@@ -21,10 +29,23 @@ def recomputed(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
 
 
 def checkpointed(function: Pure, sources: list[Tensor], state: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """`function(sources, state)`, run again for the gradients of its first outputs with respect to `sources`."""
+    """`function(sources, state)`, run again for the gradients of its first outputs with respect to `sources`.
+
+    Inside another such call this is the plain call.
+    """
+    if is_recomputed():
+        return function(sources, state)
+
+    def marked(sources: list[Tensor], state: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        before = _is_recomputed.set(True)
+        try:
+            return function(sources, state)
+        finally:
+            _is_recomputed.reset(before)
+
     if keras.backend.backend() == "tensorflow":
-        return _checkpointed_in_tensorflow(function, sources, state)
-    return keras.remat(function)(sources, state)
+        return _checkpointed_in_tensorflow(marked, sources, state)
+    return keras.remat(marked)(sources, state)
 
 
 def _checkpointed_in_tensorflow(

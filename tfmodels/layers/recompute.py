@@ -6,7 +6,6 @@ between blocks, and the intermediate values of one block at a time; the price is
 """
 
 import contextlib
-from contextvars import ContextVar
 from dataclasses import InitVar, dataclass, field
 from typing import Any
 
@@ -18,11 +17,9 @@ import numpy as np
 from keras.src.backend.common.global_state import get_global_attribute
 from keras.src.backend.common.variables import AutocastScope
 
-from tfmodels.layers.checkpointed import checkpointed
+from tfmodels.layers.checkpointed import checkpointed, is_recomputed
 
 Tensor = Any
-
-_is_inside: ContextVar[bool] = ContextVar("is_inside", default=False)
 
 _STATIC_TYPES = (type(None), bool, int, float, str, np.ndarray, np.generic)
 
@@ -57,7 +54,7 @@ def recompute(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
     2
     """
     leaves = keras.tree.flatten((args, kwargs))
-    if not _in_training(kwargs) or _is_inside.get() or any(isinstance(x, keras.KerasTensor) for x in leaves):
+    if not _in_training(kwargs) or is_recomputed() or any(isinstance(x, keras.KerasTensor) for x in leaves):
         return layer(*args, **kwargs)
     if not layer.built:
         raise ValueError(f"layer must be built before it is recomputed. Received: layer={layer}")
@@ -109,12 +106,8 @@ class _PureCall:
         args, kwargs = _with_tensors(self.arguments, sources[len(self.trainable) :])
         with AutocastScope(None):  # under autocasting a stateless scope, too, rounds what it is given
             scope = keras.StatelessScope(known)
-        before = _is_inside.set(True)
-        try:
-            with _autocast_as(self.autocast_scope), scope:
-                outputs = self.layer(*args, **kwargs)
-        finally:
-            _is_inside.reset(before)
+        with _autocast_as(self.autocast_scope), scope:
+            outputs = self.layer(*args, **kwargs)
         self._check_ownership(scope, len(known))
         tensors, self.outputs = _without_tensors(outputs, "outputs of layer")
         new_state = [scope.get_current_value(variable) for variable in self.others]
