@@ -12,7 +12,7 @@ PARITY ?=
 # Which part, such as "--only train --rounds 3".
 BENCH ?=
 
-.PHONY: setup demo test test-jax test-slow parity parity-full lint bench bench-quick bench-gpu clean
+.PHONY: setup demo test test-tensorflow test-jax test-slow parity parity-full lint bench bench-quick bench-gpu clean
 
 setup: $(VENV)/.ready
 
@@ -25,9 +25,12 @@ $(VENV)/.ready: setup.cfg pyproject.toml
 demo: setup
 	$(BIN)/python -m training demo --model $(MODEL)-tiny
 
+# Both at once: either spends its time in compilers that use one core.
 test: lint
+	$(MAKE) --jobs 2 --output-sync test-tensorflow test-jax
+
+test-tensorflow: setup
 	$(BIN)/python -m pytest
-	$(MAKE) test-jax
 
 # Layers, models and generation; tests/conftest.py says which.
 test-jax: setup

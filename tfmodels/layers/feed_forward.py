@@ -6,8 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfmodels.layers.blocks import merge_blocks, split_into_blocks
 from tfmodels.layers.checks import check_positive
 from tfmodels.layers.dropout import Dropout
+from tfmodels.layers.loops import scan
 from tfmodels.layers.precision import overflow_safe_dtype
 from tfmodels.layers.projection import projection
 
@@ -21,6 +23,9 @@ def _gelu_tanh(x: Tensor) -> Tensor:
 def _gelu_erf(x: Tensor) -> Tensor:
     return ops.gelu(x, approximate=False)
 
+
+CHUNK_LENGTH = 2048
+"""Positions whose hidden values exist at one time outside training: a long document's are its largest tensors."""
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": _gelu_erf,
@@ -105,6 +110,17 @@ class FeedForward(keras.layers.Layer):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Transform each position by itself."""
+        length = inputs.shape[1]
+        if training or length is None or length <= CHUNK_LENGTH:
+            return self._transform(inputs, training)
+        blocks = ops.transpose(split_into_blocks(inputs, CHUNK_LENGTH, axis=1), (1, 0, 2, 3))  # (N, B, C, E)
+        made = [(tuple(blocks.shape)[1:], self.wo.compute_dtype)]
+        _, (found,) = scan(
+            lambda index, _, part: ([], [self._transform(part, training)]), [], made, blocks.shape[0], [blocks]
+        )
+        return merge_blocks(ops.transpose(found, (1, 0, 2, 3)), length, axis=1)
+
+    def _transform(self, inputs: Tensor, training: bool | None) -> Tensor:
         hidden = self.activate(self.wi(inputs))
         if self.gated:
             hidden = hidden * self.wi_linear(inputs)

@@ -84,6 +84,11 @@ def _scan_in_tensorflow(
 
     # One step at a time: each already fills the cores, and several would need several steps' memory.
     _, carry, arrays = tf.while_loop(
-        lambda index, *_: index < length, body, (tf.constant(0), list(carry), arrays), parallel_iterations=1
+        lambda index, *_: index < length,
+        body,
+        (tf.constant(0), list(carry), arrays),
+        parallel_iterations=1,
+        # XLA must know how often, where it differentiates the loop.
+        maximum_iterations=length if isinstance(length, int) else None,
     )
     return carry, [arrays[place].stack() for place in places]
