@@ -111,7 +111,8 @@ class FeedForward(keras.layers.Layer):
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Transform each position by itself."""
         length = inputs.shape[1]
-        if training or length is None or length <= CHUNK_LENGTH:
+        # An int, or None in TensorFlow's graphs, or JAX's symbol for a length that is not known.
+        if training or not isinstance(length, int) or length <= CHUNK_LENGTH:
             return self._transform(inputs, training)
         blocks = ops.transpose(split_into_blocks(inputs, CHUNK_LENGTH, axis=1), (1, 0, 2, 3))  # (N, B, C, E)
         made = [(tuple(blocks.shape)[1:], self.wo.compute_dtype)]
