@@ -61,8 +61,8 @@ def _draw(lines: Mapping[tuple[str, str], Sequence[tuple[int, float]]], label: s
     families = list(dict.fromkeys(family for family, _ in lines))
     for (family, side), points in lines.items():
         lengths, values = zip(*points, strict=True)
-        style, name = ("-", f"{family}, ours") if side == OURS else ("--", f"{family}, theirs")
-        axes.plot(lengths, values, style, marker="o", markersize=4, color=f"C{families.index(family)}", label=name)
+        style, name = ("o-", f"{family}, ours") if side == OURS else ("s--", f"{family}, theirs")
+        axes.plot(lengths, values, style, markersize=4, color=f"C{families.index(family)}", label=name)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
