@@ -37,7 +37,7 @@ test-jax: setup
 	KERAS_BACKEND=jax $(BIN)/python -m pytest
 
 parity: setup
-	$(BIN)/python -m pytest tests/parity
+	$(BIN)/python -m pytest tests/parity -m "not slow"
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

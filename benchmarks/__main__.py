@@ -2,6 +2,7 @@
 
 python -m benchmarks --quick
 python -m benchmarks --only "led encode" --only train --rounds 3 --output out/bench
+python -m benchmarks --only decode
 python -m benchmarks profile led encode 4096
 python -m benchmarks gpu
 """
@@ -90,7 +91,7 @@ def _suite(options: argparse.Namespace) -> int:
     from benchmarks.report import make_console
     from benchmarks.suite import run_suite
 
-    rows = [row for row in all_rows(options.size) if row.job != "generate" or options.backend == "tensorflow"]
+    rows = [row for row in all_rows(options.size) if row.job != "decode" or options.backend == "tensorflow"]
     rows = chosen_rows(rows, options.only, options.quick)
     _import_quietly()
     rounds = options.rounds or (1 if options.quick else 2)

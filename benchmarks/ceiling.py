@@ -1,21 +1,21 @@
-"""The machine's float32 matrix-product rate, which no implementation of a transformer passes.
+"""The machine's float32 matrix-product rate and memory bandwidth, which no implementation of a transformer passes.
 
 python -m benchmarks.ceiling torch
 """
 
 import argparse
 import json
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from benchmarks.arithmetic import product_operations
+from benchmarks.bandwidth import gigabytes_per_second
 from benchmarks.models import SIZES
 from benchmarks.processes import run_module
 from benchmarks.task import positive
+from benchmarks.timing import median_seconds
 
 ENGINES = ("torch", "tensorflow", "tensorflow-xla")
 SHAPES = {
@@ -32,16 +32,23 @@ def measure_ceiling(size: str = "base", repeats: int = 5) -> dict[str, Any]:
 
     Returns:
         "gflops", the best rate of all in 10**9 operations a second, and "engines", for each engine and shape the rate
-        of the median run.
+        of the median run; "gb_per_second", the best bandwidth in 10**9 bytes a second, and "bandwidths", each engine's.
 
     Raises:
         WorkerError: an engine failed.
     """
-    engines = {
+    found = {
         engine: run_module("benchmarks.ceiling", [engine, "--size", size, "--repeats", str(repeats)])
         for engine in ENGINES
     }
-    return {"gflops": max(rate for rates in engines.values() for rate in rates.values()), "engines": engines}
+    engines = {engine: rates["products"] for engine, rates in found.items()}
+    bandwidths = {engine: rates["gb_per_second"] for engine, rates in found.items()}
+    return {
+        "gflops": max(rate for rates in engines.values() for rate in rates.values()),
+        "engines": engines,
+        "gb_per_second": max(bandwidths.values()),
+        "bandwidths": bandwidths,
+    }
 
 
 def engine_rates(engine: str, size: str, repeats: int) -> dict[str, float]:
@@ -52,7 +59,7 @@ def engine_rates(engine: str, size: str, repeats: int) -> dict[str, float]:
         generator = np.random.default_rng(0)
         left = generator.standard_normal((rows, inner), dtype="float32")
         right = generator.standard_normal((inner, columns), dtype="float32")
-        seconds = _median_seconds(make(left, right, engine), repeats)
+        seconds = median_seconds(make(left, right, engine), repeats)
         rates[f"{rows}x{inner}x{columns}"] = product_operations(rows, inner, columns) / seconds / 1e9
     return rates
 
@@ -72,24 +79,16 @@ def _tensorflow_product(left: np.ndarray, right: np.ndarray, engine: str) -> Pro
     return lambda: product(first, second).numpy()
 
 
-def _median_seconds(product: Product, repeats: int) -> float:
-    product()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        product()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Measure one engine and print its rates as one JSON line."""
+    """Measure one engine and print its rates and bandwidth as one JSON line."""
     parser = argparse.ArgumentParser("python -m benchmarks.ceiling", allow_abbrev=False)
     parser.add_argument("engine", choices=ENGINES)
     parser.add_argument("--size", choices=SIZES, default="base")
     parser.add_argument("--repeats", type=positive, default=5)
     options = parser.parse_args(arguments)
-    print(json.dumps(engine_rates(options.engine, options.size, options.repeats)), flush=True)
+    measured = options.engine, options.size, options.repeats
+    found = {"products": engine_rates(*measured), "gb_per_second": gigabytes_per_second(*measured)}
+    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

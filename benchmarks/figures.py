@@ -1,20 +1,22 @@
 """From the runs of a row to its figures: medians, ratios, shares. Names: see `benchmarks.jobs`."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.arithmetic import encoder_operations
+from benchmarks.decoding import cross_cache_bytes, step_bytes
 from benchmarks.jobs import Row
-from benchmarks.models import GLOBAL_TOKENS, config_fields
+from benchmarks.models import GLOBAL_TOKENS, NEW_TOKENS, config_fields
 from benchmarks.task import OURS, THEIRS
 
 Runs = Mapping[str, Sequence[Mapping[str, float]]]
 """For each side the figures of each of its processes."""
+Figures = Mapping[str, float]
 
 
 def row_figures(
-    row: Row, runs: Runs, others: Mapping[str, Mapping[str, float]], ceiling_gflops: float | None
+    row: Row, runs: Runs, others: Mapping[str, Figures], ceiling: Mapping[str, Any] | None = None
 ) -> dict[str, float]:
     """The figures of one row.
 
@@ -22,38 +24,90 @@ def row_figures(
         row: what was run.
         runs: what the workers found.
         others: figures of earlier rows by name, for `compared_to`.
-        ceiling_gflops: the machine's matrix-product rate in 10**9 operations a second, where it is known.
+        ceiling: of the machine, where it is known: "gflops" and "gb_per_second", see `benchmarks.ceiling`.
 
     Returns:
-        "ours_seconds", "ours_seconds_per_token", "ours_peak_gb", and where measured "theirs_seconds", "theirs_peak_gb",
-        "time_ratio", "memory_ratio", "compile_seconds", "needed_gflop", "needed_gflops", "ceiling_share",
-        "token_time_ratio".
+        "ours_seconds", "ours_peak_gb", and where measured "theirs_seconds", "theirs_peak_gb", "time_ratio",
+        "memory_ratio"; of "encode" and "train" "ours_seconds_per_token"; of "train" "compile_seconds"; of "encode"
+        "needed_gflop", "needed_gflops", "ceiling_share"; of "decode", also for theirs, "ours_tokens_per_second"
+        and "ours_step_seconds", where memory is measured "ours_search_gb", and greedy "step_gb", "bandwidth_share",
+        "ours_step_bandwidth_share"; and what comes of `compared_to`.
     """
     figures = {
         f"{side}_{name}": statistics.median(run[name] for run in found)
         for side, found in runs.items()
-        for name in ("seconds", "peak_gb")
+        for name in ("seconds", "peak_gb", "search_gb")
+        if name in found[0]
     }
     if OURS in runs and THEIRS in runs:
         figures["time_ratio"] = figures["theirs_seconds"] / figures["ours_seconds"]
         figures["memory_ratio"] = figures["ours_peak_gb"] / figures["theirs_peak_gb"]
+    if row.job == "decode":
+        figures |= _step_figures(row, runs)
     if OURS not in runs:
         return figures
     if row.job == "train":
         figures["compile_seconds"] = statistics.median(run["first_seconds"] - run["seconds"] for run in runs[OURS])
-    if row.job == "encode":
-        figures["needed_gflop"] = needed_gflop(row)
-        figures["needed_gflops"] = figures["needed_gflop"] / figures["ours_seconds"]
-        if ceiling_gflops is not None:
-            figures["ceiling_share"] = figures["needed_gflops"] / ceiling_gflops
-    figures["ours_seconds_per_token"] = figures["ours_seconds"] / row.length
-    compared = others.get(row.compared_to or "", {}).get("ours_seconds_per_token")
-    if compared is not None:
-        figures["token_time_ratio"] = figures["ours_seconds_per_token"] / compared
+    if row.job != "decode":
+        figures["ours_seconds_per_token"] = figures["ours_seconds"] / row.length
+    figures |= _shares(row, figures, ceiling)
+    return figures | _compared(row, figures, others.get(row.compared_to or "", {}))
+
+
+def _step_figures(row: Row, runs: Runs) -> dict[str, float]:
+    """How fast each side makes tokens, and the seconds of a step after the first."""
+    figures, tokens = {}, NEW_TOKENS[row.size]
+    for side, found in runs.items():
+        figures[f"{side}_tokens_per_second"] = tokens / statistics.median(run["seconds"] for run in found)
+        steps = statistics.median(run["seconds"] - run["start_seconds"] for run in found)
+        figures[f"{side}_step_seconds"] = steps / (tokens - 1)
     return figures
+
+
+def _shares(row: Row, figures: Figures, ceiling: Mapping[str, Any] | None) -> dict[str, float]:
+    """What the row's work needs and, where the ceiling is known, the shares of it that our side reaches."""
+    shares = {}
+    if row.job == "encode":
+        shares["needed_gflop"] = needed_gflop(row)
+        shares["needed_gflops"] = shares["needed_gflop"] / figures["ours_seconds"]
+        if ceiling is not None:
+            shares["ceiling_share"] = shares["needed_gflops"] / ceiling["gflops"]
+    if row.job == "decode" and row.beams == 1:
+        shares["step_gb"] = step_bytes(row.family, _fields(row), row.length) / 1e9
+        if ceiling is not None:
+            at_ceiling = shares["step_gb"] / ceiling["gb_per_second"]
+            shares["bandwidth_share"] = at_ceiling * figures["ours_tokens_per_second"]
+            shares["ours_step_bandwidth_share"] = at_ceiling / figures["ours_step_seconds"]
+    return shares
+
+
+def _share_of_cache(row: Row, own: float, other: float) -> float:
+    return (own - other) * 1e9 / cross_cache_bytes(row.family, _fields(row), row.length)
+
+
+_COMPARISONS: dict[str, tuple[str, Callable[[Row, float, float], float]]] = {
+    "token_time_ratio": ("ours_seconds_per_token", lambda _, own, other: own / other),
+    "xla_speed_share": ("ours_seconds", lambda _, own, other: other / own),
+    "step_time_ratio": ("ours_step_seconds", lambda _, own, other: own / other),
+    "added_memory_share": ("ours_search_gb", _share_of_cache),
+}
+"""For each figure that compares two rows, what it is made of and how."""
+
+
+def _compared(row: Row, own: Figures, other: Figures) -> dict[str, float]:
+    """The figures that the row's targets want of it and of the row that it is compared to."""
+    wanted = {target.figure for target in row.targets}
+    return {
+        figure: compare(row, own[name], other[name])
+        for figure, (name, compare) in _COMPARISONS.items()
+        if figure in wanted and name in own and name in other
+    }
 
 
 def needed_gflop(row: Row) -> float:
     """What the row's encoder needs, in 10**9 operations."""
-    fields: dict[str, Any] = config_fields(row.family, row.size, row.length, row.half_window)
-    return sum(encoder_operations(row.family, fields, row.length, GLOBAL_TOKENS).values()) / 1e9
+    return sum(encoder_operations(row.family, _fields(row), row.length, GLOBAL_TOKENS).values()) / 1e9
+
+
+def _fields(row: Row) -> dict[str, Any]:
+    return config_fields(row.family, row.size, row.length, row.half_window)

@@ -6,7 +6,18 @@ A row's figures, which targets speak of:
     ceiling_share: needed operations per second over the machine's matrix-product rate.
     ours_peak_gb: peak memory of our process, 10**9 bytes.
     compile_seconds: our first training step minus a later one.
-    token_time_ratio: our time per token over that of the row named in `compared_to`.
+    bandwidth_share: of the machine's memory bandwidth, what greedy steps that read no more than they must would take
+        in the seconds of the whole search. These hold the making of the encoder cache, too, which is no step;
+        "ours_step_bandwidth_share", for which there is no target, is of the steps' seconds alone.
+
+Ours beside that of the row named in `compared_to`, each where a target speaks of it:
+    token_time_ratio: time per token.
+    xla_speed_share: speed; that of the same search under XLA is 1.
+    step_time_ratio: time per step, the encoder cache made before.
+    added_memory_share: what a search takes beyond model, document and compiled program, more than the other row's, over
+        the bytes of the encoder cache. Each is the growth of a process's resident memory, the same to 10**5 bytes from
+        process to process, save for a buffer more or less now and then. Whole peaks would say less: compilers leave
+        some 10**7 bytes behind.
 """
 
 import dataclasses
@@ -19,6 +30,10 @@ QUICK_LENGTH = 4096
 PLOT_LENGTHS = (1024, 2048, 8192)
 # An eager reference has nothing to compile: where one run takes minutes, a short one starts its threads as well.
 _SHORT_WARMUP = 1024
+_SHARED_WITH_TASK = (
+    "family", "job", "length", "size", "half_window", "gradient_checkpointing", "beams", "without_xla",
+    "measures_memory",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +58,7 @@ class Row:
     """One row of the benchmark.
 
     name: shown and chosen by `--only`. base_length: tokens at the size "base". compared_to: another row's name, for
-    `token_time_ratio`. most_rounds: turns at most, however many are asked for.
+    the figures that compare. most_rounds: turns at most, however many are asked for.
     """
 
     name: str
@@ -56,6 +71,8 @@ class Row:
     half_window: bool = False
     gradient_checkpointing: bool = False
     beams: int = 1
+    without_xla: bool = False
+    measures_memory: bool = False
     compared_to: str | None = None
     targets: tuple[Target, ...] = ()
     most_rounds: int | None = None
@@ -63,7 +80,7 @@ class Row:
     @property
     def is_quick(self) -> bool:
         """Whether the row belongs to the short benchmark."""
-        return self.base_length == QUICK_LENGTH and self.job != "generate"
+        return self.base_length == QUICK_LENGTH and self.job != "decode"
 
     @property
     def is_plotted(self) -> bool:
@@ -73,10 +90,7 @@ class Row:
     def task(self, side: str, backend: str, quick: bool) -> Task:
         """What one worker runs for this row."""
         is_long = self.base_length > QUICK_LENGTH or (quick and self.job == "train")
-        shared = {
-            field: getattr(self, field)
-            for field in ("family", "job", "length", "size", "half_window", "gradient_checkpointing", "beams")
-        }
+        shared = {field: getattr(self, field) for field in _SHARED_WITH_TASK}
         return Task(
             side=side,
             backend=backend if side == OURS else "tensorflow",
@@ -104,6 +118,10 @@ _ENCODE = {
 _TRAIN = {"led": (3.5, 0.6), "longt5-tglobal": (3.0, 0.4)}
 _CHECKPOINTED_PEAK_GB = {"led": 12.0, "longt5-tglobal": 14.0}
 _COMPILE_SECONDS = Target("compile_seconds", 120.0)
+_BANDWIDTH = Target("bandwidth_share", 0.6, at_least=True)
+_ADDED_MEMORY = Target("added_memory_share", 0.15)
+_WITHOUT_XLA = Target("xla_speed_share", 0.65, at_least=True)
+_BEAMS_PER_STEP = Target("step_time_ratio", 2.5)
 _LINEAR = Target("token_time_ratio", 1.2)
 _FASTER = Target("token_time_ratio", 1.0)
 
@@ -131,10 +149,29 @@ def all_rows(size: str = "base") -> list[Row]:
     for family, peak in _CHECKPOINTED_PEAK_GB.items():
         checkpointed = {"gradient_checkpointing": True, "sides": (OURS,), "most_rounds": 1}
         rows.append(maker.row(family, "train", 16384, targets=(Target("ours_peak_gb", peak),), **checkpointed))
-    for family, beams in (("led", 1), ("led", 4), ("longt5-tglobal", 1)):
-        rows.append(maker.row(family, "generate", QUICK_LENGTH, beams=beams))
+    for family in ("led", "longt5-tglobal"):
+        rows += _decode_rows(maker, family)
     rows += [maker.row(family, "encode", length, most_rounds=1) for family in FAMILIES for length in PLOT_LENGTHS]
     return rows
+
+
+def _decode_rows(maker: "_RowMaker", family: str) -> list[Row]:
+    """Decoding alone: each search beside theirs and without XLA, its memory, then ours for a long document."""
+
+    def row(base_length: int, beams: int, *targets: Target, **fields: object) -> Row:
+        return maker.row(family, "decode", base_length, beams=beams, targets=targets, **fields)
+
+    def without_xla(other: Row) -> Row:
+        return row(QUICK_LENGTH, other.beams, _WITHOUT_XLA, without_xla=True, sides=(OURS,), compared_to=other.name)
+
+    measured = {"measures_memory": True, "sides": (OURS,), "most_rounds": 1}
+    greedy = row(QUICK_LENGTH, 1, Target("time_ratio", 2.0, at_least=True), _BANDWIDTH)
+    beams = row(QUICK_LENGTH, 4, Target("time_ratio", 6.0, at_least=True))
+    memory = row(QUICK_LENGTH, 1, **measured)
+    beams_memory = row(QUICK_LENGTH, 4, _ADDED_MEMORY, compared_to=memory.name, **measured)
+    long = row(16384, 1, sides=(OURS,))
+    long_beams = row(16384, 4, _BEAMS_PER_STEP, sides=(OURS,), compared_to=long.name)
+    return [greedy, without_xla(greedy), beams, without_xla(beams), memory, beams_memory, long, long_beams]
 
 
 class _RowMaker:
@@ -154,8 +191,12 @@ class _RowMaker:
             parts.append(f"{field} {fields[field]}")
         if changes.get("gradient_checkpointing"):
             parts.append("checkpointed")
-        if job == "generate":
+        if job == "decode":
             parts.append(f"beams {changes.get('beams', 1)}")
+        if changes.get("without_xla"):
+            parts.append("without XLA")
+        if changes.get("measures_memory"):
+            parts.append("memory")
         return " ".join(parts)
 
     def row(self, family: str, job: str, base_length: int, **fields: object) -> Row:

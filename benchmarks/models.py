@@ -99,6 +99,20 @@ def config_fields(family: str, size: str, length: int, half_window: bool = False
     return fields
 
 
+def make_encoded(family: str, size: str, length: int, batch: int = 1) -> dict[str, np.ndarray]:
+    """Documents as an encoder leaves them, made up: as large as after a norm, and the same for both sides.
+
+    Not encoded, which would take longer than the search and, since TensorFlow keeps memory, count as the search's. How
+    long a search takes does not depend on the numbers.
+
+    Returns:
+        float32 "states" (batch, length, E), and int32 "attention_mask" (batch, length) without padding.
+    """
+    width = config_fields(family, size, length)["d_model"]
+    states = np.random.default_rng(0).standard_normal((batch, length, width), "float32")
+    return {"states": states, "attention_mask": np.ones((batch, length), "int32")}
+
+
 def window_field(family: str) -> str:
     """The field that says how far a token sees."""
     return "attention_window" if family == "led" else "local_radius"

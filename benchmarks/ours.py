@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
+from benchmarks.decoding import check_made
 from benchmarks.models import NEW_TOKENS, class_name, config_fields
 from benchmarks.routine import Arrays, Routine
 from benchmarks.task import Task
@@ -43,13 +45,14 @@ def make_routine(task: Task, model: Any = None) -> Routine:
         raise ValueError(
             f"KERAS_BACKEND must be {task.backend}, as --backend says. Received: {keras.backend.backend()}"
         )
-    if task.job == "generate" and task.backend != "tensorflow":
-        raise ValueError(f"generate must run with --backend tensorflow. Received: --backend {task.backend}")
+    if task.job == "decode" and task.backend != "tensorflow":
+        raise ValueError(f"decode must run with --backend tensorflow. Received: --backend {task.backend}")
     model = make_model(task) if model is None else model
     if task.job == "train":
         return Routine(_to_backend, _train(model), _device_peak_bytes)
-    if task.job == "generate":
-        return Routine(_to_backend, _generate(model, task), _device_peak_bytes)
+    if task.job == "decode":
+        run, start = _decode(model, task, NEW_TOKENS[task.size]), _decode(model, task, 1)
+        return Routine(_to_backend, run, _device_peak_bytes, start)
     encode = _encode_on_jax(model) if task.backend == "jax" else _encode_on_tensorflow(model)
     return Routine(_to_backend, encode, _device_peak_bytes)
 
@@ -93,11 +96,20 @@ def _train(model: Any) -> Callable[[Any], Any]:
     return step
 
 
-def _generate(model: Any, task: Task) -> Callable[[Any], Any]:
-    tokens = NEW_TOKENS[task.size]
-    # Longer than what may be made: no search ends early.
+def _decode(model: Any, task: Task, tokens: int) -> Callable[[Any], Any]:
+    # As long as the longest search: none ends early.
     search = {"num_beams": task.beams, "max_new_tokens": tokens, "min_length": tokens + 1}
-    return lambda given: model.generate(**given, **search, jit_compile=True).numpy()
+
+    def run(given: dict[str, Any]) -> None:
+        found = model.generate(
+            encoder_outputs={"last_hidden_state": given["states"]},
+            attention_mask=given["attention_mask"],
+            jit_compile=not task.without_xla,
+            **search,
+        )
+        check_made(np.asarray(found), tokens, model.config.eos_token_id)
+
+    return run
 
 
 def _device_peak_bytes() -> int | None:

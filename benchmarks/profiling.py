@@ -4,8 +4,6 @@ Each part is compiled by XLA for the job's real shapes, in training with its gra
 the compiler fuses across parts, so the parts need not sum to it; what they leave, or overdraw, is shown.
 """
 
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +22,7 @@ from benchmarks.models import make_inputs
 from benchmarks.ours import make_model, make_routine
 from benchmarks.report import make_table, number
 from benchmarks.task import Task
+from benchmarks.timing import median_seconds
 
 _PASSES_IN_TRAINING = 3
 """A product's gradient is two products of the same size."""
@@ -60,14 +59,14 @@ def profile(task: Task, console: Console) -> list[Share]:
     is_training = task.job == "train"
     inputs = routine.prepare(make_inputs(task.family, task.size, task.length, labels=is_training))
     with console.status("the whole job"):
-        whole = _median_seconds(lambda: routine.run(inputs), task.repeats)
+        whole = median_seconds(lambda: routine.run(inputs), task.repeats)
     components = encoder_components(model, task, inputs)
     if is_training:
         components += training_components(model, task, inputs)
     timed = {}
     for component in components:
         with console.status(component.name):
-            timed[component.name] = _median_seconds(compiled_component(component, is_training), task.repeats)
+            timed[component.name] = median_seconds(compiled_component(component, is_training), task.repeats)
     shares = make_shares(components, timed, task.family, is_training)
     print_profile(console, f"{task.family} {task.job} {task.length}", whole, shares)
     return shares
@@ -99,16 +98,6 @@ def _gradient(component: Component) -> Callable[..., list[Any]]:
         return [tf.convert_to_tensor(x) for x in found if x is not None]
 
     return gradient
-
-
-def _median_seconds(run: Callable[[], Any], repeats: int) -> float:
-    run()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
 
 
 def make_shares(

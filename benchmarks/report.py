@@ -36,11 +36,13 @@ def make_table(console: Console, title: str, first: str, others: Sequence[str]) 
 
 
 def print_ceiling(console: Console, ceiling: Mapping[str, Any]) -> None:
-    """Prints the matrix-product rate of every engine and the best of all."""
+    """Prints the matrix-product rate and memory bandwidth of every engine and the best of all."""
     for engine, rates in ceiling["engines"].items():
         shown = ", ".join(f"{shape} {rate:.0f}" for shape, rate in rates.items())
         console.print(f"matrix products, {engine}: {shown} GFLOP/s", highlight=False)
-    console.print(f"ceiling: {ceiling['gflops']:.0f} GFLOP/s", highlight=False)
+    shown = ", ".join(f"{engine} {rate:.1f}" for engine, rate in ceiling["bandwidths"].items())
+    console.print(f"memory: {shown} GB/s", highlight=False)
+    console.print(f"ceiling: {ceiling['gflops']:.0f} GFLOP/s, {ceiling['gb_per_second']:.1f} GB/s", highlight=False)
 
 
 def print_row(console: Console, position: int, count: int, name: str, figures: Figures) -> None:
@@ -113,13 +115,21 @@ _FURTHER = {
     "compile_seconds": "compiling, s",
     "token_time_ratio": "time per token",
     "ours_peak_gb": "GB",
+    "bandwidth_share": "of bandwidth",
+    "added_memory_share": "memory added, of cache",
+    "xla_speed_share": "of speed under XLA",
+    "step_time_ratio": "time per step",
+    "ours_tokens_per_second": "ours, tokens/s",
+    "theirs_tokens_per_second": "theirs, tokens/s",
 }
+_SHOWN_WITHOUT_TARGET = ("ours_tokens_per_second", "theirs_tokens_per_second")
 
 
 def _further(row: Row, figures: Figures) -> Text:
     """The figures that have no column of their own, a line each."""
     lines = []
     for name, label in _FURTHER.items():
-        if any(target.figure == name for target in row.targets):
+        is_shown = name in figures and name in _SHOWN_WITHOUT_TARGET
+        if is_shown or any(target.figure == name for target in row.targets):
             lines.append(Text(f"{label}: ") + _with_target(row, figures, name))
     return Text("\n").join(lines)

@@ -62,7 +62,7 @@ def run_suite(
     figures: dict[str, dict[str, float]] = {}
     for position, row in enumerate(rows, 1):
         runs = _runs_in_turn(row, min(rounds, row.most_rounds or rounds), backend, quick, run, console)
-        figures[row.name] = row_figures(row, runs, figures, results["ceiling"]["gflops"])
+        figures[row.name] = row_figures(row, runs, figures, results["ceiling"])
         results["rows"][row.name] = _entry(row, figures[row.name], runs)
         write_json(output / RESULTS, results)
         print_row(console, position, len(rows), row.name, figures[row.name])

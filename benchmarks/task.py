@@ -8,7 +8,7 @@ from benchmarks.models import FAMILIES, SIZES
 
 OURS, THEIRS = "ours", "theirs"
 SIDES = (OURS, THEIRS)
-JOBS = ("encode", "train", "generate")
+JOBS = ("encode", "train", "decode")
 BACKENDS = ("tensorflow", "jax")
 DEVICES = ("cpu", "gpu")
 DTYPES = ("float32", "bfloat16")
@@ -18,9 +18,11 @@ DTYPES = ("float32", "bfloat16")
 class Task:
     """One side of one job.
 
-    side: "ours" or "theirs". family: a name in `FAMILIES`. job: "encode", "train" or "generate". length: tokens of each
-    document. batch: documents. size: "base" or "tiny". half_window: a token sees half as far. gradient_checkpointing:
-    recompute blocks in the backward pass. beams: of "generate". backend: ours alone. dtype: what is computed in; under
+    side: "ours" or "theirs". family: a name in `FAMILIES`. job: "encode", "train" or "decode", a search on documents
+    that are encoded before. length: tokens of each document. batch: documents. size: "base" or "tiny". half_window: a
+    token sees half as far. gradient_checkpointing: recompute blocks in the backward pass. beams: of "decode".
+    without_xla, measures_memory: of "decode", ours alone; under the latter memory is given back as soon as it is not
+    used, which changes the times of what XLA does not compile. backend: ours alone. dtype: what is computed in; under
     "bfloat16" training keeps float32 weights. torch_compile: theirs alone. repeats: timed runs. warmup_length: length
     of the first, untimed run of theirs (ours always compiles for the full length).
     """
@@ -34,6 +36,8 @@ class Task:
     half_window: bool = False
     gradient_checkpointing: bool = False
     beams: int = 1
+    without_xla: bool = False
+    measures_memory: bool = False
     backend: str = "tensorflow"
     device: str = "cpu"
     dtype: str = "float32"
@@ -70,6 +74,8 @@ def parse_task(arguments: Sequence[str] | None = None) -> Task:
     parser.add_argument("--half-window", action="store_true")
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--beams", type=positive, default=1)
+    parser.add_argument("--without-xla", action="store_true")
+    parser.add_argument("--measures-memory", action="store_true")
     parser.add_argument("--backend", choices=BACKENDS, default="tensorflow")
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")

@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 import transformers
+from transformers.modeling_outputs import BaseModelOutput
 
+from benchmarks.decoding import check_made
 from benchmarks.models import NEW_TOKENS, class_name, config_fields
 from benchmarks.routine import Arrays, Routine
 from benchmarks.task import Task
@@ -22,16 +24,24 @@ def make_routine(task: Task) -> Routine:
     model = _make_model(task).to(device)
 
     def prepare(arrays: Arrays) -> dict[str, torch.Tensor]:
-        return {name: torch.from_numpy(array).long().to(device) for name, array in arrays.items()}
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return {name: x.to(device, model.dtype if x.is_floating_point() else torch.long) for name, x in tensors.items()}
 
-    job = {"encode": _encode, "train": _train, "generate": _generate}[task.job](model, task)
+    def done(job: Callable[[Any], Any]) -> Callable[[Any], None]:
+        def run(given: dict[str, torch.Tensor]) -> None:
+            job(given)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
 
-    def run(given: dict[str, torch.Tensor]) -> None:
-        job(given)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        return run
 
-    return Routine(prepare, run, lambda: torch.cuda.max_memory_allocated() if device.type == "cuda" else None)
+    def peak() -> int | None:
+        return torch.cuda.max_memory_allocated() if device.type == "cuda" else None
+
+    if task.job != "decode":
+        return Routine(prepare, done({"encode": _encode, "train": _train}[task.job](model, task)), peak)
+    tokens = NEW_TOKENS[task.size]
+    return Routine(prepare, done(_decode(model.eval(), task, tokens)), peak, done(_decode(model, task, 1)))
 
 
 def _make_model(task: Task) -> Any:
@@ -66,8 +76,13 @@ def _train(model: Any, task: Task) -> Callable[[Any], Any]:
     return step
 
 
-def _generate(model: Any, task: Task) -> Callable[[Any], Any]:
-    model.eval()
-    tokens = NEW_TOKENS[task.size]
+def _decode(model: Any, task: Task, tokens: int) -> Callable[[Any], Any]:
     search = {"num_beams": task.beams, "do_sample": False, "max_new_tokens": tokens, "min_new_tokens": tokens}
-    return torch.no_grad()(lambda given: model.generate(**given, **search))
+
+    def run(given: dict[str, torch.Tensor]) -> None:
+        # New each time: the search repeats what is in it for its beams.
+        outputs = BaseModelOutput(last_hidden_state=given["states"])
+        found = model.generate(encoder_outputs=outputs, attention_mask=given["attention_mask"], **search)
+        check_made(found.cpu().numpy(), tokens, model.config.eos_token_id)
+
+    return torch.no_grad()(run)

@@ -6,17 +6,16 @@ python -m benchmarks.worker theirs longt5-tglobal train 4096 --repeats 1
 
 import json
 import os
+import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from benchmarks.memory import peak_bytes
-from benchmarks.models import make_inputs
+from benchmarks.memory import peak_bytes, reset_peak
+from benchmarks.models import make_encoded, make_inputs
 from benchmarks.routine import Routine
 from benchmarks.task import OURS, Task, parse_task
+from benchmarks.timing import median_seconds, seconds
 
 
 def measure(task: Task) -> dict[str, Any]:
@@ -24,25 +23,38 @@ def measure(task: Task) -> dict[str, Any]:
 
     Returns:
         "seconds", the median of the timed runs; "all_seconds", each of them; "first_seconds", the untimed first run
-        with what it compiled; "peak_gb" of the process, or of the device on a GPU, in 10**9 bytes.
+        with what it compiled; "peak_gb" of the process, or of the device on a GPU, in 10**9 bytes. Of "decode" the peak
+        is that of the timed runs alone, without compiling (under Linux); "start_seconds" is the median time as far as
+        the first token, and "search_gb", where the task measures memory, what the peak is above the memory before.
     """
     routine = _maker(task.side)(task)
 
     def inputs(length: int) -> Any:
-        arrays = make_inputs(task.family, task.size, length, task.batch, labels=task.job == "train")
-        return routine.prepare(arrays)
+        document = task.family, task.size, length, task.batch
+        if task.job == "decode":
+            return routine.prepare(make_encoded(*document))
+        return routine.prepare(make_inputs(*document, labels=task.job == "train"))
 
     given = inputs(task.length)
     warmup_length = task.length if task.side == OURS else min(task.warmup_length or task.length, task.length)
-    first = _seconds(routine.run, given if warmup_length == task.length else inputs(warmup_length))
-    seconds = [_seconds(routine.run, given) for _ in range(task.repeats)]
+    warmup = given if warmup_length == task.length else inputs(warmup_length)
+    first = seconds(lambda: routine.run(warmup))
+    # Compiling may have taken more than any search.
+    held = reset_peak() if task.job == "decode" else None
+    timed = [seconds(lambda: routine.run(given)) for _ in range(task.repeats)]
     peak = routine.device_peak_bytes()
-    return {
-        "seconds": float(np.median(seconds)),
-        "all_seconds": seconds,
+    figures: dict[str, Any] = {
+        "seconds": statistics.median(timed),
+        "all_seconds": timed,
         "first_seconds": first,
         "peak_gb": (peak_bytes() if peak is None else peak) / 1e9,
     }
+    if task.measures_memory and held is not None:
+        figures["search_gb"] = figures["peak_gb"] - held / 1e9
+    start = routine.start
+    if start is not None:
+        figures["start_seconds"] = median_seconds(lambda: start(given), task.repeats)
+    return figures
 
 
 def _maker(side: str) -> Callable[[Task], Routine]:
@@ -56,12 +68,6 @@ def _maker(side: str) -> Callable[[Task], Routine]:
     return theirs.make_routine
 
 
-def _seconds(run: Callable[[Any], Any], given: Any) -> float:
-    start = time.perf_counter()
-    run(given)
-    return time.perf_counter() - start
-
-
 def set_environment(task: Task) -> None:
     """Set the variables that the libraries of the task's side read when they are imported."""
     if task.side == OURS:
@@ -69,6 +75,9 @@ def set_environment(task: Task) -> None:
         if task.backend != "jax":
             # TensorFlow imports a JAX that happens to be there, which would count as its memory.
             sys.modules["jax"] = None  # type: ignore[assignment]
+        if task.measures_memory:
+            # oneDNN's allocator keeps what was ever taken: a search would seem to take nothing the second time.
+            os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
         # JAX would else take most of a GPU at its start, and its count of bytes would say little.
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     else:

@@ -105,7 +105,13 @@ class SummarizationSignatures(tf.Module):
         return {"last_hidden_state": self._switch_length(given, branch)}
 
     def _generate(self, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        outputs = self._model.value.generate_with_scores(batch, self._settings, self._jit_compile)
+        outputs = self._model.value.generate(
+            **batch,
+            generation_config=self._settings,
+            return_dict=True,
+            output_scores=False,
+            jit_compile=self._jit_compile,
+        )
         return outputs["sequences"], outputs["sequences_scores"]
 
     def _switch_length(self, tokens: tf.Tensor, branch: Callable[[int], Callable[[], Any]]) -> Any:

@@ -1,18 +1,23 @@
 """Functions of a model as compiled programs, per backend."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
+
+# Keras keeps the autocast dtype of the layers around a call in a thread-local scope. No public name reads or sets it.
+from keras.src.backend.common.variables import AutocastScope
 
 Tensor = Any
 
 
-def compiled(function: Callable[[Any], Any], layer: keras.layers.Layer, jit_compile: bool) -> Callable[[Any], Any]:
+def compiled(function: Callable[..., Any], layer: keras.layers.Layer, jit_compile: bool) -> Callable[..., Any]:
     """`function` as one program that is traced once per shape.
 
     Args:
-        function: of a structure of tensors; it reads the variables of `layer` and updates none.
+        function: of structures of tensors; it reads the variables of `layer` and updates none.
         layer: whose variables the function reads, with their values at each call.
         jit_compile: compile under XLA. JAX has no other compiler, and always does.
     """
@@ -23,13 +28,32 @@ def compiled(function: Callable[[Any], Any], layer: keras.layers.Layer, jit_comp
     return tf.function(function, jit_compile=jit_compile, autograph=False)
 
 
-def _compiled_in_jax(function: Callable[[Any], Any], layer: keras.layers.Layer) -> Callable[[Any], Any]:
+def _compiled_in_jax(function: Callable[..., Any], layer: keras.layers.Layer) -> Callable[..., Any]:
     import jax
 
     # The values are arguments: what a function closes over is a constant of the program, and later training unseen.
     @jax.jit
     def pure(values: list[Tensor], given: Any) -> Any:
         with keras.StatelessScope(zip(layer.variables, values, strict=True)):
-            return function(given)
+            return function(*given)
 
-    return lambda given: pure([variable.value for variable in layer.variables], given)
+    return lambda *given: pure([variable.value for variable in layer.variables], given)
+
+
+def read_once(variables: Iterable[keras.Variable]) -> keras.StatelessScope:
+    """A scope in which the variables are tensors that were read before it.
+
+    In a loop of TensorFlow without XLA each reading of a variable that is looked up in and multiplied, too, is a copy.
+    """
+    with AutocastScope(None):  # as they are, not rounded to the compute dtype
+        return keras.StatelessScope([(variable, ops.convert_to_tensor(variable.value)) for variable in variables])
+
+
+def random_seed() -> Tensor:
+    """Two uint32 that follow `keras.utils.set_random_seed`; in a graph of TensorFlow others at each run."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if not tf.executing_eagerly():
+            return tf.cast(tf.random.uniform((2,), maxval=2**31 - 1, dtype="int32"), "uint32")
+    return ops.convert_to_tensor(np.random.randint(2**31 - 1, size=2).astype("uint32"))

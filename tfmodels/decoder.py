@@ -11,7 +11,7 @@ from keras import ops
 
 from tfmodels.cache import StaticCache
 from tfmodels.encoder import per_layer
-from tfmodels.layers.cached_attention import CachedAttention, KeysValues, write_step
+from tfmodels.layers.cached_attention import CachedAttention, KeysValues, write_beams, write_step
 from tfmodels.layers.checks import check_shape, concrete_value
 from tfmodels.stack import Stack
 
@@ -72,17 +72,20 @@ class DecoderBlock(keras.layers.Layer):
         self_head_mask: Tensor | None = None,
         cross_head_mask: Tensor | None = None,
         encoder_hidden_states: Tensor | None = None,
+        one_per_beam: bool = False,
         output_attentions: bool = False,
         training: bool | None = None,
     ) -> BlockOutputs:
         """(R, T, E) -> (R, T, E), with the keys and values: of these tokens, or the cache with them written.
 
         The documents' keys and values are `cross_keys_values`; None: those of `encoder_hidden_states` (B, S, E).
+        With `one_per_beam` the tokens are one of each beam of a document, and the cache that of its beams together.
         """
         queries = self.before(hidden_states, self.self_attention_norm)
         keys_values = self.self_attention.project_keys_values(queries)
         if cache is not None:
-            keys_values = write_step(cache, keys_values, context.position)
+            write = write_beams if one_per_beam else write_step
+            keys_values = write(cache, keys_values, context.position)
         seen = (queries, keys_values, context.self_mask, context.position_bias, self_head_mask)
         attentions = self.self_attention.probabilities(*seen) if output_attentions else None
         attended = self.self_attention(*seen, training=training)
@@ -169,8 +172,8 @@ class Decoder(keras.layers.Layer, Stack):
             per_layer("decoder_head_mask", head_mask, len(self.blocks), self.num_heads),
             per_layer("cross_attn_head_mask", cross_attn_head_mask, len(self.blocks), self.num_heads),
             encoder_hidden_states,
-            output_attentions,
-            training,
+            output_attentions=output_attentions,
+            training=training,
         )
         outputs: dict[str, Any] = {"last_hidden_state": self.finish(hidden_states, training)}
         if use_cache:
@@ -207,25 +210,46 @@ class Decoder(keras.layers.Layer, Stack):
         caches: list[KeysValues],
         cross: list[KeysValues],
         encoder_attention_mask: Tensor | None,
+        ancestors: Tensor | None = None,
     ) -> tuple[Tensor, list[KeysValues]]:
-        """One token for each row, as generation takes it.
+        """Some tokens of each row, or one of each beam, as generation takes them.
 
         Args:
-            input_ids: int32 (R, 1), the rows of a document next to each other.
-            position: int32 scalar.
-            caches: from `init_cache`, with the tokens before `position` written.
+            input_ids: int32 (R, n), tokens that follow each other, the rows of a document next to each other; with
+                ancestors (B, K), one token of each beam.
+            position: int32 scalar, the place of the first token.
+            caches: from `init_cache`, with the tokens before `position` written: for R rows of M tokens, or with
+                ancestors for B rows of K * M.
             cross: from `cross_keys_values`, per document.
             encoder_attention_mask: (B, S), or None.
+            ancestors: int32 (B, K, M): which beam wrote the token that a beam sees at each place.
 
         Returns:
-            Hidden states (R, 1, E), and the caches with this token written.
+            Hidden states (R, n, E) or (B, K, E), and the caches with the tokens written.
         """
-        positions = ops.reshape(position, (1,))
-        context = self._context(positions, position, caches, encoder_attention_mask, None)
+        if ancestors is None:
+            positions = ops.arange(input_ids.shape[1], dtype="int32") + position
+            context = self._context(positions, position, caches, encoder_attention_mask, None)
+        else:
+            positions = ops.broadcast_to(position, (input_ids.shape[1],))
+            context = self._beam_context(position, ancestors, encoder_attention_mask)
         none = [None] * len(self.blocks)
         hidden_states = self.embed(input_ids, None, positions, False)
-        hidden_states, _, blocks = self._run(hidden_states, context, cross, caches, none, none, None, False, False)
+        hidden_states, _, blocks = self._run(
+            hidden_states, context, cross, caches, none, none, one_per_beam=ancestors is not None
+        )
         return self.finish(hidden_states, False), [block.keys_values for block in blocks]
+
+    def _beam_context(self, position: Tensor, ancestors: Tensor, encoder_attention_mask: Any) -> DecoderContext:
+        """Each beam sees, at each place up to `position`, the keys of the beam that it descends from."""
+        _, beams, places = ancestors.shape
+        key_positions = ops.arange(places, dtype="int32")
+        is_own = ops.equal(ancestors[:, :, None], ops.arange(beams, dtype="int32")[:, None])  # (B, K, K, M)
+        self_mask = ops.reshape(ops.logical_and(is_own, key_positions <= position), (-1, 1, beams, beams * places))
+        cross_mask = None if encoder_attention_mask is None else padding_mask(encoder_attention_mask)
+        bias = self.position_bias(ops.reshape(position, (1,)), key_positions)  # (H, 1, M), alike for all beams
+        bias = None if bias is None else ops.tile(bias, (1, 1, beams))
+        return DecoderContext(self_mask, cross_mask, bias, position)
 
     def _context(
         self, positions: Tensor, position: Tensor | None, caches: Any, encoder_attention_mask: Any, attention_mask: Any
@@ -248,9 +272,10 @@ class Decoder(keras.layers.Layer, Stack):
         caches: Any,
         head_masks: list[Tensor | None],
         cross_head_masks: list[Tensor | None],
-        documents: Tensor | None,
-        output_attentions: bool,
-        training: bool | None,
+        documents: Tensor | None = None,
+        one_per_beam: bool = False,
+        output_attentions: bool = False,
+        training: bool | None = False,
     ) -> tuple[Tensor, list[Tensor], list[BlockOutputs]]:
         """All blocks: the last hidden states, those before each block, and what each block returned."""
         states, found = [], []
@@ -264,6 +289,7 @@ class Decoder(keras.layers.Layer, Stack):
                 self_head_mask=head_masks[index],
                 cross_head_mask=cross_head_masks[index],
                 encoder_hidden_states=documents,
+                one_per_beam=one_per_beam,
                 output_attentions=output_attentions,
                 training=training,
             )

@@ -1,9 +1,9 @@
-"""The language model's head: labels, generation, and the settings that come with a checkpoint.
+"""The language model's head: labels, loss, and the settings that come with a checkpoint.
 
 Shape letters: B batch, T target length, E model size, V vocabulary.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,21 +11,19 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfmodels.call_format import unpack_inputs
 from tfmodels.chunked_loss import chunked_cross_entropy
-from tfmodels.compiled import compiled
-from tfmodels.generation import GenerationConfig, generate
-from tfmodels.layers.checks import check_global_capacity
+from tfmodels.generation import GenerationConfig
+from tfmodels.generator import Generator
 from tfmodels.layers.projection import projection
 from tfmodels.layers.surgery import check_plain, replace_weight
 from tfmodels.losses import masked_cross_entropy
 from tfmodels.pretrained import resized_rows
-from tfmodels.seq2seq import Seq2Seq, as_encoder_outputs, shifted_labels
+from tfmodels.seq2seq import shifted_labels
 
 Tensor = Any
 
 
-class Seq2SeqLM(Seq2Seq):
+class Seq2SeqLM(Generator):
     """Base of the models with a language-model head.
 
     Further call arguments:
@@ -41,7 +39,7 @@ class Seq2SeqLM(Seq2Seq):
     def __init__(self, config: Any, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.generation_config = _generation_config(self.config)
-        self._generators: dict[Any, Callable[..., Any]] = {}
+        self._generators = {}
 
     @classmethod
     def check_head(cls, names: Sequence[str], source: str) -> None:
@@ -60,9 +58,18 @@ class Seq2SeqLM(Seq2Seq):
             self.lm_head = projection("lm_head", self.config.vocab_size, stddev, False, policy)
             self.lm_head.build((None, None, self.config.d_model))
 
-    def logits(self, hidden_states: Tensor) -> Tensor:
-        """The head: (..., E) -> (..., V)."""
-        raise NotImplementedError
+    def tied_kernel(self) -> Tensor | None:
+        """The table of embeddings as a kernel (E, V), where it is the head and neither quantized nor adapted."""
+        is_plain = self.shared.quantization_mode is None and not getattr(self.shared, "lora_enabled", False)
+        if self.lm_head is not None or not is_plain:
+            return None
+        return ops.cast(ops.transpose(self.shared.embeddings), self.shared.compute_dtype)
+
+    def unembedded(self, hidden_states: Tensor, tied_kernel: Tensor | None) -> Tensor:
+        """By `lm_head`, by the table of embeddings, or by its kernel where that was made: (..., E) -> (..., V)."""
+        if tied_kernel is not None:
+            return ops.matmul(ops.cast(hidden_states, tied_kernel.dtype), tied_kernel)
+        return self.shared(hidden_states, reverse=True) if self.lm_head is None else self.lm_head(hidden_states)
 
     def default_target(self, inputs: Mapping[str, Any]) -> Tensor | None:
         """The labels, shifted right."""
@@ -109,7 +116,8 @@ class Seq2SeqLM(Seq2Seq):
     def read_settings(self, folder: Path) -> None:
         """Read `generation_config.json`."""
         if (folder / "generation_config.json").is_file():
-            self.generation_config = GenerationConfig.from_json(folder / "generation_config.json")
+            # What cannot be followed is warned of here: the weights are worth having.
+            self.generation_config = GenerationConfig.from_json(folder / "generation_config.json", strict=False)
 
     def write_settings(self, folder: Path) -> None:
         """Write `generation_config.json`."""
@@ -120,84 +128,9 @@ class Seq2SeqLM(Seq2Seq):
         super().forget_compiled()
         self._generators.clear()
 
-    def generate(
-        self,
-        input_ids: Any = None,
-        attention_mask: Any = None,
-        global_attention_mask: Any = None,
-        encoder_outputs: Mapping[str, Tensor] | None = None,
-        generation_config: GenerationConfig | None = None,
-        jit_compile: bool = False,
-        **overrides: Any,
-    ) -> Tensor:
-        """Generate summaries: int32 (B * num_return_sequences, T), the start token first, padded with the pad id.
-
-        Args:
-            input_ids, attention_mask, global_attention_mask, encoder_outputs: as in the call: arrays by keyword, or one
-                dict or list of them.
-            generation_config: settings; None: the model's `generation_config`.
-            jit_compile: compile under XLA. Each new shape then costs a compilation, and each step less.
-            **overrides: single settings, see `GenerationConfig`.
-
-        Raises:
-            ValueError: an unknown or contradictory setting, or a length beyond the decoder's positions.
-        """
-        settings = (generation_config or self.generation_config).replace(**overrides)
-        inputs = {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "global_attention_mask": global_attention_mask,
-            "encoder_outputs": encoder_outputs,
-        }
-        return self.generate_with_scores(inputs, settings, jit_compile)["sequences"]
-
-    def generate_with_scores(
-        self, inputs: Mapping[str, Any], settings: GenerationConfig, jit_compile: bool = False
-    ) -> dict[str, Tensor]:
-        """As `generate`: "sequences" int32 (R, T) and "sequences_scores" float32 (R,), R = B * num_return_sequences."""
-        self.check_target_length("max_new_tokens", settings.total_length - 1)
-        settings = settings.with_ids_of(self.config)
-        inputs = unpack_inputs((*self.encoder_inputs, "encoder_outputs"), **inputs)
-        given = {name: _as_tensors(name, value) for name, value in inputs.items() if value is not None}
-        if "global_attention_mask" in self.encoder_inputs and "global_attention_mask" in given:
-            # Here, because inside the compiled function the mask has no values yet.
-            limit = self.config.max_global_tokens
-            check_global_capacity(given["global_attention_mask"], given.get("attention_mask"), limit)
-        key = (settings, jit_compile)
-        if key not in self._generators:
-            self._generators[key] = compiled(lambda given: self._search(given, settings), self, jit_compile)
-        return self._generators[key](given)
-
-    def _search(self, inputs: Mapping[str, Any], settings: GenerationConfig) -> dict[str, Tensor]:
-        """Encode, make the documents' keys and values once, and search."""
-        encoded = self._encoded(inputs, {}, training=False)
-        hidden_states = encoded["last_hidden_state"]
-        cross = self.decoder.cross_keys_values(hidden_states)
-        mask = inputs.get("attention_mask")
-
-        def step(tokens: Tensor, position: Tensor, caches: Any) -> tuple[Tensor, Any]:
-            hidden, caches = self.decoder.step(tokens[:, None], position, caches, cross, mask)
-            return self.logits(hidden)[:, 0], caches
-
-        documents = ops.shape(hidden_states)[0]
-        caches = self.decoder.init_cache(documents * settings.num_beams, settings.total_length - 1)
-        return generate(step, caches, documents, settings)
-
 
 def _generation_config(config: Any) -> GenerationConfig:
     """The settings that a `config.json` may hold beside the model's own fields."""
     ids = {name: getattr(config, name) for name in ("decoder_start_token_id", "eos_token_id", "pad_token_id")}
     found = {name: value for name, value in config.extra.items() if name in GenerationConfig.names()}
-    return GenerationConfig.from_dict({**found, **ids})
-
-
-def _as_tensors(name: str, value: Any) -> Any:
-    """Ids and masks as int32, encoder outputs in their own type; tensors as they are."""
-    if name == "encoder_outputs":
-        return {"last_hidden_state": ops.convert_to_tensor(as_encoder_outputs(value)["last_hidden_state"])}
-    if ops.is_tensor(value):
-        return value
-    array = np.asarray(value)
-    if array.ndim != 2 or array.dtype.kind not in "biuf":
-        raise ValueError(f"{name} must be a (batch, length) array of numbers. Received: shape {array.shape}")
-    return ops.convert_to_tensor(array, "int32")
+    return GenerationConfig.from_dict({**found, **ids}, strict=False)

@@ -3,23 +3,27 @@ CPU, and every bad option."""
 
 import io
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from benchmarks import __main__ as program
-from benchmarks import devices
+from benchmarks import ceiling, devices
+from benchmarks.bandwidth import gigabytes_per_second
 from benchmarks.ceiling import ENGINES, SHAPES, engine_rates
+from benchmarks.decoding import check_made
 from benchmarks.gpu import gpu_rows, run_gpu
-from benchmarks.memory import peak_bytes
+from benchmarks.memory import peak_bytes, reset_peak
 from benchmarks.processes import WorkerError, run_module, run_task
 from benchmarks.profiling import profile
 from benchmarks.task import Task, parse_task
 from benchmarks.worker import measure
 
 
-def check(figures, repeats):
-    assert set(figures) == {"seconds", "all_seconds", "first_seconds", "peak_gb"}
+def check(figures, repeats, *further):
+    assert set(figures) == {"seconds", "all_seconds", "first_seconds", "peak_gb", *further}
     assert len(figures["all_seconds"]) == repeats
     assert all(value > 0 for value in (figures["seconds"], figures["first_seconds"], figures["peak_gb"]))
 
@@ -38,6 +42,35 @@ def test_a_worker_prints_its_figures(task):
     check(run_task(task), task.repeats)
 
 
+@pytest.mark.parametrize(
+    "task",
+    [
+        Task("ours", "longt5-tglobal", "decode", 64, size="tiny", beams=4, measures_memory=True, repeats=1),
+        Task("theirs", "longt5-tglobal", "decode", 64, size="tiny", beams=4, repeats=1),
+        Task("theirs", "led", "decode", 64, size="tiny", repeats=1),
+    ],
+    ids=lambda task: " ".join(task.arguments()),
+)
+def test_a_worker_times_decoding_alone(task):
+    found = run_task(task)
+    check(found, 1, "start_seconds", *(["search_gb"] if task.measures_memory else []))
+    assert found["start_seconds"] > 0
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_our_search_runs_with_xla_and_without(beams):
+    for without_xla in (False, True):
+        task = Task("ours", "led", "decode", 64, size="tiny", beams=beams, without_xla=without_xla, repeats=1)
+        check(measure(task), 1, "start_seconds")
+
+
+@pytest.mark.parametrize("sequences", [[[2, 7, 7]], [[2, 7, 7, 7, 7]], [[2, 7, 2, 7]], [[2, 7, 7, 7], [2, 7, 7, 2]]])
+def test_a_search_that_ends_early_or_late_is_an_error(sequences):
+    check_made(np.array([[2, 7, 7, 7]]), 3, end=2)
+    with pytest.raises(ValueError, match="must make 3 tokens without the end token 2"):
+        check_made(np.array(sequences), 3, end=2)
+
+
 @pytest.mark.parametrize("family", ["led", "longt5-local"])
 def test_our_encoders_run_with_either_window(family):
     for half_window in (False, True):
@@ -45,7 +78,25 @@ def test_our_encoders_run_with_either_window(family):
 
 
 def test_a_task_survives_its_command_line():
-    task = Task("ours", "longt5-local", "train", 128, 2, "tiny", True, True, 4, "jax", "gpu", "bfloat16", True, 3, 64)
+    task = Task(
+        "ours",
+        "longt5-local",
+        "train",
+        128,
+        2,
+        "tiny",
+        True,
+        True,
+        4,
+        True,
+        True,
+        "jax",
+        "gpu",
+        "bfloat16",
+        True,
+        3,
+        64,
+    )
     assert parse_task(task.arguments()) == task
 
 
@@ -69,6 +120,18 @@ def test_every_engine_has_a_rate_for_every_shape(engine):
     rates = engine_rates(engine, "tiny", repeats=1)
     assert len(rates) == len(SHAPES["tiny"])
     assert all(rate > 0 for rate in rates.values())
+    assert gigabytes_per_second(engine, "tiny", repeats=1) > 0
+
+
+def test_the_ceiling_is_the_best_of_the_engines(monkeypatch):
+    found = {
+        engine: {"products": {"2x2x2": 2.0 * rank, "4x4x4": 1.0}, "gb_per_second": 9.0 - rank}
+        for rank, engine in enumerate(ENGINES)
+    }
+    monkeypatch.setattr(ceiling, "run_module", lambda _, arguments: found[arguments[0]])
+    best = ceiling.measure_ceiling("tiny")
+    assert (best["gflops"], best["gb_per_second"]) == (4.0, 9.0)
+    assert set(best["engines"]) == set(best["bandwidths"]) == set(ENGINES)
 
 
 def test_the_peak_is_this_processs_own():
@@ -76,6 +139,18 @@ def test_the_peak_is_this_processs_own():
     held = bytearray(b"x" * 300_000_000)
     assert peak_bytes() >= before
     assert peak_bytes() > len(held)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells what a process holds")
+def test_a_peak_that_is_over_can_be_forgotten():
+    size = 300_000_000
+    held = bytearray(b"x" * size)
+    high = peak_bytes()
+    del held
+    now = reset_peak()
+    assert now <= high - 0.9 * size
+    again = bytearray(b"x" * (size // 2))
+    assert peak_bytes() - now >= 0.9 * len(again)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +198,7 @@ def test_without_a_gpu_there_is_one_line_and_an_exit_code(monkeypatch, capsys):
         ["--rounds", "0"],
         ["--backend", "torch"],
         ["--qui"],
-        ["profile", "led", "generate", "64"],
+        ["profile", "led", "decode", "64"],
         ["profile", "led", "encode", "-1"],
         ["gpu", "--rounds", "2"],
     ],

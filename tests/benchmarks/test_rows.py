@@ -8,8 +8,10 @@ import json
 import pytest
 from rich.console import Console
 
+from benchmarks.decoding import cross_cache_bytes, step_bytes
 from benchmarks.figures import needed_gflop, row_figures
 from benchmarks.jobs import Row, Target, all_rows, chosen_rows, verdicts
+from benchmarks.models import NEW_TOKENS, config_fields
 from benchmarks.plots import plot_lines
 from benchmarks.processes import WorkerError
 from benchmarks.report import MISSED
@@ -28,23 +30,37 @@ def row(**changes):
                    "size": "tiny", "targets": targets} | changes))  # fmt: skip
 
 
-def run(seconds, peak_gb, first_seconds=0.0):
-    return {"seconds": seconds, "peak_gb": peak_gb, "first_seconds": first_seconds}
+def run(seconds, peak_gb, first_seconds=0.0, **figures):
+    return {"seconds": seconds, "peak_gb": peak_gb, "first_seconds": first_seconds, **figures}
+
+
+def decode_row(**changes):
+    return row(**({"job": "decode", "targets": ()} | changes))
+
+
+def decode_run(seconds, start_seconds=0.0, **figures):
+    return run(seconds, 1.0, start_seconds=start_seconds, **figures)
 
 
 def made_up(task):
     """A run whose theirs takes three times as long and twice as much as ours."""
     factor = 1.0 if task.side == "ours" else 3.0
-    return run(1e-3 * factor * task.length, 1.0 if task.side == "ours" else 2.0, 50.0)
+    peak_gb = 1.0 if task.side == "ours" else 2.0
+    return run(1e-3 * factor * task.length, peak_gb, 50.0, start_seconds=1e-4 * task.length, search_gb=0.1 * task.beams)
 
 
 def ceiling(size):
-    return {"gflops": 100.0, "engines": {"torch": {"2x2x2": 100.0}}}
+    return {
+        "gflops": 100.0,
+        "engines": {"torch": {"2x2x2": 100.0}},
+        "gb_per_second": 8.0,
+        "bandwidths": {"torch": 8.0},
+    }
 
 
 def test_figures_are_ratios_of_medians():
     runs = {"ours": [run(1, 3), run(9, 1), run(2, 2)], "theirs": [run(8, 4), run(5, 4)]}
-    found = row_figures(row(), runs, {}, ceiling_gflops=None)
+    found = row_figures(row(), runs, {})
     assert (found["ours_seconds"], found["theirs_seconds"]) == (2, 6.5)
     assert found["time_ratio"] == pytest.approx(3.25)
     assert found["memory_ratio"] == pytest.approx(0.5)
@@ -52,22 +68,63 @@ def test_figures_are_ratios_of_medians():
 
 
 def test_the_share_of_the_ceiling_counts_needed_work_alone():
-    found = row_figures(row(), {"ours": [run(0.5, 1)]}, {}, ceiling_gflops=10.0)
+    found = row_figures(row(), {"ours": [run(0.5, 1)]}, {}, {"gflops": 10.0, "gb_per_second": 1.0})
     assert found["ceiling_share"] == pytest.approx(needed_gflop(row()) / 0.5 / 10.0)
     assert "time_ratio" not in found
 
 
 def test_compiling_is_the_first_step_without_a_later_one():
-    found = row_figures(row(job="train"), {"ours": [run(10, 1, 75), run(12, 1, 80)]}, {}, None)
+    found = row_figures(row(job="train"), {"ours": [run(10, 1, 75), run(12, 1, 80)]}, {})
     assert found["compile_seconds"] == pytest.approx(66.5)
 
 
 def test_rows_compare_by_time_per_token():
-    short = row_figures(row(), {"ours": [run(1, 1)]}, {}, None)
-    longer = row(name="longer", length=128, compared_to="some")
-    found = row_figures(longer, {"ours": [run(3, 1)]}, {"some": short}, None)
+    short = row_figures(row(), {"ours": [run(1, 1)]}, {})
+    longer = row(name="longer", length=128, compared_to="some", targets=(Target("token_time_ratio", 1.2),))
+    found = row_figures(longer, {"ours": [run(3, 1)]}, {"some": short})
     assert found["token_time_ratio"] == pytest.approx(1.5)
-    assert "token_time_ratio" not in row_figures(longer, {"ours": [run(3, 1)]}, {}, None)
+    assert "token_time_ratio" not in row_figures(longer, {"ours": [run(3, 1)]}, {})
+
+
+def test_tokens_count_by_the_whole_search_and_steps_without_the_first():
+    tokens = NEW_TOKENS["tiny"]
+    found = row_figures(decode_row(), {"ours": [decode_run(2.0, 0.5)], "theirs": [decode_run(8.0, 2.0)]}, {})
+    assert found["ours_tokens_per_second"] == pytest.approx(tokens / 2.0)
+    assert found["theirs_tokens_per_second"] == pytest.approx(tokens / 8.0)
+    assert found["ours_step_seconds"] == pytest.approx(1.5 / (tokens - 1))
+    assert found["time_ratio"] == pytest.approx(4.0)
+    assert "ours_seconds_per_token" not in found
+
+
+def test_the_share_of_the_bandwidth_counts_what_greedy_steps_must_read():
+    tokens, fields = NEW_TOKENS["tiny"], config_fields("led", "tiny", 64)
+    read = tokens * step_bytes("led", fields, 64)
+    runs = {"ours": [decode_run(2.0, 0.5)]}
+    found = row_figures(decode_row(), runs, {}, {"gflops": 1.0, "gb_per_second": 4.0})
+    assert found["bandwidth_share"] == pytest.approx(read / 2.0 / 4e9)
+    assert found["ours_step_bandwidth_share"] == pytest.approx(read / tokens * (tokens - 1) / 1.5 / 4e9)
+    assert "bandwidth_share" not in row_figures(decode_row(beams=4), runs, {}, {"gflops": 1.0, "gb_per_second": 4.0})
+
+
+def test_searches_compare_by_speed_steps_and_memory():
+    cache = cross_cache_bytes("led", config_fields("led", "tiny", 64), 64)
+    others = {"greedy": row_figures(decode_row(), {"ours": [decode_run(2.0, 1.0, search_gb=0.5)]}, {})}
+    runs = {"ours": [decode_run(4.0, 1.0, search_gb=0.5 + 0.25 * cache / 1e9)]}
+
+    def compared(figure):
+        targets = (Target(figure, 1.0),)
+        return row_figures(decode_row(beams=4, compared_to="greedy", targets=targets), runs, others)
+
+    assert compared("xla_speed_share")["xla_speed_share"] == pytest.approx(0.5)
+    assert compared("step_time_ratio")["step_time_ratio"] == pytest.approx(3.0)
+    assert compared("added_memory_share")["added_memory_share"] == pytest.approx(0.25)
+    assert "step_time_ratio" not in compared("xla_speed_share")
+
+
+def test_memory_that_was_not_measured_meets_no_target():
+    others = {"greedy": row_figures(decode_row(), {"ours": [decode_run(2.0)]}, {})}
+    beams = decode_row(compared_to="greedy", targets=(Target("added_memory_share", 0.15),))
+    assert verdicts(beams, row_figures(beams, {"ours": [decode_run(2.0)]}, others)) == {"added_memory_share": None}
 
 
 def test_verdicts_name_what_is_met_missed_and_not_measured():
@@ -78,7 +135,16 @@ def test_verdicts_name_what_is_met_missed_and_not_measured():
 def test_the_quick_benchmark_has_the_rows_of_one_length():
     names = [row.name for row in chosen_rows(all_rows(), [], quick=True)]
     assert len(names) == len(set(names)) == 7
-    assert all(" 4096" in name and "generate" not in name for name in names)
+    assert all(" 4096" in name and "decode" not in name for name in names)
+
+
+def test_decoding_alone_can_be_chosen_and_each_search_has_its_rows():
+    names = [row.name for row in chosen_rows(all_rows(), ["decode"], quick=False)]
+    for family in ("led", "longt5-tglobal"):
+        of_family = [name.removeprefix(f"{family} decode ") for name in names if name.startswith(family)]
+        short = [f"4096 beams {beams}{kind}" for kind in ("", " without XLA", " memory") for beams in (1, 4)]
+        assert sorted(of_family) == sorted([*short, "16384 beams 1", "16384 beams 4"])
+    assert len(names) == 16
 
 
 def test_every_row_that_another_is_compared_to_comes_before_it():
@@ -119,6 +185,27 @@ def test_the_suite_turns_to_ours_and_theirs_and_writes_what_it_found(tmp_path):
     ]
 
 
+def test_decoding_is_reported_with_its_speed_shares_and_verdicts(tmp_path):
+    console = Console(file=io.StringIO(), width=180)
+    rows = chosen_rows(all_rows("tiny"), ["led decode"], quick=False)
+    run_suite(rows, tmp_path, console, rounds=1, run=made_up, measure=ceiling)
+    written = json.loads((tmp_path / "results.json").read_text())["rows"]
+    met = {name: {figure: target["met"] for figure, target in of["targets"].items()} for name, of in written.items()}
+    assert met == {
+        "led decode 64 beams 1": {"time_ratio": True, "bandwidth_share": False},
+        "led decode 64 beams 1 without XLA": {"xla_speed_share": True},
+        "led decode 64 beams 4": {"time_ratio": False},
+        "led decode 64 beams 4 without XLA": {"xla_speed_share": True},
+        "led decode 64 beams 1 memory": {},
+        "led decode 64 beams 4 memory": {"added_memory_share": False},
+        "led decode 256 beams 1": {},
+        "led decode 256 beams 4": {"step_time_ratio": True},
+    }
+    text = console.file.getvalue()
+    for shown in ("8.0 GB/s", "ours, tokens/s: 62.5", "theirs, tokens/s: 20.8", "of speed under XLA: 1.00 (>= 0.65)"):
+        assert shown in text
+
+
 def test_rows_before_a_failure_are_kept(tmp_path):
     rows = chosen_rows(all_rows("tiny"), ["encode 64"], quick=False)
 
@@ -140,7 +227,7 @@ def test_lines_of_a_plot_run_by_length():
     assert lines == {("led", "ours"): [(64, pytest.approx(1.0)), (128, pytest.approx(0.5))]}
 
 
-@pytest.mark.parametrize("module", ["arithmetic", "gpu", "jobs", "models", "report", "task"])
+@pytest.mark.parametrize("module", ["arithmetic", "decoding", "gpu", "jobs", "models", "report", "task"])
 def test_examples_run(module):
     found = doctest.testmod(importlib.import_module(f"benchmarks.{module}"))
     assert found.attempted

@@ -69,7 +69,7 @@ def test_ids_padded_with_anything_equal_the_model(exported):
     # TensorFlow Serving pads batches of ids with a row's first element.
     inputs["input_ids"] = np.where(inputs["attention_mask"] == 1, inputs["input_ids"], inputs["input_ids"][:, :1])
     tensors = {name: tf.constant(value) for name, value in inputs.items()}
-    wanted = model.generate_with_scores(inputs, model.generation_config)
+    wanted = model.generate(**inputs, return_dict=True, output_scores=False)
     found = loaded.signatures["generate"](**tensors)
     np.testing.assert_array_equal(found["sequences"], wanted["sequences"])
     np.testing.assert_allclose(found["scores"], wanted["sequences_scores"], rtol=1e-4)

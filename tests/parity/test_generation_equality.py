@@ -1,36 +1,155 @@
 """Generated tokens and scores equal transformers 4.57's."""
 
+import numpy as np
 import pytest
-from tiny import make_inputs
-from transformers_peer import compare, to_torch
+import torch
+from generation_cases import COMBINATIONS, SETTINGS, settings_of
+from keras import ops
+from tiny import KINDS, make_inputs, one_layer
+from transformers.generation.logits_process import EncoderRepetitionPenaltyLogitsProcessor, LogitsProcessor
+from transformers_peer import compare, make_pair, to_torch
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:transformers", "ignore:Converting a tensor with requires")
 
-SEARCHES = [
-    {"num_beams": 1},
-    {"num_beams": 1, "no_repeat_ngram_size": 3, "min_length": 6},
-    {"num_beams": 2, "length_penalty": 2.0, "min_length": 8, "early_stopping": True, "no_repeat_ngram_size": 3},
-    {"num_beams": 3, "length_penalty": 0.8, "no_repeat_ngram_size": 2},
-    {"num_beams": 4, "early_stopping": "never", "length_penalty": -0.5, "forced_eos_token_id": 2},
-    {"num_beams": 5, "num_return_sequences": 3, "forced_bos_token_id": 7},
-]
+
+BEAMS = (1, 2, 3, 4, 5)
 
 
-def until_end(sequences, eos):
+@pytest.fixture(scope="module", params=KINDS)
+def small_pair(request, tmp_path_factory):
+    return request.param, *make_pair(request.param, tmp_path_factory.mktemp("pair"), **one_layer(request.param))
+
+
+def until_end(sequences, ends, prompt_length=1):
     """Rows up to the end token: transformers pads T5's beams with the end token instead of the pad token."""
     rows = [list(map(int, row)) for row in sequences]
-    return [row[: row.index(eos, 1) + 1] if eos in row[1:] else row for row in rows]
+    places = [[i for i, token in enumerate(row) if token in ends and i >= prompt_length] for row in rows]
+    return [row[: place[0] + 1] if place else row for row, place in zip(rows, places, strict=True)]
 
 
-@pytest.mark.parametrize("search", SEARCHES, ids=lambda search: "-".join(map(str, search.values())))
-def test_generated_tokens_and_scores_are_equal(pair, search):
-    model, kind, reference, ours = pair
-    inputs, eos = make_inputs(kind), ours.config.eos_token_id
-    arguments = {"do_sample": False, "max_new_tokens": 14, "return_dict_in_generate": True, "output_scores": True}
-    wanted = reference.generate(**to_torch(inputs), **arguments, **search)
-    settings = ours.generation_config.replace(max_new_tokens=14, **search)
-    found = ours.generate_with_scores(inputs, settings)
-    assert until_end(found["sequences"], eos) == until_end(wanted.sequences, eos)
-    if search["num_beams"] > 1:
-        case = f"scores of {search['num_beams']} beams"
-        compare(model, case, found["sequences_scores"], wanted.sequences_scores.numpy())
+def _penalty_of_every_beam(input_ids, settings):
+    """The reference's own rule, in the place of the one that it makes, which gives row r the r-th document's tokens
+    however many beams there are."""
+    rows = torch.from_numpy(np.repeat(input_ids, settings["num_beams"], axis=0)).long()
+    return EncoderRepetitionPenaltyLogitsProcessor(settings["encoder_repetition_penalty"], rows)
+
+
+def assert_same_summaries(name, pair, inputs, settings, theirs=None, ours=None):
+    """Equal tokens, and for beams equal scores."""
+    kind, reference, model = pair
+    arguments = {"do_sample": False, "return_dict_in_generate": True, "output_scores": True, **(theirs or {})}
+    if settings.get("encoder_repetition_penalty"):
+        arguments["logits_processor"] = [_penalty_of_every_beam(inputs["input_ids"], settings)]
+    wanted = reference.generate(**to_torch(inputs), **settings, **arguments)
+    found = model.generate(**inputs, return_dict=True, **settings, **(ours or {}))
+    ends = np.ravel(settings.get("eos_token_id", model.config.eos_token_id)).tolist()
+    prompt_length = (ours or {}).get("decoder_input_ids", np.zeros((1, 1))).shape[1]
+    rows = [until_end(rows, ends, prompt_length) for rows in (found["sequences"], wanted.sequences)]
+    assert rows[0] == rows[1]
+    if settings["num_beams"] > 1:
+        compare(kind, f"{name}: scores", found["sequences_scores"], wanted.sequences_scores.numpy())
+    return found, wanted
+
+
+def _cases():
+    """Every case with every number of beams; `make test` runs one number of each, `make parity` all."""
+    for place, case in enumerate([*SETTINGS, *COMBINATIONS]):
+        for beams in BEAMS:
+            marks = () if beams == BEAMS[place % len(BEAMS)] else pytest.mark.thorough
+            yield pytest.param(case, beams, marks=marks)
+
+
+@pytest.mark.parametrize(("case", "beams"), list(_cases()))
+def test_generated_tokens_and_scores_are_equal(small_pair, case, beams):
+    kind, _, model = small_pair
+    settings = settings_of(kind, beams, case, model.config.eos_token_id)
+    if beams == 1:
+        settings.pop("num_return_sequences", None)
+    inputs = make_inputs(kind, seed=beams)
+    assert_same_summaries(f"generation, {beams} beams", small_pair, inputs, settings | {"num_beams": beams})
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_scores_of_every_step_and_the_beams_behind_them_are_equal(small_pair, beams):
+    settings = {"num_beams": beams, "max_new_tokens": 8, "no_repeat_ngram_size": 2, "min_length": 9}
+    found, wanted = assert_same_summaries("every step", small_pair, make_inputs(small_pair[0]), settings)
+    for ours, theirs in zip(np.asarray(found["scores"]), wanted.scores, strict=True):
+        theirs = theirs.numpy()
+        # Beams that tie with minus infinity, or that nobody chose, stand in any order.
+        np.testing.assert_array_equal(np.isfinite(ours), np.isfinite(theirs))
+        np.testing.assert_allclose(ours[np.isfinite(ours)], theirs[np.isfinite(theirs)], atol=1e-4)
+    if beams > 1:
+        np.testing.assert_array_equal(np.asarray(found["beam_indices"]), wanted.beam_indices.numpy())
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_prompt_is_gone_on_with_as_in_the_reference(small_pair, beams):
+    kind, _, model = small_pair
+    prompt = np.array([[model.config.decoder_start_token_id, 9, 23], [model.config.decoder_start_token_id, 9, 50]] * 2)
+    inputs, prompt = make_inputs(kind), prompt[:3]
+    for settings in (
+        {"max_new_tokens": 9, "no_repeat_ngram_size": 2, "length_penalty": 2.0},
+        {"max_length": 10, "min_new_tokens": 4, "forced_bos_token_id": 7, "begin_suppress_tokens": [30, 31, 32]},
+    ):
+        theirs, ours = {"decoder_input_ids": torch.tensor(prompt)}, {"decoder_input_ids": prompt}
+        assert_same_summaries("prompt", small_pair, inputs, settings | {"num_beams": beams}, theirs, ours)
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+@pytest.mark.parametrize("shape", ["every place", "first places", "of each document"])
+def test_allowed_tokens_are_the_references_prefix_function(small_pair, shape, beams):
+    inputs = make_inputs(small_pair[0])
+    draw = np.random.default_rng(5).random
+    vocabulary = small_pair[2].config.vocab_size
+    size = {"every place": (), "first places": (4,), "of each document": (3, 4)}[shape]
+    allowed = draw((*size, vocabulary)) < 0.2
+
+    def allowed_tokens(document, tokens):
+        of_document = allowed[document] if allowed.ndim == 3 else allowed
+        if of_document.ndim == 1:
+            return np.flatnonzero(of_document).tolist()
+        place = len(tokens) - 1
+        return np.flatnonzero(of_document[place]).tolist() if place < 4 else list(range(vocabulary))
+
+    theirs, ours = {"prefix_allowed_tokens_fn": allowed_tokens}, {"prefix_allowed": allowed}
+    settings = {"num_beams": beams, "max_new_tokens": 9}
+    assert_same_summaries(f"allowed tokens, {shape}", small_pair, inputs, settings, theirs, ours)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_users_rule_stands_where_the_references_stands(small_pair, beams):
+    def halve_even(tokens, position, scores):
+        is_even = np.arange(scores.shape[1]) % 2 == 0
+        return ops.where(is_even, scores * 0.5, scores) + 0.1 * ops.cast(position, "float32")
+
+    class HalveEven(LogitsProcessor):
+        def __call__(self, input_ids, scores):
+            halved = scores.clone()
+            halved[:, ::2] *= 0.5
+            return halved + 0.1 * input_ids.shape[1]
+
+    settings = {"num_beams": beams, "max_new_tokens": 9, "suppress_tokens": [7, 8, 9]}
+    theirs, ours = {"logits_processor": [HalveEven()]}, {"processors": [halve_even]}
+    assert_same_summaries("a user's rule", small_pair, make_inputs(small_pair[0]), settings, theirs, ours)
+
+
+def test_attentions_of_a_greedy_search_are_the_references_of_every_step(small_pair):
+    kind, reference, model = small_pair
+    inputs = make_inputs(kind)
+    wanted = reference.generate(
+        **to_torch(inputs),
+        do_sample=False,
+        max_new_tokens=6,
+        min_new_tokens=6,
+        return_dict_in_generate=True,
+        output_attentions=True,
+    )
+    found = model.generate(**inputs, max_new_tokens=6, min_new_tokens=6, return_dict=True, output_attentions=True)
+    for layer, ours in enumerate(found["cross_attentions"]):
+        theirs = np.concatenate([step[layer].numpy() for step in wanted.cross_attentions], axis=2)
+        compare(kind, "generation: cross attentions", ours, theirs)
+    for layer, ours in enumerate(found["decoder_attentions"]):
+        for place, step in enumerate(wanted.decoder_attentions):
+            so_far = np.asarray(ours)[:, :, place : place + 1, : place + 1]
+            compare(kind, "generation: attentions", so_far, step[layer].numpy())
+    assert len(found["encoder_attentions"]) == len(wanted.encoder_attentions)

@@ -1,6 +1,7 @@
-"""Search for the best continuation: settings, processors, greedy and beam search over a decode-step function."""
+"""Search for the best continuation: settings, rules, greedy search, sampling and beams over a decode-step function."""
 
 from tfmodels.generation.config import GenerationConfig
-from tfmodels.generation.generate import generate
+from tfmodels.generation.generate import make_search
+from tfmodels.generation.search import DecodeStep, Search, SearchInputs, State
 
-__all__ = ["GenerationConfig", "generate"]
+__all__ = ["DecodeStep", "GenerationConfig", "Search", "SearchInputs", "State", "make_search"]

@@ -45,6 +45,33 @@ def write_step(cache: KeysValues, step: KeysValues, position: Tensor | int) -> K
     return ops.where(is_here, keys, cache[0]), ops.where(is_here[:, None], values, cache[1])
 
 
+def write_beams(cache: KeysValues, step: KeysValues, position: Tensor | int) -> KeysValues:
+    """Write the keys and values of one new token of each beam into a cache that the beams of a document share.
+
+    Args:
+        cache: keys (B, H, D, K * T) and values (B, H, K * T, D), T places for each beam.
+        step: keys (B, H, D, K) and values (B, H, K, D) of the new tokens.
+        position: int32 scalar, the place of the tokens among the T of their beams.
+
+    >>> cache = ops.zeros((1, 1, 2, 6)), ops.zeros((1, 1, 6, 2))
+    >>> keys, values = write_beams(cache, (ops.ones((1, 1, 2, 2)), ops.ones((1, 1, 2, 2))), 1)
+    >>> ops.convert_to_numpy(values[0, 0, :, 0]).tolist()
+    [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]
+    """
+    keys, values = step
+    beams, slots = keys.shape[3], cache[0].shape[3]
+    _, heads, size, _ = cache[0].shape
+    is_here = ops.equal(ops.arange(slots // beams, dtype="int32"), position)  # (T,)
+    split_keys = ops.reshape(cache[0], (-1, heads, size, beams, slots // beams))
+    split_values = ops.reshape(cache[1], (-1, heads, beams, slots // beams, size))
+    written_keys = ops.where(is_here, keys[..., None], split_keys)
+    written_values = ops.where(is_here[:, None], values[:, :, :, None], split_values)
+    return (
+        ops.reshape(written_keys, (-1, heads, size, slots)),
+        ops.reshape(written_values, (-1, heads, slots, size)),
+    )
+
+
 def per_row(probabilities: Tensor, rows: int | Tensor) -> Tensor:
     """Undo the fold of beams into the query axis: (B, H, K * T, S) -> (B * K, H, T, S) with `rows` = B * K."""
     documents, heads, queries, keys = ops.shape(probabilities)

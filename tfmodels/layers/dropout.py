@@ -12,10 +12,9 @@ import keras
 import numpy as np
 from keras import ops
 
-Tensor = Any
+from tfmodels.hashing import constant, random_bits
 
-# Odd constants with well-mixed bits: 2^32 / the golden ratio, and the multipliers of the "lowbias32" hash (Wellons).
-_GOLDEN, _FIRST, _SECOND = 0x9E3779B9, 0x7FEB352D, 0x846CA68B
+Tensor = Any
 
 
 @dataclass(frozen=True)
@@ -42,19 +41,10 @@ class HashDropout:
         >>> abs(float(ops.mean(scale)) - 1) < 0.05
         True
         """
-        seed = ops.cast(self.seed, "uint32")
-        stream = _mixed(ops.cast(stream, "uint32") * _constant(2) + _constant(part) + seed[1] * _constant(_GOLDEN))
-        start = _mixed(seed[0] ^ stream)
-        # A multiplier for each stream: with a start alone, streams would be shifted views of one sequence.
-        multiplier = _mixed(start + stream) | _constant(1)
+        stream = ops.cast(stream, "uint32") * constant(2) + constant(part)
         *rows, columns = shape
-        # One sum of a row's and a column's part, which knows the seed: a compiler would fold a range over all places
-        # into a constant as large as the tensor.
-        row = ops.cast(ops.arange(prod(rows), dtype="int32"), "uint32") * ops.cast(columns, "uint32")
-        column = ops.cast(ops.arange(columns, dtype="int32"), "uint32") * _constant(_GOLDEN)
-        place = ops.reshape(row * _constant(_GOLDEN) + start, (*rows, 1)) + column
-        bits = _mixed(place, multiplier)
-        kept = ops.cast(ops.right_shift(bits, _constant(8)), "int32") >= int(self.rate * 2**24)
+        bits = ops.reshape(random_bits(self.seed, stream, prod(rows), columns), shape)
+        kept = ops.cast(ops.right_shift(bits, constant(8)), "int32") >= int(self.rate * 2**24)
         return ops.where(kept, np.float32(1 / (1 - self.rate) if self.rate < 1 else 0), np.float32(0))
 
 
@@ -86,15 +76,3 @@ def hash_dropout(layer: keras.layers.Dropout, training: bool | None) -> HashDrop
     True
     """
     return HashDropout(layer.rate, layer.seed_generator.next()) if training and layer.rate else None
-
-
-def _mixed(bits: Tensor, multiplier: Tensor | None = None) -> Tensor:
-    """Each bit of the result depends on each bit of the uint32 `bits`."""
-    multiplier = _constant(_FIRST) if multiplier is None else multiplier
-    bits = (bits ^ ops.right_shift(bits, _constant(16))) * multiplier
-    bits = (bits ^ ops.right_shift(bits, _constant(15))) * _constant(_SECOND)
-    return bits ^ ops.right_shift(bits, _constant(16))
-
-
-def _constant(value: int) -> Tensor:
-    return ops.convert_to_tensor(np.uint32(value))

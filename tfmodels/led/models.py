@@ -94,9 +94,9 @@ class LEDForConditionalGeneration(LEDParts, Seq2SeqLM):
             shape=(1, self.config.vocab_size), initializer="zeros", trainable=False, name="final_logits_bias"
         )
 
-    def logits(self, hidden_states: Tensor) -> Tensor:
+    def logits(self, hidden_states: Tensor, tied_kernel: Tensor | None = None) -> Tensor:
         """(..., E) -> (..., V)."""
-        logits = self.shared(hidden_states, reverse=True) if self.lm_head is None else self.lm_head(hidden_states)
+        logits = self.unembedded(hidden_states, tied_kernel)
         return logits + keras.ops.cast(self.final_logits_bias[0], logits.dtype)
 
     def head_variables(self) -> tuple[list[keras.Variable], list[keras.Variable]]:

@@ -94,11 +94,11 @@ class LongT5ForConditionalGeneration(LongT5Parts, Seq2SeqLM):
         """Create the head."""
         self.make_lm_head(self.config.initializer_factor, policy)
 
-    def logits(self, hidden_states: Tensor) -> Tensor:
+    def logits(self, hidden_states: Tensor, tied_kernel: Tensor | None = None) -> Tensor:
         """(..., E) -> (..., V). Only a tied head scales its input."""
-        if self.lm_head is not None:
-            return self.lm_head(hidden_states)
-        return self.shared(hidden_states * self.config.d_model**-0.5, reverse=True)
+        if self.lm_head is None:
+            hidden_states = hidden_states * self.config.d_model**-0.5
+        return self.unembedded(hidden_states, tied_kernel)
 
 
 @keras.saving.register_keras_serializable("tfmodels")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -193,6 +193,32 @@ class Tokenizer(abc.ABC):
 
     def _decode_row(self, ids: list[int], skip_special_tokens: bool) -> str:
         return self._decode_ids([token for token in ids if 0 <= token < self.vocab_size], skip_special_tokens)
+
+    def stream(self, steps: Iterable[Any], skip_special_tokens: bool = True) -> Iterator[str]:
+        """Text as it is produced: the pieces together are what `decode` says of all ids.
+
+        Args:
+            steps: The ids of one row one after the other, each an integer or an array of one, such as
+                `model.generate_stream` yields for one document.
+            skip_special_tokens: As in `decode`.
+
+        Raises:
+            ValueError: On a step of several rows.
+        """
+        ids, said = list[int](), ""
+        for step in steps:
+            found = np.asarray(step).reshape(-1)
+            if found.size != 1:
+                raise ValueError(f"steps must hold one id each, of one document. Received: {found.size} ids")
+            ids.append(int(found[0]))
+            # A character of several bytes ends in a replacement mark until its last byte is there.
+            text = self._decode_row(ids, skip_special_tokens).rstrip("\ufffd")
+            if len(text) > len(said) and text.startswith(said):
+                yield text[len(said) :]
+                said = text
+        rest = self._decode_row(ids, skip_special_tokens)[len(said) :]
+        if rest:
+            yield rest
 
     def in_graph(self) -> InGraphTokenizer:
         """The same tokenizer in TensorFlow ops, for `tf.data` and SavedModels; built once and kept.

@@ -1,0 +1,80 @@
+"""The rules that settings of generation keep, each with an error that names the setting, the rule and what came."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def check_at_least(name: str, value: Any, lowest: int) -> None:
+    """Raise `ValueError` unless `value` is an integer of at least `lowest`.
+
+    >>> check_at_least("num_beams", 0, 1)
+    Traceback (most recent call last):
+    ValueError: num_beams must be an integer of at least 1. Received: num_beams=0
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+        raise ValueError(f"{name} must be an integer of at least {lowest}. Received: {name}={value!r:.80}")
+
+
+def check_number(name: str, value: Any, low: float, high: float = 1e300, above: bool = False) -> None:
+    """Raise `ValueError` unless `value` is a number from `low` (where `above`: beyond it) to `high`."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and (low < value if above else low <= value) and value <= high:
+        return
+    wanted = f"above {low:g}" if above else f"of at least {low:g}"
+    wanted += "" if high >= 1e300 else f" and at most {high:g}"
+    raise ValueError(f"{name} must be a number {wanted}. Received: {name}={value!r:.80}")
+
+
+def check_finite(name: str, value: Any) -> None:
+    """Raise `ValueError` unless `value` is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
+        raise ValueError(f"{name} must be a finite number. Received: {name}={value!r:.80}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise `ValueError` unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False. Received: {name}={value!r:.80}")
+
+
+def token_ids(name: str, value: Any) -> tuple[int, ...]:
+    """One id or several as a tuple without repetitions.
+
+    >>> token_ids("eos_token_id", 2), token_ids("eos_token_id", [2, 5, 2]), token_ids("eos_token_id", None)
+    ((2,), (2, 5), ())
+    """
+    if value is None:
+        return ()
+    found = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    for token in found:
+        check_at_least(name, token, 0)
+    return tuple(dict.fromkeys(found))
+
+
+def words(name: str, value: Any) -> tuple[tuple[int, ...], ...] | None:
+    """A list of words, each of at least one id, as tuples; None: there are none."""
+    if value is None:
+        return None
+    if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(x, Sequence) for x in value):
+        raise ValueError(f"{name} must be a list of lists of ids. Received: {name}={value!r:.80}")
+    found = tuple(token_ids(name, word) if len(word) < 2 else _word(name, word) for word in value)
+    if not all(found):
+        raise ValueError(f"{name} must hold words of at least one id. Received: {name}={value!r:.80}")
+    return found
+
+
+def _word(name: str, word: Sequence[Any]) -> tuple[int, ...]:
+    for token in word:
+        check_at_least(name, token, 0)
+    return tuple(word)
+
+
+def decay(name: str, value: Any) -> tuple[int, float] | None:
+    """A start in tokens and a factor, as a tuple."""
+    if value is None:
+        return None
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
+        raise ValueError(f"{name} must be (start, factor). Received: {name}={value!r:.80}")
+    check_at_least(f"{name}[0]", value[0], 0)
+    check_number(f"{name}[1]", value[1], 0.0, above=True)
+    return value[0], float(value[1])

@@ -1,0 +1,303 @@
+"""What a model with a language model's head does with its searches: generate, stream, score.
+
+Shape letters: B documents, S source length, P prompt length, T full length, N sequences of a document, V vocabulary,
+E model size.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from tfmodels.compiled import compiled, random_seed, read_once
+from tfmodels.generation import GenerationConfig, Search, SearchInputs, State, make_search
+from tfmodels.generator_inputs import as_tensors, check_sources, prompt_of, token_mask
+from tfmodels.layers.checks import check_global_capacity, check_shape
+from tfmodels.scoring import log_probabilities
+from tfmodels.seq2seq import Seq2Seq, shifted_labels
+
+Tensor = Any
+Processor = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+_FURTHER_INPUTS = ("encoder_outputs", "inputs_embeds")
+
+
+class _Options(NamedTuple):
+    """What a compiled search is made for, beside the shapes of its inputs."""
+
+    settings: GenerationConfig
+    processors: tuple[Processor, ...]
+    output_scores: bool
+    output_attentions: bool
+    jit_compile: bool
+
+
+class Generator(Seq2Seq):
+    """Base of `Seq2SeqLM`, which gives it `logits` and `tied_kernel`."""
+
+    generation_config: GenerationConfig
+    _generators: dict[Any, Callable[..., Any]]
+
+    def logits(self, hidden_states: Tensor, tied_kernel: Tensor | None = None) -> Tensor:
+        """The head: (..., E) -> (..., V); `tied_kernel` is what the method of that name returned, or None."""
+        raise NotImplementedError
+
+    def tied_kernel(self) -> Tensor | None:
+        """The table of embeddings as a kernel (E, V), where it is the head."""
+        raise NotImplementedError
+
+    def generate(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        global_attention_mask: Any = None,
+        *,
+        generation_config: GenerationConfig | None = None,
+        processors: Sequence[Processor] = (),
+        prefix_allowed: Any = None,
+        return_dict: bool = False,
+        output_scores: bool = True,
+        output_attentions: bool = False,
+        jit_compile: bool = False,
+        **further: Any,
+    ) -> Any:
+        """Generate N = `num_return_sequences` summaries: int32 (B * N, T), start token first, padded with the pad id.
+
+        A document of padding alone has an empty summary: the prompt and an end token.
+
+        Args:
+            input_ids, attention_mask, global_attention_mask: as in the call, or one dict or list of the inputs.
+            generation_config: settings; None: the model's `generation_config`.
+            processors: further rules, functions of (tokens int32 (R, T), position int32 scalar, scores (R, V)) that
+                return scores, R = B * num_beams or B * N; applied after those of the settings, before sampling's. Each
+                new function is another program: define it once.
+            prefix_allowed: bool (V,), which tokens may be written; (n, V): as the first n new ones; (B, n, V): of each
+                document.
+            return_dict: return a dict with "sequences", what is returned otherwise; "sequences_scores" float32
+                (B * N,), the log-probability of the new tokens over their number to the power `length_penalty`; and
+            output_scores: "scores" float32 (T - P, R, V), each step's after all rules, zeros where no step was made;
+                and of beams "beam_indices" int32 (B * N, T - P), the row of "scores" that each token was chosen from.
+            output_attentions: "decoder_attentions", "cross_attentions": of the returned sequences, per layer
+                (B * N, H, T - 1, keys); and those of the encoder where it is run.
+            jit_compile: compile under XLA. Each new shape then costs a compilation, and each step less.
+            **further: `inputs_embeds` or `encoder_outputs` in place of the ids, which beside them serve the rules that
+                look at the document; `decoder_input_ids` int32 (B, P), what every sequence begins with, from the start
+                token on; and single settings, see `GenerationConfig`.
+
+        Raises:
+            ValueError: an unknown or contradictory setting, an id outside the vocabulary, a mask of another shape, or a
+                length beyond the decoder's positions.
+        """
+        inputs = {"attention_mask": attention_mask, "global_attention_mask": global_attention_mask}
+        inputs, settings = self._told_apart(generation_config, {"input_ids": input_ids, **inputs, **further})
+        outputs = (return_dict and output_scores, return_dict and output_attentions)
+        options = _Options(settings, tuple(processors), *outputs, jit_compile)
+        options, given = self._prepared(options, inputs, prefix_allowed)
+        found = self._program(options, lambda given: self._generate(given, options))(given)
+        return found if return_dict else found["sequences"]
+
+    def generate_stream(
+        self,
+        input_ids: Any = None,
+        *,
+        generation_config: GenerationConfig | None = None,
+        processors: Sequence[Processor] = (),
+        prefix_allowed: Any = None,
+        jit_compile: bool = False,
+        **further: Any,
+    ) -> Iterator[np.ndarray]:
+        """As `generate`, one token at a time: int32 (B * N,) of each step, the pad id for rows that have ended.
+
+        Raises:
+            ValueError: as `generate`, at once; and beams, which know their tokens at the end.
+        """
+        inputs, settings = self._told_apart(generation_config, {"input_ids": input_ids, **further})
+        if settings.num_beams > 1:
+            raise ValueError(f"num_beams must be 1 to stream. Received: num_beams={settings.num_beams}")
+        options = _Options(settings, tuple(processors), False, False, jit_compile)
+        return self._stream(*self._prepared(options, inputs, prefix_allowed))
+
+    def score(self, documents: Any, candidates: Any, length_penalty: float = 0.0, jit_compile: bool = False) -> Tensor:
+        """Log-probabilities of given summaries: float32 (B * N,).
+
+        Args:
+            documents: a dict or list of the encoder's inputs or of `encoder_outputs`, or `input_ids` alone.
+            candidates: int32 (B * N, T), those of a document next to each other, without the start token, as labels
+                are; -100, padding and what follows an end token does not count. Of `generate`'s: `sequences[:, 1:]`.
+            length_penalty: divide by the number of tokens to this power.
+            jit_compile: compile under XLA.
+
+        Raises:
+            ValueError: candidates that begin with the start token, or are no multiple of the documents.
+        """
+        given = self._sources({"input_ids": documents})
+        given["candidates"] = self._candidates(candidates)
+        key = ("score", length_penalty, jit_compile)
+        return self._program(key, lambda given: self._score(given, length_penalty))(given)
+
+    def _told_apart(
+        self, settings: GenerationConfig | None, given: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], GenerationConfig]:
+        """Inputs, and the settings with those that were given by themselves."""
+        names = (*self.encoder_inputs, "global_attention_mask", *_FURTHER_INPUTS, "decoder_input_ids")
+        inputs = {name: value for name, value in given.items() if name in names}
+        overrides = {name: value for name, value in given.items() if name not in names}
+        return inputs, (settings or self.generation_config).replace(**overrides)
+
+    def _prepared(self, options: _Options, inputs: dict[str, Any], allowed: Any) -> tuple[_Options, dict[str, Any]]:
+        """Settings with all that they lack, and the inputs as tensors, both checked."""
+        settings = options.settings.with_ids_of(self.config)
+        settings.check_vocabulary(self.config.vocab_size)
+        prompt = inputs.pop("decoder_input_ids", None)
+        given = self._sources(inputs)
+        documents = next(iter(given.values()))
+        count = ops.shape(documents["last_hidden_state"] if isinstance(documents, Mapping) else documents)[0]
+        given["prompt"] = prompt_of(prompt, count, settings, self.config)
+        length = given["prompt"].shape[1]
+        name = "max_length" if settings.max_new_tokens is None else "max_new_tokens"
+        self.check_target_length("decoder_input_ids", length)
+        self.check_target_length(name, settings.total_length(length) - 1)
+        missing = settings.needs_source_ids if "input_ids" not in given else ()
+        if missing:
+            raise ValueError(f"input_ids must be given for {missing[0]}. Received: no input_ids")
+        if allowed is not None:
+            given["allowed"] = token_mask(allowed, count, self.config.vocab_size)
+        if settings.do_sample:
+            seed = settings.seed
+            given["seed"] = random_seed() if seed is None else ops.convert_to_tensor(_two_words(seed))
+        # The seed is an input: another one is no other program.
+        return options._replace(settings=settings.replace(seed=None)), given
+
+    def _sources(self, sources: Mapping[str, Any]) -> dict[str, Any]:
+        """The encoder's inputs as tensors, those that are given."""
+        given = as_tensors((*self.encoder_inputs, *_FURTHER_INPUTS), sources)
+        check_sources(given)
+        if "global_attention_mask" in given:
+            # Here, because inside the compiled function the mask has no values yet.
+            limit = self.config.max_global_tokens
+            check_global_capacity(given["global_attention_mask"], given.get("attention_mask"), limit)
+        return given
+
+    def _candidates(self, candidates: Any) -> Tensor:
+        """As int32; `ValueError` where each begins with the start token."""
+        if ops.is_tensor(candidates):
+            return candidates
+        array = np.asarray(candidates)
+        check_shape("candidates", array, (None, None), "candidates, tokens")
+        start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
+        if array.size and (array[:, 0] == start).all() and not (array[:, 1:] == pad).all():
+            raise ValueError(f"candidates must not begin with the start token {start}. Received: all do")
+        return ops.convert_to_tensor(array, "int32")
+
+    def _program(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function` compiled, once for each key, which ends in whether to use XLA."""
+        if key not in self._generators:
+            self._generators[key] = compiled(function, self, key[-1])
+        return self._generators[key]
+
+    def _generate(self, given: Mapping[str, Any], options: _Options) -> dict[str, Any]:
+        """Encode, search, and on request look at the attention to what was found."""
+        encoded = self._encoded(given, {"output_attentions": options.output_attentions}, training=False)
+        fixed = self._fixed(given, encoded)
+        with read_once(self._search_variables()):
+            search = self._search(fixed, options)
+            caches = self._caches(search)
+            found = search.run(caches, self.config.vocab_size)
+        return found | (self._attentions(fixed, encoded, found["sequences"]) if options.output_attentions else {})
+
+    def _stream(self, options: _Options, given: dict[str, Any]) -> Iterator[np.ndarray]:
+        """Two programs: one encodes and makes the first state, one goes a token further."""
+
+        def start(given: Mapping[str, Any]) -> tuple[dict[str, Any], State]:
+            fixed = self._fixed(given, self._encoded(given, {}, training=False))
+            search = self._search(fixed, options)
+            return fixed, search.start(self._caches(search), self.config.vocab_size)
+
+        def advance(fixed: Mapping[str, Any], state: State) -> State:
+            return self._search(fixed, options).advance(state)
+
+        fixed, state = self._program(("start", *options), start)(given)
+        further = self._program(("advance", *options), advance)
+        place = given["prompt"].shape[1]
+        while bool(state.is_running):
+            state = further(fixed, state)
+            yield np.asarray(ops.convert_to_numpy(state.tokens))[:, :, place].reshape(-1)
+            place += 1
+
+    def _fixed(self, given: Mapping[str, Any], encoded: Mapping[str, Any]) -> dict[str, Any]:
+        """What stays the same from step to step."""
+        names = ("input_ids", "attention_mask", "prompt", "allowed", "seed")
+        hidden_states = encoded["last_hidden_state"]
+        return {
+            **{name: given[name] for name in names if name in given},
+            "hidden_states": hidden_states,
+            "cross": self.decoder.cross_keys_values(hidden_states),
+            "tied_kernel": self.tied_kernel(),
+        }
+
+    def _search_variables(self) -> list[Any]:
+        """What a step reads."""
+        trainable, others = self.head_variables()
+        return list({id(variable): variable for variable in [*self.decoder.variables, *trainable, *others]}.values())
+
+    def head_variables(self) -> tuple[list[Any], list[Any]]:
+        """What `logits` uses: trainable variables and others."""
+        raise NotImplementedError
+
+    def _search(self, fixed: Mapping[str, Any], options: _Options) -> Search:
+        """The search over this decoder, which sees the documents in `fixed`."""
+        mask, settings = fixed.get("attention_mask"), options.settings
+
+        def step(tokens: Tensor, position: Tensor, caches: Any, ancestors: Tensor | None) -> tuple[Tensor, Any]:
+            hidden, caches = self.decoder.step(tokens, position, caches, fixed["cross"], mask, ancestors)
+            last = hidden[:, -1] if ancestors is None else ops.reshape(hidden, (-1, hidden.shape[-1]))
+            return self.logits(last, fixed["tied_kernel"]), caches
+
+        inputs = SearchInputs(
+            prompt=fixed["prompt"],
+            source_ids=fixed["input_ids"] if settings.needs_source_ids else None,
+            is_empty=None if mask is None else ops.logical_not(ops.any(ops.not_equal(mask, 0), axis=1)),
+            seed=fixed.get("seed"),
+            allowed=fixed.get("allowed"),
+        )
+        return make_search(step, inputs, settings, options.processors, options.output_scores)
+
+    def _caches(self, search: Search) -> Any:
+        """Empty caches: of each row by itself, or of a document's beams together."""
+        places = search.length - 1
+        if search.config.num_beams > 1:
+            return self.decoder.init_cache(search.documents, search.rows * places)
+        return self.decoder.init_cache(search.documents * search.rows, places)
+
+    def _attentions(self, fixed: Mapping[str, Any], encoded: Mapping[str, Any], sequences: Tensor) -> dict[str, Any]:
+        """One pass over what was found, which a search need not keep for all rows and steps."""
+        found = self.decoder(
+            sequences[:, :-1],
+            encoder_hidden_states=fixed["hidden_states"],
+            encoder_attention_mask=fixed.get("attention_mask"),
+            output_attentions=True,
+        )
+        encoders = {f"encoder_{name}": value for name, value in encoded.items() if name.endswith("attentions")}
+        return {
+            "decoder_attentions": found["attentions"],
+            "cross_attentions": found["cross_attentions"],
+            **encoders,
+        }
+
+    def _score(self, given: Mapping[str, Any], length_penalty: float) -> Tensor:
+        """One pass of the decoder over the candidates."""
+        encoded = self._encoded(given, {}, training=False)
+        labels = ops.cast(given["candidates"], "int32")
+        decoded = self.decoder(
+            shifted_labels(labels, self.config),
+            encoder_hidden_states=encoded["last_hidden_state"],
+            encoder_attention_mask=given.get("attention_mask"),
+        )
+        found, count = log_probabilities(labels, decoded["last_hidden_state"], self.logits, self.config)
+        return found / ops.maximum(count, 1.0) ** length_penalty
+
+
+def _two_words(seed: int) -> np.ndarray:
+    """The lower and the next 32 bits."""
+    return np.array([seed % 2**32, seed // 2**32 % 2**32], "uint32")

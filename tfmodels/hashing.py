@@ -1,0 +1,53 @@
+"""Random bits as a hash of place and seed: the same on every backend, compiled or not, with nothing to carry along."""
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+Tensor = Any
+
+# Odd constants with well-mixed bits: 2^32 / the golden ratio, and the multipliers of the "lowbias32" hash (Wellons).
+GOLDEN, _FIRST, _SECOND = 0x9E3779B9, 0x7FEB352D, 0x846CA68B
+
+
+def mixed(bits: Tensor, multiplier: Tensor | None = None) -> Tensor:
+    """Each bit of the result depends on each bit of the uint32 `bits`.
+
+    >>> int(mixed(constant(1))) == int(mixed(constant(2)))
+    False
+    """
+    multiplier = constant(_FIRST) if multiplier is None else multiplier
+    bits = (bits ^ ops.right_shift(bits, constant(16))) * multiplier
+    bits = (bits ^ ops.right_shift(bits, constant(15))) * constant(_SECOND)
+    return bits ^ ops.right_shift(bits, constant(16))
+
+
+def constant(value: int) -> Tensor:
+    """A uint32 scalar."""
+    return ops.convert_to_tensor(np.uint32(value))
+
+
+def random_bits(seed: Tensor, stream: Tensor, rows: int | Tensor, columns: int) -> Tensor:
+    """Unrelated bits for each seed, stream, row and column: uint32 (rows, columns).
+
+    Args:
+        seed: two integers.
+        stream: uint32 scalar, such as the number of a block.
+        rows, columns: rows * columns below 2^32.
+
+    >>> bits = random_bits(ops.array([1, 2], "uint32"), constant(0), 100, 100)
+    >>> len(set(ops.convert_to_numpy(bits).ravel().tolist())) > 9990
+    True
+    """
+    seed = ops.cast(seed, "uint32")
+    stream = mixed(stream + seed[1] * constant(GOLDEN))
+    start = mixed(seed[0] ^ stream)
+    # A multiplier for each stream: with a start alone, streams would be shifted views of one sequence.
+    multiplier = mixed(start + stream) | constant(1)
+    # One sum of a row's and a column's part, which knows the seed: a compiler would fold a range over all places
+    # into a constant as large as the tensor.
+    row = ops.cast(ops.arange(rows, dtype="int32"), "uint32") * ops.cast(columns, "uint32")
+    column = ops.cast(ops.arange(columns, dtype="int32"), "uint32") * constant(GOLDEN)
+    place = (row * constant(GOLDEN) + start)[:, None] + column
+    return mixed(place, multiplier)
