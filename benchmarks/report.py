@@ -36,12 +36,10 @@ def make_table(console: Console, title: str, first: str, others: Sequence[str]) 
 
 
 def print_ceiling(console: Console, ceiling: Mapping[str, Any]) -> None:
-    """Prints the matrix-product rate and memory bandwidth of every engine and the best of all."""
+    """Prints every engine's matrix-product rates, the best of all, and the memory bandwidth."""
     for engine, rates in ceiling["engines"].items():
         shown = ", ".join(f"{shape} {rate:.0f}" for shape, rate in rates.items())
         console.print(f"matrix products, {engine}: {shown} GFLOP/s", highlight=False)
-    shown = ", ".join(f"{engine} {rate:.1f}" for engine, rate in ceiling["bandwidths"].items())
-    console.print(f"memory: {shown} GB/s", highlight=False)
     console.print(f"ceiling: {ceiling['gflops']:.0f} GFLOP/s, {ceiling['gb_per_second']:.1f} GB/s", highlight=False)
 
 

@@ -132,5 +132,5 @@ class Seq2SeqLM(Generator):
 def _generation_config(config: Any) -> GenerationConfig:
     """The settings that a `config.json` may hold beside the model's own fields."""
     ids = {name: getattr(config, name) for name in ("decoder_start_token_id", "eos_token_id", "pad_token_id")}
-    found = {name: value for name, value in config.extra.items() if name in GenerationConfig.names()}
+    found = {name: value for name, value in config.extra.items() if name in GenerationConfig.reference_names()}
     return GenerationConfig.from_dict({**found, **ids}, strict=False)

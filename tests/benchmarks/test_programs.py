@@ -120,7 +120,10 @@ def test_every_engine_has_a_rate_for_every_shape(engine):
     rates = engine_rates(engine, "tiny", repeats=1)
     assert len(rates) == len(SHAPES["tiny"])
     assert all(rate > 0 for rate in rates.values())
-    assert gigabytes_per_second(engine, "tiny", repeats=1) > 0
+
+
+def test_copies_are_measured():
+    assert gigabytes_per_second("tiny", repeats=1) > 0
 
 
 def test_the_ceiling_is_the_best_of_the_engines(monkeypatch):
@@ -131,7 +134,7 @@ def test_the_ceiling_is_the_best_of_the_engines(monkeypatch):
     monkeypatch.setattr(ceiling, "run_module", lambda _, arguments: found[arguments[0]])
     best = ceiling.measure_ceiling("tiny")
     assert (best["gflops"], best["gb_per_second"]) == (4.0, 9.0)
-    assert set(best["engines"]) == set(best["bandwidths"]) == set(ENGINES)
+    assert set(best["engines"]) == set(ENGINES)
 
 
 def test_the_peak_is_this_processs_own():

@@ -54,7 +54,6 @@ def ceiling(size):
         "gflops": 100.0,
         "engines": {"torch": {"2x2x2": 100.0}},
         "gb_per_second": 8.0,
-        "bandwidths": {"torch": 8.0},
     }
 
 

@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 from generation_cases import COMBINATIONS, SETTINGS, settings_of
 from keras import ops
 from tiny import KINDS, make_inputs, one_layer
+from tiny import settings as settings_of_model
 from transformers.generation.logits_process import EncoderRepetitionPenaltyLogitsProcessor, LogitsProcessor
 from transformers_peer import compare, make_pair, to_torch
+
+from tfmodels import GenerationConfig, LEDConfig, LEDForConditionalGeneration
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:transformers", "ignore:Converting a tensor with requires")
 
@@ -153,3 +157,17 @@ def test_attentions_of_a_greedy_search_are_the_references_of_every_step(small_pa
             so_far = np.asarray(ours)[:, :, place : place + 1, : place + 1]
             compare(kind, "generation: attentions", so_far, step[layer].numpy())
     assert len(found["encoder_attentions"]) == len(wanted.encoder_attentions)
+
+
+def test_settings_go_through_files_of_both(tmp_path):
+    settings = GenerationConfig(num_beams=3, max_new_tokens=9, repetition_penalty=1.5, suppress_tokens=[4, 5])
+    settings.to_json(tmp_path / "generation_config.json")
+    theirs = transformers.GenerationConfig.from_pretrained(tmp_path)
+    assert (theirs.num_beams, theirs.max_new_tokens, theirs.repetition_penalty) == (3, 9, 1.5)
+    assert theirs.suppress_tokens == [4, 5]
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert GenerationConfig.from_json(tmp_path / "theirs" / "generation_config.json") == settings
+    # All that the reference knows, at its defaults; and what older checkpoints keep in the model's config.
+    assert GenerationConfig.from_dict(transformers.GenerationConfig().to_dict()) == GenerationConfig()
+    config = LEDConfig.from_dict({"num_beams": 4, "num_beam_groups": 1, **settings_of_model("led", **one_layer("led"))})
+    assert LEDForConditionalGeneration(config).generation_config.num_beams == 4

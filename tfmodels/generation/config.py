@@ -252,6 +252,11 @@ class GenerationConfig:
         return {field.name for field in dataclasses.fields(cls)}
 
     @classmethod
+    def reference_names(cls) -> set[str]:
+        """The settings that exist, and those of the reference that are not built here."""
+        return cls.names() | set(_NOT_BUILT)
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any], strict: bool = True) -> Self:
         """Settings from a `generation_config.json`.
 
