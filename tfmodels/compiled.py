@@ -46,7 +46,12 @@ def read_once(variables: Iterable[keras.Variable]) -> keras.StatelessScope:
     In a loop of TensorFlow without XLA each reading of a variable that is looked up in and multiplied, too, is a copy.
     """
     with AutocastScope(None):  # as they are, not rounded to the compute dtype
-        return keras.StatelessScope([(variable, ops.convert_to_tensor(variable.value)) for variable in variables])
+        return keras.StatelessScope([(variable, _read(variable.value)) for variable in variables])
+
+
+def _read(value: Tensor) -> Tensor:
+    # TensorFlow's variables pass for tensors, and `ops.convert_to_tensor` gives them back as they are.
+    return value.read_value() if hasattr(value, "read_value") else value
 
 
 def random_seed() -> Tensor:

@@ -11,16 +11,16 @@ import numpy as np
 from keras import ops
 
 from tfmodels.compiled import compiled, random_seed, read_once
-from tfmodels.generation import GenerationConfig, Search, SearchInputs, State, make_search
+from tfmodels.generation import GenerationConfig, Processor, Search, SearchInputs, State, make_search
 from tfmodels.generator_inputs import as_tensors, check_sources, prompt_of, token_mask
-from tfmodels.layers.checks import check_global_capacity, check_shape
+from tfmodels.layers.checks import check_global_capacity, check_shape, concrete_value
 from tfmodels.scoring import log_probabilities
 from tfmodels.seq2seq import Seq2Seq, shifted_labels
 
 Tensor = Any
-Processor = Callable[[Tensor, Tensor, Tensor], Tensor]
-
 _FURTHER_INPUTS = ("encoder_outputs", "inputs_embeds")
+# A service that takes settings from its users would keep a program for each; the oldest are made again.
+_MOST_PROGRAMS = 64
 
 
 class _Options(NamedTuple):
@@ -147,7 +147,9 @@ class Generator(Seq2Seq):
 
     def _prepared(self, options: _Options, inputs: dict[str, Any], allowed: Any) -> tuple[_Options, dict[str, Any]]:
         """Settings with all that they lack, and the inputs as tensors, both checked."""
-        settings = options.settings.with_ids_of(self.config)
+        settings = self._with_ids(options.settings)
+        if not all(callable(rule) for rule in options.processors):
+            raise ValueError(f"processors must be functions. Received: processors={options.processors!r:.80}")
         settings.check_vocabulary(self.config.vocab_size)
         prompt = inputs.pop("decoder_input_ids", None)
         given = self._sources(inputs)
@@ -155,12 +157,11 @@ class Generator(Seq2Seq):
         count = ops.shape(documents["last_hidden_state"] if isinstance(documents, Mapping) else documents)[0]
         given["prompt"] = prompt_of(prompt, count, settings, self.config)
         length = given["prompt"].shape[1]
-        name = "max_length" if settings.max_new_tokens is None else "max_new_tokens"
         self.check_target_length("decoder_input_ids", length)
-        self.check_target_length(name, settings.total_length(length) - 1)
+        self.check_target_length(settings.name_of_length, settings.total_length(length) - 1)
         missing = settings.needs_source_ids if "input_ids" not in given else ()
         if missing:
-            raise ValueError(f"input_ids must be given for {missing[0]}. Received: no input_ids")
+            raise ValueError(f"input_ids must be given, too, for {missing[0]}. Received: no input_ids")
         if allowed is not None:
             given["allowed"] = token_mask(allowed, count, self.config.vocab_size)
         if settings.do_sample:
@@ -179,40 +180,48 @@ class Generator(Seq2Seq):
             check_global_capacity(given["global_attention_mask"], given.get("attention_mask"), limit)
         return given
 
+    def _with_ids(self, settings: GenerationConfig) -> GenerationConfig:
+        """The settings with the special ids that they lack: the model's settings', or its config's."""
+        return settings.with_ids_of(self.generation_config).with_ids_of(self.config)
+
     def _candidates(self, candidates: Any) -> Tensor:
         """As int32; `ValueError` where each begins with the start token."""
-        if ops.is_tensor(candidates):
-            return candidates
-        array = np.asarray(candidates)
-        check_shape("candidates", array, (None, None), "candidates, tokens")
-        start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
-        if array.size and (array[:, 0] == start).all() and not (array[:, 1:] == pad).all():
-            raise ValueError(f"candidates must not begin with the start token {start}. Received: all do")
-        return ops.convert_to_tensor(array, "int32")
+        candidates = candidates if ops.is_tensor(candidates) else np.asarray(candidates)
+        check_shape("candidates", candidates, (None, None), "candidates, tokens")
+        values, settings = concrete_value(candidates), self._with_ids(self.generation_config)
+        if values is not None and values.size:
+            start, rest = settings.decoder_start_token_id, values[:, 1:]
+            # A summary that is empty may be one end token, which may be the start token.
+            is_padding = ((rest == settings.pad_token_id) | (rest < 0)).all()
+            if (values[:, 0] == start).all() and not is_padding:
+                raise ValueError(f"candidates must not begin with the start token {start}. Received: all do")
+        return ops.cast(ops.convert_to_tensor(candidates), "int32")
 
     def _program(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` compiled, once for each key, which ends in whether to use XLA."""
         if key not in self._generators:
+            while len(self._generators) >= _MOST_PROGRAMS:
+                self._generators.pop(next(iter(self._generators)))
             self._generators[key] = compiled(function, self, key[-1])
         return self._generators[key]
 
     def _generate(self, given: Mapping[str, Any], options: _Options) -> dict[str, Any]:
         """Encode, search, and on request look at the attention to what was found."""
-        encoded = self._encoded(given, {"output_attentions": options.output_attentions}, training=False)
+        encoded = self._read(given, output_attentions=options.output_attentions)
         fixed = self._fixed(given, encoded)
         with read_once(self._search_variables()):
             search = self._search(fixed, options)
             caches = self._caches(search)
-            found = search.run(caches, self.config.vocab_size)
+            found = search.run(caches)
         return found | (self._attentions(fixed, encoded, found["sequences"]) if options.output_attentions else {})
 
     def _stream(self, options: _Options, given: dict[str, Any]) -> Iterator[np.ndarray]:
         """Two programs: one encodes and makes the first state, one goes a token further."""
 
         def start(given: Mapping[str, Any]) -> tuple[dict[str, Any], State]:
-            fixed = self._fixed(given, self._encoded(given, {}, training=False))
+            fixed = self._fixed(given, self._read(given))
             search = self._search(fixed, options)
-            return fixed, search.start(self._caches(search), self.config.vocab_size)
+            return fixed, search.start(self._caches(search))
 
         def advance(fixed: Mapping[str, Any], state: State) -> State:
             return self._search(fixed, options).advance(state)
@@ -224,6 +233,12 @@ class Generator(Seq2Seq):
             state = further(fixed, state)
             yield np.asarray(ops.convert_to_numpy(state.tokens))[:, :, place].reshape(-1)
             place += 1
+
+    def _read(self, given: Mapping[str, Any], **wanted: bool) -> dict[str, Any]:
+        """What the encoder returned; ids beside embeddings are for the rules that look at the document."""
+        hidden = "input_ids" if "inputs_embeds" in given else None
+        sources = {name: value for name, value in given.items() if name != hidden}
+        return self._encoded(sources, wanted, training=False)
 
     def _fixed(self, given: Mapping[str, Any], encoded: Mapping[str, Any]) -> dict[str, Any]:
         """What stays the same from step to step."""
@@ -261,7 +276,7 @@ class Generator(Seq2Seq):
             seed=fixed.get("seed"),
             allowed=fixed.get("allowed"),
         )
-        return make_search(step, inputs, settings, options.processors, options.output_scores)
+        return make_search(step, inputs, settings, self.config.vocab_size, options.processors, options.output_scores)
 
     def _caches(self, search: Search) -> Any:
         """Empty caches: of each row by itself, or of a document's beams together."""
@@ -287,14 +302,16 @@ class Generator(Seq2Seq):
 
     def _score(self, given: Mapping[str, Any], length_penalty: float) -> Tensor:
         """One pass of the decoder over the candidates."""
-        encoded = self._encoded(given, {}, training=False)
+        encoded = self._read(given)
         labels = ops.cast(given["candidates"], "int32")
         decoded = self.decoder(
             shifted_labels(labels, self.config),
             encoder_hidden_states=encoded["last_hidden_state"],
             encoder_attention_mask=given.get("attention_mask"),
         )
-        found, count = log_probabilities(labels, decoded["last_hidden_state"], self.logits, self.config)
+        found, count = log_probabilities(
+            labels, decoded["last_hidden_state"], self.logits, self._with_ids(self.generation_config)
+        )
         return found / ops.maximum(count, 1.0) ** length_penalty
 
 

@@ -55,10 +55,9 @@ def check_sources(given: Mapping[str, Any]) -> None:
     if "encoder_outputs" in given:
         shape = tuple(given["encoder_outputs"]["last_hidden_state"].shape)[:2]
     else:
-        named = [name for name in ("input_ids", "inputs_embeds") if name in given]
-        if len(named) != 1:
-            received = " and ".join(named) or "none"
-            raise ValueError(f"one of input_ids, inputs_embeds, encoder_outputs must be given. Received: {received}")
+        named = [name for name in ("inputs_embeds", "input_ids") if name in given]
+        if not named:
+            raise ValueError("input_ids, inputs_embeds or encoder_outputs must be given. Received: none")
         shape = tuple(given[named[0]].shape)[:2]
     for name in ("input_ids", "attention_mask", "global_attention_mask"):
         if name in given:
@@ -80,22 +79,20 @@ def prompt_of(prompt: Any, documents: int | Tensor, settings: GenerationConfig, 
     """
     start = settings.decoder_start_token_id
     if prompt is None:
+        settings.check_lengths(1)
         return ops.full((documents, 1), start, dtype="int32")
     prompt = prompt if ops.is_tensor(prompt) else ops.convert_to_tensor(np.asarray(prompt), "int32")
     rows = documents if isinstance(documents, int) else None
     check_shape("decoder_input_ids", prompt, (rows, None), "documents, tokens")
     length = prompt.shape[1]
+    if length is None:
+        raise ValueError("decoder_input_ids must have a static length. Received: shape (any, None)")
     if not length or length >= settings.total_length(length):
-        name = "max_length" if settings.max_new_tokens is None else "max_new_tokens"
         raise ValueError(
-            f"decoder_input_ids must have from 1 to {settings.total_length(length) - 1} tokens, as {name} says. "
-            f"Received: {length}"
+            f"decoder_input_ids must have from 1 to {settings.total_length(length) - 1} tokens, as "
+            f"{settings.name_of_length} says. Received: {length}"
         )
-    if settings.least_length(length) > settings.total_length(length):
-        raise ValueError(
-            f"min_length must be at most the full length of {settings.total_length(length)} tokens. "
-            f"Received: {settings.least_length(length)}"
-        )
+    settings.check_lengths(length)
     values = concrete_value(prompt)
     if values is not None and values.size:
         if (values[:, 0] != start).any():

@@ -8,6 +8,7 @@ from typing import Any
 
 from keras import ops
 
+from tfmodels.generation import GenerationConfig
 from tfmodels.layers.blocks import split_into_blocks
 from tfmodels.layers.loops import scan
 
@@ -18,7 +19,7 @@ CHUNK_LENGTH = 64
 
 
 def log_probabilities(
-    labels: Tensor, hidden_states: Tensor, logits: Callable[[Tensor], Tensor], config: Any
+    labels: Tensor, hidden_states: Tensor, logits: Callable[[Tensor], Tensor], settings: GenerationConfig
 ) -> tuple[Tensor, Tensor]:
     """The summed log-probability of each row's labels, and how many count: float32 (R,) both.
 
@@ -26,11 +27,13 @@ def log_probabilities(
         labels: int32 (R, T); negative ones, the pad id and what follows an end token do not count.
         hidden_states: (R, T, E), of the decoder.
         logits: (R, C, E) -> (R, C, V).
-        config: the model's, for the special ids.
+        settings: with special ids.
     """
-    is_end = ops.equal(labels, config.eos_token_id)
+    is_end = ops.zeros_like(labels, dtype="bool")
+    for end in settings.end_tokens:
+        is_end = ops.logical_or(is_end, ops.equal(labels, end))
     ended = ops.cumsum(ops.cast(is_end, "int32"), axis=1) - ops.cast(is_end, "int32")
-    is_text = ops.logical_and(labels >= 0, ops.not_equal(labels, config.pad_token_id))
+    is_text = ops.logical_and(labels >= 0, ops.not_equal(labels, settings.pad_token_id))
     counts = ops.logical_and(ops.equal(ended, 0), ops.logical_or(is_text, is_end))
     weights = ops.cast(counts, "float32")
     chunks = [

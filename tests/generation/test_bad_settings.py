@@ -74,7 +74,7 @@ def test_bad_settings_are_errors_that_name_them(settings, message):
         ),
         ({"prefix_allowed": np.ones((50,))}, r"prefix_allowed must have shape \(90\)"),
         ({"prefix_allowed": np.zeros((90,))}, "prefix_allowed must allow a token at every place"),
-        ({"input_ids": None}, "one of input_ids, inputs_embeds, encoder_outputs must be given. Received: none"),
+        ({"input_ids": None}, "input_ids, inputs_embeds or encoder_outputs must be given. Received: none"),
     ],
 )
 def test_bad_inputs_are_errors_that_name_them(changes, message):
@@ -86,7 +86,7 @@ def test_rules_about_the_document_need_its_tokens():
     model, inputs = make_model("longt5-local"), make_inputs("longt5-local")
     encoded = model.encode(**inputs)
     settings = {"encoder_no_repeat_ngram_size": 3, "max_new_tokens": 4}
-    with pytest.raises(ValueError, match="input_ids must be given for encoder_no_repeat_ngram_size"):
+    with pytest.raises(ValueError, match="input_ids must be given, too, for encoder_no_repeat_ngram_size"):
         model.generate(encoder_outputs=encoded, attention_mask=inputs["attention_mask"], **settings)
     found = model.generate(**inputs, encoder_outputs=encoded, **settings)
     np.testing.assert_array_equal(np.asarray(found), np.asarray(model.generate(**inputs, **settings)))
@@ -132,6 +132,39 @@ def test_replacing_one_length_or_the_kind_of_search_takes_back_what_contradicts_
     settings = GenerationConfig(max_new_tokens=9, min_new_tokens=3, do_sample=True, temperature=0.5, num_beams=2)
     assert settings.replace(max_length=5, min_length=2).total_length() == 5
     assert settings.replace(max_length=5, min_length=2).least_length() == 2
-    assert settings.replace(do_sample=False).temperature == 1.0
+    assert not settings.replace(do_sample=False).do_sample
     assert settings.total_length(prompt_length=4) == 13
     assert GenerationConfig().total_length() == 21
+
+
+def test_twenty_tokens_mean_the_same_before_and_after_a_file(tmp_path):
+    for settings in (GenerationConfig(max_length=20), GenerationConfig()):
+        settings.to_json(tmp_path / "generation_config.json")
+        assert GenerationConfig.from_json(tmp_path / "generation_config.json").total_length() == settings.total_length()
+
+
+def test_a_prompt_decides_whether_a_least_length_can_be_reached():
+    model, inputs = make_model("led"), make_inputs("led")
+    prompt = np.full((3, 8), 2)
+    settings = {"min_length": 15, "max_new_tokens": 10}
+    assert np.asarray(model.generate(**inputs, **settings, decoder_input_ids=prompt)).shape == (3, 18)
+    with pytest.raises(ValueError, match="min_length must be at most the full length of 11 tokens"):
+        model.generate(**inputs, **settings)
+    with pytest.raises(ValueError, match="min_new_tokens must be at most .* Received: min_new_tokens=8, with a prompt"):
+        model.generate(**inputs, max_length=10, min_new_tokens=8, decoder_input_ids=prompt[:, :5])
+
+
+def test_an_empty_document_was_chosen_from_no_beam():
+    model, inputs = sharpen(make_model("longt5-local")), make_inputs("longt5-local")
+    inputs["attention_mask"][1] = 0
+    found = as_numpy(model.generate(**inputs, num_beams=2, max_new_tokens=6, return_dict=True))
+    assert (found["beam_indices"][1] == -1).all()
+    assert (found["beam_indices"][[0, 2], 0] >= 0).all()
+    assert not np.isnan(found["scores"]).any()
+
+
+def test_where_all_is_forbidden_there_is_no_nan():
+    model, inputs = make_model("led"), make_inputs("led")
+    only_end = np.arange(VOCABULARY) == model.config.eos_token_id
+    found = model.generate(**inputs, min_length=4, max_new_tokens=6, prefix_allowed=only_end, return_dict=True)
+    assert not np.isnan(as_numpy(found["sequences_scores"])).any()

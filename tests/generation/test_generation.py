@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from backends import MODES, Compiled, as_tensor, carried_shapes, direct
+from backends import IS_JAX, MODES, Compiled, as_tensor, carried_shapes, direct
 from routines import as_numpy
 from tiny import KINDS, make_inputs, make_model
 
-from tfmodels import GenerationConfig
+from tfmodels import GenerationConfig, generator
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 searches = pytest.mark.parametrize("search", [{"num_beams": 1}, {"num_beams": 3, "no_repeat_ngram_size": 2}])
@@ -18,18 +18,15 @@ def sharpen(model):
     return model
 
 
-@every_kind
 @searches
-def test_graph_xla_and_an_outer_function_agree(kind, search):
-    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+def test_an_outer_function_finds_the_same(search):
+    model, inputs = sharpen(make_model("led")), make_inputs("led")
     plain = np.asarray(model.generate(**inputs, max_new_tokens=9, **search))
-    compiled = np.asarray(model.generate(**inputs, max_new_tokens=9, jit_compile=True, **search))
 
     def generate(given):
         return model.generate(**given, max_new_tokens=9, **search)
 
     outer = Compiled(generate, model, MODES[1], autograph=True)
-    np.testing.assert_array_equal(compiled, plain)
     np.testing.assert_array_equal(np.asarray(outer(inputs)), plain)
     assert plain.shape == (3, 10)
     assert plain.dtype == np.int32
@@ -79,6 +76,32 @@ def test_encoder_outputs_may_be_given_in_place_of_ids(kind):
     encoded = direct(model.encode, **inputs)
     found = model.generate(encoder_outputs=encoded, attention_mask=inputs["attention_mask"], max_new_tokens=6)
     np.testing.assert_array_equal(np.asarray(found), np.asarray(model.generate(**inputs, max_new_tokens=6)))
+
+
+@every_kind
+def test_embeddings_may_be_given_in_place_of_ids(kind):
+    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    wanted = np.asarray(model.generate(**inputs, max_new_tokens=6))
+    embeds = np.array(direct(model.shared, inputs.pop("input_ids")))
+    if kind == "led":  # whose padding token has no embedding
+        embeds[inputs["attention_mask"] == 0] = 0
+    found = model.generate(inputs_embeds=embeds, **inputs, max_new_tokens=6)
+    np.testing.assert_array_equal(np.asarray(found), wanted)
+    # Beside embeddings the ids serve the rules that look at the document.
+    rule = {"encoder_no_repeat_ngram_size": 1, "max_new_tokens": 6}
+    ids = make_inputs(kind)["input_ids"]
+    found = np.asarray(model.generate(inputs_embeds=embeds, input_ids=ids, **inputs, **rule))
+    assert not set(found[0, 1:].tolist()) & set(ids[0].tolist())
+
+
+@every_kind
+def test_searches_without_a_seed_differ_in_a_compiled_function_too(kind):
+    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    draw = {"do_sample": True, "temperature": 5.0, "top_k": 0, "max_new_tokens": 9}
+    if not IS_JAX:  # whose compiled functions have no state to draw a seed from
+        outer = Compiled(lambda given: model.generate(**given, **draw), model, MODES[1])
+        assert (np.asarray(outer(inputs)) != np.asarray(outer(inputs))).any()
+    assert (np.asarray(model.generate(**inputs, **draw)) != np.asarray(model.generate(**inputs, **draw))).any()
 
 
 def test_documents_keys_and_values_are_not_repeated_for_beams():
@@ -152,9 +175,38 @@ def test_settings_without_special_ids_take_the_models():
     assert (np.asarray(found)[:, 0] == model.config.decoder_start_token_id).all()
 
 
-def test_sampling_settings_of_a_file_that_does_not_sample_are_passed_over():
-    assert GenerationConfig.from_dict({"temperature": 0.7, "do_sample": False}) == GenerationConfig()
-    assert GenerationConfig.from_dict({"temperature": 0.7, "do_sample": True}).temperature == 0.7
+def test_sampling_settings_of_a_file_wait_for_a_call_that_samples():
+    settings = GenerationConfig.from_dict({"temperature": 0.7, "top_k": None, "do_sample": False})
+    assert (settings.replace(do_sample=True).temperature, settings.top_k) == (0.7, 0)
+    model, inputs = sharpen(make_model("led")), make_inputs("led")
+    found = model.generate(**inputs, generation_config=settings, max_new_tokens=6)
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(model.generate(**inputs, max_new_tokens=6)))
+
+
+def test_settings_that_a_checkpoint_contradicts_itself_with_are_left_out_with_a_warning():
+    values = {"min_length": 56, "max_length": 30, "num_beams": 4, "eos_token_id": [1, 5]}
+    with pytest.raises(ValueError, match="min_length must be at most the full length of 30"):
+        GenerationConfig.from_dict(values)
+    with pytest.warns(UserWarning, match="left out, but for special ids: min_length must be at most"):
+        assert GenerationConfig.from_dict(values, strict=False) == GenerationConfig(eos_token_id=[1, 5])
+
+
+def test_special_ids_of_the_models_settings_hold_beside_those_of_a_call():
+    model, inputs = sharpen(make_model("led")), make_inputs("led")
+    plain = np.asarray(model.generate(**inputs, max_new_tokens=9))
+    end = int(plain[0, 3])
+    model.generation_config = model.generation_config.replace(eos_token_id=[2, end])
+    found = np.asarray(model.generate(**inputs, generation_config=GenerationConfig(max_new_tokens=9)))
+    assert end not in found[0, :-1].tolist()[: found[0].tolist().index(end)]
+    assert (found[0, found[0].tolist().index(end) + 1 :] == model.config.pad_token_id).all()
+
+
+def test_a_service_with_many_settings_keeps_few_programs(monkeypatch):
+    model, inputs = make_model("led"), make_inputs("led")
+    monkeypatch.setattr(generator, "_MOST_PROGRAMS", 2)
+    for tokens in (2, 3, 4):
+        model.generate(**inputs, max_new_tokens=tokens)
+    assert [key[0].max_new_tokens for key in model._generators] == [3, 4]
 
 
 def test_a_model_without_global_slots_ignores_marks():

@@ -52,11 +52,16 @@ def test_the_score_that_a_search_gives_is_that_of_its_summary():
     scores = model.score(inputs, np.asarray(found["sequences"])[:, 1:], length_penalty=1.0)
     np.testing.assert_allclose(as_numpy(scores), as_numpy(found["sequences_scores"]), atol=1e-5)
     with pytest.raises(ValueError, match="candidates must not begin with the start token 2. Received: all do"):
-        model.score(inputs, np.asarray(found["sequences"]))
+        model.score(inputs, found["sequences"])
+    # One end token, which is LED's start token, is an empty summary.
+    assert np.isfinite(as_numpy(model.score(inputs, [[2, -100]] * 3))).all()
 
 
 def test_what_follows_the_end_counts_nothing():
     model, inputs = sharpen(make_model("longt5-local")), make_inputs("longt5-local")
     end = model.config.eos_token_id
+    model.generation_config = model.generation_config.replace(eos_token_id=[end, 33])
     rows = np.array([[7, 8, end, 9, 10]] * 3), np.array([[7, 8, end, 0, 0]] * 3)
+    np.testing.assert_allclose(*(as_numpy(model.score(inputs, row)) for row in rows), rtol=1e-5)
+    rows = np.array([[7, 33, 12, 9, 10]] * 3), np.array([[7, 33, 0, 0, 0]] * 3)
     np.testing.assert_allclose(*(as_numpy(model.score(inputs, row)) for row in rows), rtol=1e-5)

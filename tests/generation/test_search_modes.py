@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from backends import IS_JAX, MODES, Compiled, as_tensor
+from backends import IS_JAX, as_tensor
 from routines import as_numpy
 from test_generation import every_kind, sharpen
 from tiny import KINDS, make_inputs, make_model
@@ -42,15 +42,10 @@ def settings_of(search):
 @every_kind
 def test_eager_graph_and_xla_find_the_same(kind, search):
     model, inputs, settings = sharpen(make_model(kind)), make_inputs(kind), settings_of(search)
-
-    def generate(given):
-        return model.generate(**given, **settings)
-
     wanted = as_numpy(model.generate(**inputs, **settings))
-    for mode in MODES[1:]:
-        found = as_numpy(Compiled(generate, model, mode)(inputs))
-        np.testing.assert_array_equal(found["sequences"], wanted["sequences"])
-        np.testing.assert_allclose(found["sequences_scores"], wanted["sequences_scores"], rtol=1e-4)
+    found = as_numpy(model.generate(**inputs, **settings, jit_compile=True))
+    np.testing.assert_array_equal(found["sequences"], wanted["sequences"])
+    np.testing.assert_allclose(found["sequences_scores"], wanted["sequences_scores"], rtol=1e-4)
     if not IS_JAX:
         import tensorflow as tf
 
@@ -63,8 +58,7 @@ def test_eager_graph_and_xla_find_the_same(kind, search):
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("search", SEARCHES)
-@pytest.mark.parametrize("kind", KINDS[::2])
+@pytest.mark.parametrize(("kind", "search"), list(zip(KINDS * 2, SEARCHES, strict=False)))
 def test_a_reloaded_savedmodel_finds_the_same(kind, search, tmp_path):
     import tensorflow as tf
 

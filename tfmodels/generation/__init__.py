@@ -2,6 +2,7 @@
 
 from tfmodels.generation.config import GenerationConfig
 from tfmodels.generation.generate import make_search
+from tfmodels.generation.rule import Processor
 from tfmodels.generation.search import DecodeStep, Search, SearchInputs, State
 
-__all__ = ["DecodeStep", "GenerationConfig", "Search", "SearchInputs", "State", "make_search"]
+__all__ = ["DecodeStep", "GenerationConfig", "Processor", "Search", "SearchInputs", "State", "make_search"]

@@ -135,16 +135,19 @@ class BeamSearch(Search):
         own = state.own
         found = {"sequences": own.done_tokens[:, :best], "sequences_scores": own.done_scores[:, :best]}
         if self.output_scores:
-            found["beam_indices"] = self._beam_indices(own.done_ancestors[:, :best], found["sequences"])
+            found["beam_indices"] = self._beam_indices(own, found["sequences"])
         return found
 
-    def _beam_indices(self, ancestors: Tensor, sequences: Tensor) -> Tensor:
-        """Row of `scores` that each new token was chosen from, -1 behind the end: int32 (B, N, T - P)."""
+    def _beam_indices(self, own: _Beams, sequences: Tensor) -> Tensor:
+        """Row of `scores` that each new token was chosen from, -1 where there is none: int32 (B, N, T - P)."""
+        best = self.config.num_return_sequences
         first = ops.arange(self.documents, dtype="int32")[:, None, None] * self.rows
-        rows = (ancestors + first)[:, :, self.prompt_length - 1 :]
+        rows = (own.done_ancestors[:, :best] + first)[:, :, self.prompt_length - 1 :]
         ended = ops.cumsum(ops.cast(self.is_end(sequences[:, :, self.prompt_length :]), "int32"), axis=2)
         is_behind = ops.pad(ended[:, :, :-1], [[0, 0], [0, 0], [1, 0]]) > 0
-        return ops.where(is_behind, -1, rows)
+        # A document of padding alone counts as done, and has no score.
+        is_found = ops.logical_and(own.is_done, own.done_scores > _NO_SCORE / 2)[:, :best, None]
+        return ops.where(ops.logical_and(is_found, ops.logical_not(is_behind)), rows, -1)
 
 
 def _take_beams(x: Tensor, index: Tensor) -> Tensor:

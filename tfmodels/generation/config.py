@@ -85,7 +85,8 @@ class GenerationConfig:
         temperature, top_k, top_p, min_p, typical_p: of sampling: divide the scores; keep the k best tokens, the best of
             together p, those of at least p times the best's probability, those of together p whose probability is
             nearest to the expected. Off at 1, 0, 1, None and 1.
-        seed: of sampling; the same one draws the same tokens on every backend. None: another one each time.
+        seed: of sampling; the same one draws the same tokens on every backend. None: another one each time (inside a
+            function that you compile with JAX: each time that it is traced).
         repetition_penalty, encoder_repetition_penalty: above 1, tokens that were written before are less likely, and
             those of the document more.
         no_repeat_ngram_size, encoder_no_repeat_ngram_size: no n-gram of this size appears twice, or is copied from the
@@ -161,7 +162,7 @@ class GenerationConfig:
             check_number("min_p", self.min_p, 0.0, 1.0)
         for name in ("do_sample", "renormalize_logits"):
             check_flag(name, getattr(self, name))
-        if self.early_stopping not in (True, False, "never"):
+        if not isinstance(self.early_stopping, bool) and self.early_stopping != "never":
             raise ValueError(
                 f"early_stopping must be True, False or 'never'. Received: early_stopping={self.early_stopping!r}"
             )
@@ -176,7 +177,9 @@ class GenerationConfig:
         }
         for name in ("suppress_tokens", "begin_suppress_tokens", "eos_token_id", "forced_eos_token_id"):
             found = token_ids(name, getattr(self, name))
-            made[name] = (found[0] if len(found) == 1 and "eos" in name else found) if found else None
+            made[name] = found or None
+        for name in ("eos_token_id", "forced_eos_token_id"):
+            made[name] = made[name][0] if made[name] and len(made[name]) == 1 else made[name]
         for name, value in made.items():
             object.__setattr__(self, name, value)
 
@@ -186,23 +189,22 @@ class GenerationConfig:
                 f"num_return_sequences must be at most num_beams={self.num_beams}. "
                 f"Received: num_return_sequences={self.num_return_sequences}"
             )
-        least = "min_length" if self.min_new_tokens is None else "min_new_tokens"
-        if self.least_length() > self.total_length():
-            raise ValueError(
-                f"{least} must be at most the full length of {self.total_length()} tokens. "
-                f"Received: {least}={getattr(self, least)}"
-            )
+        # Of a length that counts the prompt and one that does not, only a prompt can say which is larger.
+        if (self.min_new_tokens is None) == (self.max_new_tokens is None and self.max_length is not None):
+            self.check_lengths(prompt_length=1)
         for name in ("forced_bos_token_id", "forced_eos_token_id"):
             lost = set(token_ids(name, getattr(self, name))) & set(self.suppress_tokens or ())
             if lost:
                 raise ValueError(f"{name} must not be among suppress_tokens. Received: {name}={lost.pop()}")
-        if not self.do_sample:
-            for name, value in self._sampling_settings().items():
-                raise ValueError(f"{name} must go with do_sample=True. Received: {name}={value!r} and do_sample=False")
 
-    def _sampling_settings(self) -> dict[str, Any]:
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        return {name: getattr(self, name) for name in _OF_SAMPLING if getattr(self, name) != defaults[name]}
+    def check_lengths(self, prompt_length: int) -> None:
+        """Raise `ValueError` when sequences must be longer than they may."""
+        if self.least_length(prompt_length) > self.total_length(prompt_length):
+            name = "min_length" if self.min_new_tokens is None else "min_new_tokens"
+            raise ValueError(
+                f"{name} must be at most the full length of {self.total_length(prompt_length)} tokens. "
+                f"Received: {name}={getattr(self, name)}, with a prompt of {prompt_length}"
+            )
 
     def total_length(self, prompt_length: int = 1) -> int:
         """Length of the longest sequence, the prompt included."""
@@ -213,6 +215,11 @@ class GenerationConfig:
     def least_length(self, prompt_length: int = 1) -> int:
         """Length before which the end token is forbidden, the prompt included."""
         return self.min_length if self.min_new_tokens is None else prompt_length + self.min_new_tokens
+
+    @property
+    def name_of_length(self) -> str:
+        """The setting that `total_length` comes from."""
+        return "max_length" if self.max_new_tokens is None and self.max_length is not None else "max_new_tokens"
 
     @property
     def end_tokens(self) -> tuple[int, ...]:
@@ -262,12 +269,15 @@ class GenerationConfig:
 
         Args:
             values: by name; None means the default. What says how the reference computes is passed over.
-            strict: refuse a setting that is unknown or not built here; otherwise warn, and leave it out.
+            strict: refuse settings that are unknown, not built here or contradictory; otherwise warn, and leave them
+                out.
 
         Raises:
             ValueError: see `strict`; and as the class.
         """
         known = {key: value for key, value in values.items() if key in cls.names() and value is not None}
+        if "top_k" in values and values["top_k"] is None:
+            known["top_k"] = 0  # the reference's way to turn it off
         unknown = sorted(
             key
             for key, value in values.items()
@@ -279,10 +289,13 @@ class GenerationConfig:
             warnings.warn(f"These generation settings are not supported and change nothing: {unknown}", stacklevel=2)
         if known.get("max_length") == DEFAULT_NEW_TOKENS:
             known.pop("max_length")  # the reference's default, which it takes for new tokens
-        if not known.get("do_sample", False):
-            # Files hold them beside do_sample=false, where the reference passes them over.
-            known = {key: value for key, value in known.items() if key not in _OF_SAMPLING}
-        return cls(**known)
+        try:
+            return cls(**known)
+        except ValueError as error:
+            if strict:
+                raise
+            warnings.warn(f"These generation settings are left out, but for special ids: {error}", stacklevel=2)
+            return cls(**{name: known[name] for name in _SPECIAL_IDS if name in known})
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str], strict: bool = True) -> Self:
@@ -295,18 +308,23 @@ class GenerationConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings that are set."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        values = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        if values.get("max_length") == DEFAULT_NEW_TOKENS:
+            # In a file it would be the reference's default, which it takes for new tokens.
+            values.setdefault("max_new_tokens", DEFAULT_NEW_TOKENS - 1)
+            values.pop("max_length")
+        return values
 
     def with_ids_of(self, model_config: Any) -> Self:
-        """The special ids that are None here, taken from a model's config."""
+        """The special ids that are None here, taken from a model's config or other settings."""
         missing = [name for name in _SPECIAL_IDS if getattr(self, name) is None]
         return dataclasses.replace(self, **{name: getattr(model_config, name) for name in missing})
 
     def replace(self, **overrides: Any) -> Self:
         """Settings with some changed; `ValueError` for an unknown one.
 
-        `max_length` takes the place of `max_new_tokens`, and `min_length` of `min_new_tokens`; do_sample=False those of
-        the sampling settings that are not given with it.
+        `max_length` takes the place of `max_new_tokens`, and `min_length` of `min_new_tokens`. Settings of sampling may
+        be kept without `do_sample`, as files do, but not given.
         """
         unknown = sorted(set(overrides) - self.names())
         if unknown:
@@ -314,9 +332,13 @@ class GenerationConfig:
                 f"generation settings must be among {sorted(self.names())}. Received: {', '.join(unknown)}"
             )
         for total, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
-            if total in overrides:
+            if overrides.get(total) is not None:
                 overrides.setdefault(new, None)
-        if overrides.get("do_sample") is False:
-            defaults = {field.name: field.default for field in dataclasses.fields(self)}
-            overrides = {name: defaults[name] for name in _OF_SAMPLING} | overrides
-        return dataclasses.replace(self, **overrides)
+        made = dataclasses.replace(self, **overrides)
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name in _OF_SAMPLING:
+            if not made.do_sample and name in overrides and overrides[name] != defaults[name]:
+                raise ValueError(
+                    f"{name} must go with do_sample=True. Received: {name}={overrides[name]!r} and do_sample=False"
+                )
+        return made

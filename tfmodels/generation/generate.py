@@ -5,8 +5,8 @@ from typing import Any
 
 from tfmodels.generation.beam_search import BeamSearch
 from tfmodels.generation.config import GenerationConfig
-from tfmodels.generation.processors import Processor
 from tfmodels.generation.row_search import RowSearch
+from tfmodels.generation.rule import Processor
 from tfmodels.generation.search import DecodeStep, Search, SearchInputs
 
 Tensor = Any
@@ -16,6 +16,7 @@ def make_search(
     step: DecodeStep,
     inputs: SearchInputs,
     config: GenerationConfig,
+    vocabulary: int,
     further: Sequence[Processor] = (),
     output_scores: bool = False,
 ) -> Search:
@@ -27,4 +28,4 @@ def make_search(
     step was made; and of beams "beam_indices": int32 (documents * num_return_sequences, T - P), see `BeamSearch`.
     """
     kind = RowSearch if config.num_beams == 1 else BeamSearch
-    return kind(step, inputs, config, further, output_scores)
+    return kind(step, inputs, config, vocabulary, further, output_scores)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from tfmodels.generation.rule import FORBIDDEN, Processor
+
 Tensor = Any
-Processor = Any
-FORBIDDEN = float("-inf")
 
 
 def no_repeat_ngram(size: int) -> Processor:
@@ -41,17 +41,15 @@ def no_copied_ngram(size: int, source_ids: Tensor) -> Processor:
 
     Args:
         size: of the n-grams.
-        source_ids: int32 (B, S), padding included as in the reference.
+        source_ids: int32 (R, S), each row's document, padding included as in the reference.
     """
 
     def rule(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
         places = source_ids.shape[1] - size + 1
         if places <= 0 or tokens.shape[1] < size:
             return scores
-        beams = ops.shape(scores)[0] // ops.shape(source_ids)[0]
-        source = ops.repeat(source_ids, beams, axis=0)  # (R, S)
-        matches = _matches(source, _last(tokens, position, size - 1), places)
-        return _banned(scores, source[:, size - 1 :], ops.logical_and(matches, position >= size - 1))
+        matches = _matches(source_ids, _last(tokens, position, size - 1), places)
+        return _banned(scores, source_ids[:, size - 1 :], ops.logical_and(matches, position >= size - 1))
 
     return rule
 
@@ -84,12 +82,12 @@ def no_bad_words(bad_words: Sequence[Sequence[int]]) -> Processor:
     return rule
 
 
-def occurring(token_ids: Tensor, counts: Tensor, vocabulary: int) -> Tensor:
+def occurring(token_ids: Tensor, is_counted: Tensor, vocabulary: int) -> Tensor:
     """Which tokens of the vocabulary occur in each row: bool (R, V).
 
     Args:
         token_ids: int32 (R, J).
-        counts: bool (R, J), which of them count.
+        is_counted: bool (R, J), which of them count.
         vocabulary: V.
 
     >>> found = occurring(ops.array([[2, 0]]), ops.array([[True, False]]), 3)
@@ -98,10 +96,10 @@ def occurring(token_ids: Tensor, counts: Tensor, vocabulary: int) -> Tensor:
     """
     rows, places = ops.shape(token_ids)
     # What does not count points to one column beyond the vocabulary, which is cut off.
-    columns = ops.cast(ops.where(counts, token_ids, vocabulary), "int32")
+    columns = ops.cast(ops.where(is_counted, token_ids, vocabulary), "int32")
     row = ops.broadcast_to(ops.arange(rows, dtype="int32")[:, None], (rows, places))
     indices = ops.reshape(ops.stack([row, columns], axis=-1), (rows * places, 2))
-    return ops.scatter(indices, ops.ones((rows * places,)), (rows, vocabulary + 1))[:, :vocabulary] > 0
+    return ops.scatter(indices, ops.ones((rows * places,), "float32"), (rows, vocabulary + 1))[:, :vocabulary] > 0
 
 
 def _last(tokens: Tensor, position: Tensor, count: int) -> list[Tensor]:

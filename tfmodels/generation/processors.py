@@ -3,40 +3,37 @@
 Shape letters: B documents, R rows, P prompt length, T full length, V vocabulary.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from tfmodels.generation.config import GenerationConfig
+from tfmodels.generation.config_checks import token_ids
 from tfmodels.generation.ngrams import no_bad_words, no_copied_ngram, no_repeat_ngram, occurring
+from tfmodels.generation.rule import FORBIDDEN, Processor
 
 Tensor = Any
-Processor = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(tokens int32 (R, T), position int32 scalar, scores float32 (R, V)) -> scores.
-
-`position` is the place of the token to be chosen: `tokens[:, :position]` are those so far. The scores are
-log-probabilities in beam search and logits otherwise, as the reference has it; minus infinity forbids.
-"""
-
-FORBIDDEN = float("-inf")
 
 
 def processors(
-    config: GenerationConfig, prompt_length: int, source_ids: Tensor | None, allowed: Tensor | None
+    config: GenerationConfig, prompt_length: int, vocabulary: int, source_ids: Tensor | None, allowed: Tensor | None
 ) -> list[Processor]:
     """The rules that the settings ask for, in the reference's order.
 
     Args:
         config: the settings.
         prompt_length: P.
+        vocabulary: V.
         source_ids: int32 (B, S), for the rules that look at the document.
         allowed: see `allow`.
     """
     ends, rules = config.end_tokens, list[Processor]()
+    if source_ids is not None:
+        source_ids = ops.repeat(source_ids, config.rows_per_document, axis=0)  # (R, S)
     if config.encoder_repetition_penalty != 1.0:
-        rules.append(prefer_source(config.encoder_repetition_penalty, source_ids))
+        rules.append(prefer_source(config.encoder_repetition_penalty, source_ids, vocabulary))
     if config.repetition_penalty != 1.0:
         rules.append(penalize_repetition(config.repetition_penalty))
     if config.no_repeat_ngram_size > 0:
@@ -54,7 +51,11 @@ def processors(
     if config.forced_bos_token_id is not None:
         rules.append(force_at(1, (config.forced_bos_token_id,)))
     if config.forced_eos_token_id is not None:
-        rules.append(force_at(config.total_length(prompt_length) - 1, _ids(config.forced_eos_token_id)))
+        rules.append(
+            force_at(
+                config.total_length(prompt_length) - 1, token_ids("forced_eos_token_id", config.forced_eos_token_id)
+            )
+        )
     if config.exponential_decay_length_penalty is not None:
         start, factor = config.exponential_decay_length_penalty
         rules.append(favor_end(prompt_length + start, factor, ends))
@@ -82,22 +83,21 @@ def penalize_repetition(penalty: float) -> Processor:
     return rule
 
 
-def prefer_source(penalty: float, source_ids: Tensor) -> Processor:
-    """Raise the scores of the tokens of the document, as `penalize_repetition` lowers them."""
+def prefer_source(penalty: float, source_ids: Tensor, vocabulary: int) -> Processor:
+    """Raise the scores of the tokens of each row's document (R, S), as `penalize_repetition` lowers them."""
+    is_source = occurring(source_ids, ops.ones_like(source_ids, dtype="bool"), vocabulary)  # (R, V)
 
     def rule(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
-        is_source = occurring(source_ids, ops.ones_like(source_ids, dtype="bool"), scores.shape[1])  # (B, V)
-        beams = ops.shape(scores)[0] // ops.shape(source_ids)[0]
-        return ops.where(ops.repeat(is_source, beams, axis=0), _penalized(scores, 1 / penalty), scores)
+        return ops.where(is_source, _penalized(scores, 1 / penalty), scores)
 
     return rule
 
 
-def suppress(token_ids: Sequence[int], before: int | None = None, at: int | None = None) -> Processor:
+def suppress(tokens_to_forbid: Sequence[int], before: int | None = None, at: int | None = None) -> Processor:
     """Forbid tokens: everywhere, before a length, or at one place."""
 
     def rule(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
-        forbidden = _marks(token_ids, scores.shape[1])
+        forbidden = _marks(tokens_to_forbid, scores.shape[1])
         if before is not None:
             forbidden = ops.logical_and(forbidden, position < before)
         if at is not None:
@@ -127,12 +127,12 @@ def allow(allowed: Tensor, prompt_length: int) -> Processor:
     return rule
 
 
-def force_at(place: int, token_ids: Sequence[int]) -> Processor:
+def force_at(place: int, forced: Sequence[int]) -> Processor:
     """At one place, allow some tokens only, at no cost."""
 
     def rule(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
-        forced = ops.where(_marks(token_ids, scores.shape[1]), 0.0, FORBIDDEN)
-        return ops.where(ops.equal(position, place), forced, scores)
+        at_no_cost = ops.where(_marks(forced, scores.shape[1]), 0.0, FORBIDDEN)
+        return ops.where(ops.equal(position, place), at_no_cost, scores)
 
     return rule
 
@@ -154,10 +154,6 @@ def _penalized(scores: Tensor, penalty: float) -> Tensor:
     return ops.where(scores < 0, scores * penalty, scores / penalty)
 
 
-def _marks(token_ids: Sequence[int], vocabulary: int) -> np.ndarray:
+def _marks(marked: Sequence[int], vocabulary: int) -> np.ndarray:
     """Bool (V,), known when the search is compiled."""
-    return np.isin(np.arange(vocabulary), list(token_ids))
-
-
-def _ids(value: int | Sequence[int]) -> Sequence[int]:
-    return (value,) if isinstance(value, int) else value
+    return np.isin(np.arange(vocabulary), list(marked))

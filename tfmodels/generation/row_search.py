@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from tfmodels.generation.noise import gumbel
+from tfmodels.generation.rule import FORBIDDEN
 from tfmodels.generation.search import Search, State, write_token
 
 Tensor = Any
@@ -40,6 +41,8 @@ class RowSearch(Search):
             noisy = scores + gumbel(self.inputs.seed, state.position, ops.shape(scores)[0], scores.shape[1])
         chosen = ops.cast(ops.argmax(noisy, axis=-1), "int32")  # (R,)
         gained = ops.take_along_axis(ops.log_softmax(scores, axis=-1), chosen[:, None], axis=1)
+        # Where all is forbidden there is no distribution, and its logarithm no number.
+        gained = ops.where(ops.max(scores, axis=-1, keepdims=True) > FORBIDDEN, gained, FORBIDDEN)
         shape = (-1, self.rows)
         chosen, gained = ops.reshape(chosen, shape), ops.reshape(gained, shape)
         has_ended = state.own.ended_at > 0

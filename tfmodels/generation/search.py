@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from tfmodels.generation.config import GenerationConfig
-from tfmodels.generation.processors import Processor, processors
+from tfmodels.generation.processors import processors
+from tfmodels.generation.rule import Processor
 from tfmodels.generation.warpers import warpers
 
 Tensor = Any
@@ -57,6 +58,7 @@ class Search:
         step: see `DecodeStep`.
         inputs: the documents.
         config: the settings, with special ids.
+        vocabulary: V.
         further: processors of the user, after those of the settings.
         output_scores: keep every step's scores.
     """
@@ -66,18 +68,20 @@ class Search:
         step: DecodeStep,
         inputs: SearchInputs,
         config: GenerationConfig,
+        vocabulary: int,
         further: Sequence[Processor] = (),
         output_scores: bool = False,
     ) -> None:
         self.step = step
         self.inputs = inputs
         self.config = config
+        self.vocabulary = vocabulary
         self.output_scores = output_scores
         self.rows = config.rows_per_document
         self.prompt_length = inputs.prompt.shape[1]
         self.length = config.total_length(self.prompt_length)
         self.rules = [
-            *processors(config, self.prompt_length, inputs.source_ids, inputs.allowed),
+            *processors(config, self.prompt_length, vocabulary, inputs.source_ids, inputs.allowed),
             *further,
             *warpers(config),
         ]
@@ -104,22 +108,21 @@ class Search:
         raise NotImplementedError
 
     def results(self, state: State) -> dict[str, Tensor]:
-        """Sequences, best first, and their scores: (B, N, T) and (B, N); N `num_return_sequences`."""
+        """Sequences, of beams the best first, and their scores: (B, N, T) and (B, N); N `num_return_sequences`."""
         raise NotImplementedError
 
-    def run(self, caches: Any, vocabulary: int) -> dict[str, Tensor]:
+    def run(self, caches: Any) -> dict[str, Tensor]:
         """The whole search: one `while_loop`, left when nothing can change any more."""
         (state,) = ops.while_loop(
-            lambda state: state.is_running, lambda state: (self.advance(state),), (self.start(caches, vocabulary),)
+            lambda state: state.is_running, lambda state: (self.advance(state),), (self.start(caches),)
         )
         return self.finish(state)
 
-    def start(self, caches: Any, vocabulary: int) -> State:
+    def start(self, caches: Any) -> State:
         """The state before the first step, the prompt's tokens but the last in the caches.
 
         Args:
             caches: empty ones, with room for T - 1 tokens of each row.
-            vocabulary: V.
         """
         prompt = ops.repeat(self.inputs.prompt[:, None], self.rows, axis=1)  # (B, K, P)
         if self.prompt_length > 1:
@@ -130,7 +133,8 @@ class Search:
         tokens = ops.concatenate([prompt, padding], axis=2)
         scores: Any = ()
         if self.output_scores:
-            scores = ops.zeros((self.length - self.prompt_length, self.documents * self.rows, vocabulary))
+            steps = self.length - self.prompt_length
+            scores = ops.zeros((steps, self.documents * self.rows, self.vocabulary), "float32")
         position = ops.convert_to_tensor(self.prompt_length, "int32")
         return State(position, tokens, ops.convert_to_tensor(True), self.start_own(tokens), scores, caches)
 

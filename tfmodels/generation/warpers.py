@@ -8,7 +8,7 @@ from typing import Any
 from keras import ops
 
 from tfmodels.generation.config import GenerationConfig
-from tfmodels.generation.processors import FORBIDDEN, Processor
+from tfmodels.generation.rule import FORBIDDEN, Processor
 
 Tensor = Any
 
