@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from tfmodels.compiled import compiled, random_seed, read_once
-from tfmodels.generation import GenerationConfig, Processor, Search, SearchInputs, State, make_search
+from tfmodels.generation import GenerationConfig, Processor, Search, SearchInputs, State, kind_of_search
 from tfmodels.generator_inputs import as_tensors, check_sources, prompt_of, token_mask
 from tfmodels.layers.checks import check_global_capacity, check_shape, concrete_value
 from tfmodels.scoring import log_probabilities
@@ -276,7 +276,9 @@ class Generator(Seq2Seq):
             seed=fixed.get("seed"),
             allowed=fixed.get("allowed"),
         )
-        return make_search(step, inputs, settings, self.config.vocab_size, options.processors, options.output_scores)
+        return kind_of_search(settings)(
+            step, inputs, settings, self.config.vocab_size, options.processors, options.output_scores
+        )
 
     def _caches(self, search: Search) -> Any:
         """Empty caches: of each row by itself, or of a document's beams together."""

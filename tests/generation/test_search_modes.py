@@ -38,8 +38,10 @@ def settings_of(search):
     )
 
 
-@pytest.mark.parametrize("search", SEARCHES)
-@every_kind
+each_search = pytest.mark.parametrize(("kind", "search"), list(zip(KINDS * 2, SEARCHES, strict=False)))
+
+
+@each_search
 def test_eager_graph_and_xla_find_the_same(kind, search):
     model, inputs, settings = sharpen(make_model(kind)), make_inputs(kind), settings_of(search)
     wanted = as_numpy(model.generate(**inputs, **settings))
@@ -58,7 +60,7 @@ def test_eager_graph_and_xla_find_the_same(kind, search):
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize(("kind", "search"), list(zip(KINDS * 2, SEARCHES, strict=False)))
+@each_search
 def test_a_reloaded_savedmodel_finds_the_same(kind, search, tmp_path):
     import tensorflow as tf
 

@@ -112,7 +112,17 @@ class Search:
         raise NotImplementedError
 
     def run(self, caches: Any) -> dict[str, Tensor]:
-        """The whole search: one `while_loop`, left when nothing can change any more."""
+        """The whole search: one `while_loop`, left when nothing can change any more.
+
+        Args:
+            caches: see `start`.
+
+        Returns:
+            "sequences": int32 (B * N, T), the prompt first, padded with the pad id, N `num_return_sequences`;
+            "sequences_scores": float32 (B * N,), the log-probability of the new tokens over their number to the power
+            of `length_penalty`; with `output_scores` "scores": float32 (T - P, R, V), each step's for every row after
+            all rules, zeros where no step was made; and of beams "beam_indices", see `BeamSearch.results`.
+        """
         (state,) = ops.while_loop(
             lambda state: state.is_running, lambda state: (self.advance(state),), (self.start(caches),)
         )
@@ -163,7 +173,7 @@ class Search:
         return chosen._replace(position=state.position + 1, is_running=is_running, scores=kept, caches=caches)
 
     def finish(self, state: State) -> dict[str, Tensor]:
-        """What `generate` returns; see there."""
+        """What `run` returns."""
         found = self.results(state)
         if self.inputs.is_empty is not None:
             is_empty = self.inputs.is_empty[:, None]
