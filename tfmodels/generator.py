@@ -243,11 +243,9 @@ class Generator(Seq2Seq):
     def _fixed(self, given: Mapping[str, Any], encoded: Mapping[str, Any]) -> dict[str, Any]:
         """What stays the same from step to step."""
         names = ("input_ids", "attention_mask", "prompt", "allowed", "seed")
-        hidden_states = encoded["last_hidden_state"]
         return {
             **{name: given[name] for name in names if name in given},
-            "hidden_states": hidden_states,
-            "cross": self.decoder.cross_keys_values(hidden_states),
+            "cross": self.decoder.cross_keys_values(encoded["last_hidden_state"]),
             "tied_kernel": self.tied_kernel(),
         }
 
@@ -291,7 +289,7 @@ class Generator(Seq2Seq):
         """One pass over what was found, which a search need not keep for all rows and steps."""
         found = self.decoder(
             sequences[:, :-1],
-            encoder_hidden_states=fixed["hidden_states"],
+            encoder_hidden_states=encoded["last_hidden_state"],
             encoder_attention_mask=fixed.get("attention_mask"),
             output_attentions=True,
         )
@@ -304,8 +302,7 @@ class Generator(Seq2Seq):
 
     def _score(self, given: Mapping[str, Any], length_penalty: float) -> Tensor:
         """One pass of the decoder over the candidates."""
-        encoded = self._read(given)
-        labels = ops.cast(given["candidates"], "int32")
+        encoded, labels = self._read(given), given["candidates"]
         decoded = self.decoder(
             shifted_labels(labels, self.config),
             encoder_hidden_states=encoded["last_hidden_state"],

@@ -8,7 +8,7 @@ from typing import Any
 
 from keras import ops
 
-from tfmodels.generation import GenerationConfig
+from tfmodels.generation import GenerationConfig, is_among
 from tfmodels.layers.blocks import split_into_blocks
 from tfmodels.layers.loops import scan
 
@@ -29,9 +29,7 @@ def log_probabilities(
         logits: (R, C, E) -> (R, C, V).
         settings: with special ids.
     """
-    is_end = ops.zeros_like(labels, dtype="bool")
-    for end in settings.end_tokens:
-        is_end = ops.logical_or(is_end, ops.equal(labels, end))
+    is_end = is_among(labels, settings.end_tokens)
     ended = ops.cumsum(ops.cast(is_end, "int32"), axis=1) - ops.cast(is_end, "int32")
     is_text = ops.logical_and(labels >= 0, ops.not_equal(labels, settings.pad_token_id))
     counts = ops.logical_and(ops.equal(ended, 0), ops.logical_or(is_text, is_end))

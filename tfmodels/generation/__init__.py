@@ -3,6 +3,15 @@
 from tfmodels.generation.config import GenerationConfig
 from tfmodels.generation.kinds import kind_of_search
 from tfmodels.generation.rule import Processor
-from tfmodels.generation.search import DecodeStep, Search, SearchInputs, State
+from tfmodels.generation.search import DecodeStep, Search, SearchInputs, State, is_among
 
-__all__ = ["DecodeStep", "GenerationConfig", "Processor", "Search", "SearchInputs", "State", "kind_of_search"]
+__all__ = [
+    "DecodeStep",
+    "GenerationConfig",
+    "Processor",
+    "Search",
+    "SearchInputs",
+    "State",
+    "is_among",
+    "kind_of_search",
+]

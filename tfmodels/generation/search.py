@@ -191,14 +191,23 @@ class Search:
 
     def is_end(self, tokens: Tensor) -> Tensor:
         """Which of the tokens end a sequence."""
-        found = ops.zeros_like(tokens, dtype="bool")
-        for end in self.config.end_tokens:
-            found = ops.logical_or(found, ops.equal(tokens, end))
-        return found
+        return is_among(tokens, self.config.end_tokens)
 
     def length_factor(self, new_tokens: Tensor) -> Tensor:
         """What a log-probability of so many new tokens is divided by."""
         return ops.cast(new_tokens, "float32") ** self.config.length_penalty
+
+
+def is_among(tokens: Tensor, ids: Sequence[int]) -> Tensor:
+    """Which of the tokens are one of a few ids: bool of the same shape.
+
+    >>> ops.convert_to_numpy(is_among(ops.array([5, 2, 7]), (2, 5))).tolist()
+    [True, True, False]
+    """
+    found = ops.zeros_like(tokens, dtype="bool")
+    for token in ids:
+        found = ops.logical_or(found, ops.equal(tokens, token))
+    return found
 
 
 def write_token(tokens: Tensor, position: Tensor, token: Tensor) -> Tensor:
