@@ -12,7 +12,7 @@ from keras import ops
 
 from tfmodels.compiled import compiled, random_seed, read_once
 from tfmodels.generation import GenerationConfig, Processor, Search, SearchInputs, State, kind_of_search
-from tfmodels.generator_inputs import as_tensors, check_sources, prompt_of, token_mask
+from tfmodels.generator_inputs import as_tensors, check_sources, prompt_of, token_limits, token_mask
 from tfmodels.layers.checks import check_global_capacity, check_shape, concrete_value
 from tfmodels.scoring import log_probabilities
 from tfmodels.seq2seq import Seq2Seq, shifted_labels
@@ -56,6 +56,7 @@ class Generator(Seq2Seq):
         generation_config: GenerationConfig | None = None,
         processors: Sequence[Processor] = (),
         prefix_allowed: Any = None,
+        new_token_limits: Any = None,
         return_dict: bool = False,
         output_scores: bool = True,
         output_attentions: bool = False,
@@ -74,6 +75,8 @@ class Generator(Seq2Seq):
                 new function is another program: define it once.
             prefix_allowed: bool (V,), which tokens may be written; (n, V): as the first n new ones; (B, n, V): of each
                 document.
+            new_token_limits: int32 (B,), the most new tokens of each document, where that is less than the settings'
+                length. The answer is that of a search with this `max_new_tokens`.
             return_dict: return a dict with "sequences", what is returned otherwise; "sequences_scores" float32
                 (B * N,), the log-probability of the new tokens over their number to the power `length_penalty`; and
             output_scores: "scores" float32 (T - P, R, V), each step's after all rules, zeros where no step was made;
@@ -93,7 +96,7 @@ class Generator(Seq2Seq):
         inputs, settings = self._told_apart(generation_config, {"input_ids": input_ids, **inputs, **further})
         outputs = (return_dict and output_scores, return_dict and output_attentions)
         options = _Options(settings, tuple(processors), *outputs, jit_compile)
-        options, given = self._prepared(options, inputs, prefix_allowed)
+        options, given = self._prepared(options, inputs, prefix_allowed, new_token_limits)
         found = self._program(options, lambda given: self._generate(given, options))(given)
         return found if return_dict else found["sequences"]
 
@@ -145,7 +148,9 @@ class Generator(Seq2Seq):
         overrides = {name: value for name, value in given.items() if name not in names}
         return inputs, (settings or self.generation_config).replace(**overrides)
 
-    def _prepared(self, options: _Options, inputs: dict[str, Any], allowed: Any) -> tuple[_Options, dict[str, Any]]:
+    def _prepared(
+        self, options: _Options, inputs: dict[str, Any], allowed: Any, limits: Any = None
+    ) -> tuple[_Options, dict[str, Any]]:
         """Settings with all that they lack, and the inputs as tensors, both checked."""
         settings = self._with_ids(options.settings)
         if not all(callable(rule) for rule in options.processors):
@@ -164,6 +169,8 @@ class Generator(Seq2Seq):
             raise ValueError(f"input_ids must be given, too, for {missing[0]}. Received: no input_ids")
         if allowed is not None:
             given["allowed"] = token_mask(allowed, count, self.config.vocab_size)
+        if limits is not None:
+            given["limits"] = token_limits(limits, count)
         if settings.do_sample:
             seed = settings.seed
             given["seed"] = random_seed() if seed is None else ops.convert_to_tensor(_two_words(seed))
@@ -242,7 +249,7 @@ class Generator(Seq2Seq):
 
     def _fixed(self, given: Mapping[str, Any], encoded: Mapping[str, Any]) -> dict[str, Any]:
         """What stays the same from step to step."""
-        names = ("input_ids", "attention_mask", "prompt", "allowed", "seed")
+        names = ("input_ids", "attention_mask", "prompt", "allowed", "seed", "limits")
         return {
             **{name: given[name] for name in names if name in given},
             "cross": self.decoder.cross_keys_values(encoded["last_hidden_state"]),
@@ -273,6 +280,7 @@ class Generator(Seq2Seq):
             is_empty=None if mask is None else ops.logical_not(ops.any(ops.not_equal(mask, 0), axis=1)),
             seed=fixed.get("seed"),
             allowed=fixed.get("allowed"),
+            limits=fixed.get("limits"),
         )
         return kind_of_search(settings)(
             step, inputs, settings, self.config.vocab_size, options.processors, options.output_scores

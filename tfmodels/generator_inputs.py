@@ -121,3 +121,17 @@ def token_mask(allowed: Any, documents: int | Tensor, vocab_size: int) -> Tensor
     if values is not None and not (values != 0).any(axis=-1).all():
         raise ValueError("prefix_allowed must allow a token at every place. Received: a place without one")
     return ops.cast(allowed, "bool")
+
+
+def token_limits(limits: Any, documents: int | Tensor) -> Tensor:
+    """`new_token_limits` as int32 (B,).
+
+    Raises:
+        ValueError: another shape, or a limit below 1.
+    """
+    limits = limits if ops.is_tensor(limits) else ops.convert_to_tensor(np.asarray(limits), "int32")
+    check_shape("new_token_limits", limits, (documents if isinstance(documents, int) else None,), "documents")
+    values = concrete_value(limits)
+    if values is not None and values.size and values.min() < 1:
+        raise ValueError(f"new_token_limits must be at least 1. Received: {values.tolist()}")
+    return ops.cast(limits, "int32")

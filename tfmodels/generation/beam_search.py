@@ -30,7 +30,7 @@ class _Candidates(NamedTuple):
     tokens: Tensor  # int32 (B, C, T)
     ancestors: Tensor  # int32 (B, C, T - 1)
     scores: Tensor  # float32 (B, C), best first, or in the order in which they were drawn
-    ends: Tensor  # bool (B, C): ended by an end token or by full length
+    ends: Tensor  # bool (B, C): ended by an end token or by the document's full length
 
 
 class BeamSearch(Search):
@@ -96,7 +96,7 @@ class BeamSearch(Search):
         flat = ops.cast(flat, "int32")
         beam, token = flat // vocabulary, flat % vocabulary
         tokens = write_token(_take_beams(state.tokens, beam), state.position, token)
-        ends = ops.logical_or(self.is_end(token), state.position + 1 >= self.length)
+        ends = ops.logical_or(self.is_end(token), state.position + 1 >= self.lengths)
         return _Candidates(tokens, _take_beams(self.ancestors(state), beam), found, ends)
 
     def _done(self, state: State, candidates: _Candidates) -> _Beams:
@@ -124,10 +124,11 @@ class BeamSearch(Search):
         """Whether the best live beam could still beat the worst finished one: bool (B, 1)."""
         new_tokens = state.position + 1 - self.prompt_length
         if self.config.early_stopping == "never" and self.config.length_penalty > 0:
-            new_tokens = ops.convert_to_tensor(self.length - self.prompt_length, "int32")
+            new_tokens = ops.convert_to_tensor(self.lengths - self.prompt_length, "int32")
         best_possible = own.scores[:, :1] / self.length_factor(new_tokens)
         worst_done = ops.where(own.is_done, ops.min(own.done_scores, axis=1, keepdims=True), _NO_SCORE)
-        return ops.logical_and(state.own.can_improve, ops.any(best_possible > worst_done, axis=1, keepdims=True))
+        can_improve = ops.logical_and(state.position + 1 < self.lengths, state.own.can_improve)
+        return ops.logical_and(can_improve, ops.any(best_possible > worst_done, axis=1, keepdims=True))
 
     def results(self, state: State) -> dict[str, Tensor]:
         """The best finished beams; with the scores of all steps also the beams that they went through."""

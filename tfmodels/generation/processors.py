@@ -18,13 +18,19 @@ Tensor = Any
 
 
 def processors(
-    config: GenerationConfig, prompt_length: int, vocabulary: int, source_ids: Tensor | None, allowed: Tensor | None
+    config: GenerationConfig,
+    prompt_length: int,
+    lengths: int | Tensor,
+    vocabulary: int,
+    source_ids: Tensor | None,
+    allowed: Tensor | None,
 ) -> list[Processor]:
     """The rules that the settings ask for, in the reference's order.
 
     Args:
         config: the settings.
         prompt_length: P.
+        lengths: T, or where documents have their own int32 (B, 1).
         vocabulary: V.
         source_ids: int32 (B, S), for the rules that look at the document.
         allowed: see `allow`.
@@ -51,11 +57,8 @@ def processors(
     if config.forced_bos_token_id is not None:
         rules.append(force_at(1, (config.forced_bos_token_id,)))
     if config.forced_eos_token_id is not None:
-        rules.append(
-            force_at(
-                config.total_length(prompt_length) - 1, token_ids("forced_eos_token_id", config.forced_eos_token_id)
-            )
-        )
+        last = lengths if isinstance(lengths, int) else ops.repeat(lengths, config.rows_per_document, axis=0)
+        rules.append(force_at(last - 1, token_ids("forced_eos_token_id", config.forced_eos_token_id)))
     if config.exponential_decay_length_penalty is not None:
         start, factor = config.exponential_decay_length_penalty
         rules.append(favor_end(prompt_length + start, factor, ends))
@@ -127,8 +130,8 @@ def allow(allowed: Tensor, prompt_length: int) -> Processor:
     return rule
 
 
-def force_at(place: int, forced: Sequence[int]) -> Processor:
-    """At one place, allow some tokens only, at no cost."""
+def force_at(place: int | Tensor, forced: Sequence[int]) -> Processor:
+    """At one place, or one of each row (R, 1), allow some tokens only, at no cost."""
 
     def rule(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
         at_no_cost = ops.where(_marks(forced, scores.shape[1]), 0.0, FORBIDDEN)

@@ -16,7 +16,7 @@ Tensor = Any
 
 class _Rows(NamedTuple):
     scores: Tensor  # float32 (B, K): summed log-probabilities
-    ended_at: Tensor  # int32 (B, K): place of the end token, 0 before there is one
+    ended_at: Tensor  # int32 (B, K): place of the last token, 0 before there is one
 
 
 class RowSearch(Search):
@@ -47,7 +47,8 @@ class RowSearch(Search):
         chosen, gained = ops.reshape(chosen, shape), ops.reshape(gained, shape)
         has_ended = state.own.ended_at > 0
         chosen = ops.where(has_ended, self.config.pad_token_id, chosen)
-        ends_now = ops.logical_and(self.is_end(chosen), ops.logical_not(has_ended))
+        ends = ops.logical_or(self.is_end(chosen), state.position + 1 >= self.lengths)
+        ends_now = ops.logical_and(ends, ops.logical_not(has_ended))
         ended_at = ops.where(ends_now, state.position, state.own.ended_at)
         own = _Rows(state.own.scores + ops.where(has_ended, 0.0, gained), ended_at)
         tokens = write_token(state.tokens, state.position, chosen)
@@ -55,6 +56,5 @@ class RowSearch(Search):
 
     def results(self, state: State) -> dict[str, Tensor]:
         """All rows, and their log-probabilities over their length."""
-        last = ops.where(state.own.ended_at > 0, state.own.ended_at, self.length - 1)
-        scores = state.own.scores / self.length_factor(last + 1 - self.prompt_length)
+        scores = state.own.scores / self.length_factor(state.own.ended_at + 1 - self.prompt_length)
         return {"sequences": state.tokens, "sequences_scores": scores}

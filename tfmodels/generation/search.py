@@ -29,7 +29,7 @@ class SearchInputs(NamedTuple):
 
     prompt: int32 (B, P), from the start token on. source_ids: int32 (B, S), where a rule needs them. is_empty: bool
     (B,), documents of padding alone, whose summary is empty. seed: two uint32, where tokens are drawn. allowed: see
-    `processors.allow`.
+    `processors.allow`. limits: int32 (B,), the most new tokens of each document; None: all that there is room for.
     """
 
     prompt: Tensor
@@ -37,6 +37,7 @@ class SearchInputs(NamedTuple):
     is_empty: Tensor | None = None
     seed: Tensor | None = None
     allowed: Tensor | None = None
+    limits: Tensor | None = None
 
 
 class State(NamedTuple):
@@ -80,8 +81,12 @@ class Search:
         self.rows = config.rows_per_document
         self.prompt_length = inputs.prompt.shape[1]
         self.length = config.total_length(self.prompt_length)
+        # Full lengths: one for all, or int32 (B, 1).
+        self.lengths: int | Tensor = self.length
+        if inputs.limits is not None:
+            self.lengths = ops.clip(self.prompt_length + inputs.limits, self.prompt_length + 1, self.length)[:, None]
         self.rules = [
-            *processors(config, self.prompt_length, vocabulary, inputs.source_ids, inputs.allowed),
+            *processors(config, self.prompt_length, self.lengths, vocabulary, inputs.source_ids, inputs.allowed),
             *further,
             *warpers(config),
         ]
