@@ -12,7 +12,7 @@ PARITY ?=
 # Which part, such as "--only train --rounds 3".
 BENCH ?=
 
-.PHONY: setup demo test test-tensorflow test-jax test-slow parity parity-full lint bench bench-quick bench-gpu clean
+.PHONY: setup demo test test-tensorflow test-jax test-thorough test-slow parity parity-full lint bench bench-quick bench-gpu clean
 
 setup: $(VENV)/.ready
 
@@ -37,7 +37,11 @@ test-jax: setup
 	KERAS_BACKEND=jax $(BIN)/python -m pytest
 
 parity: setup
-	$(BIN)/python -m pytest tests/parity -m "not slow"
+	$(BIN)/python -m pytest tests/parity -m "not slow" --every-case
+
+# Every case of every test but the long proofs.
+test-thorough: setup
+	$(BIN)/python -m pytest -m "not slow" --every-case
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -5,6 +5,9 @@ python -m benchmarks --only "led encode" --only train --rounds 3 --output out/be
 python -m benchmarks --only decode
 python -m benchmarks profile led encode 4096
 python -m benchmarks gpu
+python -m benchmarks serving
+python -m benchmarks text
+python -m benchmarks weights --model out/demo/model --documents out/demo/held-out.jsonl
 """
 
 import argparse
@@ -25,7 +28,13 @@ _INTERRUPTED = 130
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; returns its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    programs = {"profile": (_profile_parser, _profile), "gpu": (_gpu_parser, _gpu)}
+    programs = {
+        "profile": (_profile_parser, _profile),
+        "gpu": (_gpu_parser, _gpu),
+        "serving": (_serving_parser, _serving),
+        "weights": (_weights_parser, _weights),
+        "text": (_text_parser, _text),
+    }
     make_parser, program = programs.get(arguments[0] if arguments else "", (_suite_parser, _suite))
     options = make_parser().parse_args(arguments if program is _suite else arguments[1:])
     try:
@@ -40,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _suite_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m benchmarks",
-        description="Ours beside transformers on PyTorch, eager. See also: profile --help, gpu --help.",
+        description="Ours beside transformers on PyTorch, eager. Others (--help): profile, gpu, serving, weights, text",
         allow_abbrev=False,
     )
     parser.add_argument("--quick", action="store_true", help="only the rows at 4,096 tokens")
@@ -72,6 +81,16 @@ def _gpu_parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="rows whose names hold this text")
     parser.add_argument("--device", choices=DEVICES, default="gpu", help="cpu: to try the program out")
     _add_output_and_size(parser, "out/bench-gpu")
+    return parser
+
+
+def _text_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks text", description="The tokenizers in the graph beside Python.", allow_abbrev=False
+    )
+    parser.add_argument("--megabytes", type=positive, default=8, help="of the demo corpus (default: 8)")
+    parser.add_argument("--rounds", type=positive, default=5, help="turns of each path (default: 5)")
+    parser.add_argument("--words", type=positive, default=1_000_000, help="distinct words (default: 1000000)")
     return parser
 
 
@@ -117,6 +136,41 @@ def _gpu(options: argparse.Namespace) -> int:
     rows, name = gpu_rows(options.size, options.only), device_name(options.device)
     _import_quietly()
     run_gpu(options.output, make_console(), rows, name, options.device, options.size)
+    return 0
+
+
+def _serving_parser() -> argparse.ArgumentParser:
+    from benchmarks.serving import serving_parser
+
+    return serving_parser()
+
+
+def _serving(options: argparse.Namespace) -> int:
+    from benchmarks.serving import serving
+
+    _import_quietly()
+    return serving(options)
+
+
+def _weights_parser() -> argparse.ArgumentParser:
+    from benchmarks.stored_weights import weights_parser
+
+    return weights_parser()
+
+
+def _weights(options: argparse.Namespace) -> int:
+    from benchmarks.stored_weights import weights
+
+    _import_quietly()
+    return weights(options)
+
+
+def _text(options: argparse.Namespace) -> int:
+    _import_quietly()
+    from benchmarks.report import make_console
+    from benchmarks.text import run_text
+
+    run_text(make_console(), options.megabytes, options.rounds, options.words)
     return 0
 
 

@@ -9,10 +9,40 @@ def lengths(text: str) -> tuple[int, ...]:
     >>> lengths("1024,256")
     (256, 1024)
     """
-    try:
-        found = tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be numbers with commas. Received: {text!r}") from None
+    found = sizes(text)
     if found[0] < 2:
         raise argparse.ArgumentTypeError(f"must be lengths of at least 2 tokens. Received: {text!r}")
     return found
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Positive numbers with commas, ascending; an `argparse` error for anything else.
+
+    >>> sizes("4,1")
+    (1, 4)
+    """
+    return tuple(sorted({count(part) for part in text.split(",")}))
+
+
+def count(text: str) -> int:
+    """A positive number; an `argparse` error for anything else.
+
+    >>> count("4")
+    4
+    """
+    try:
+        found = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number. Received: {text!r}") from None
+    if found < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text!r}")
+    return found
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names with commas.
+
+    >>> names("serving_default,encode")
+    ('serving_default', 'encode')
+    """
+    return tuple(text.split(","))

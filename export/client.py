@@ -6,25 +6,18 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from export.quiet import import_tensorflow_quietly
+from export.tensors import Field, Signature, decoded
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A summary, its score, and whether the document was longer than the longest exported length."""
-
-    text: str
-    score: float
-    truncated: bool
-
-
-class Summarizer:
-    """A loaded SavedModel.
+class SavedModel:
+    """A loaded SavedModel, asked as `export.remote`'s clients ask a server.
 
     Args:
         folder: a version's folder, or the folder above it, of which the highest version is taken.
@@ -34,29 +27,79 @@ class Summarizer:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        version = latest_version(folder)
+        # Its functions hold no variable: without the object they could not be called.
+        self._loaded = load_saved_model(latest_version(folder))
+        self._signatures = {
+            name: Signature(_fields(function.structured_input_signature[1]), _fields(function.structured_outputs))
+            for name, function in self._loaded.signatures.items()
+        }
+
+    def __call__(self, signature: str = "serving_default", **inputs: Any) -> dict[str, np.ndarray]:
+        """The answers to a batch, by output; strings as `str` in arrays of objects.
+
+        Args:
+            signature: one of `signatures()`.
+            **inputs: lists or arrays, one row per document.
+
+        Raises:
+            ValueError: a signature that is not there, inputs that are not its own, or that the model refuses.
+            RuntimeError: the model failed.
+        """
         import tensorflow as tf
 
-        if "tensorflow_text" not in sys.modules:
-            _load_text_ops()
-        self._tf = tf
-        # It would warn that no gradient of the model was saved, which nobody asks for here.
-        logger = logging.getLogger("absl")
-        level = logger.level
-        logger.setLevel(logging.ERROR)
+        found = self.signatures().get(signature)
+        if found is None:
+            there = ", ".join(sorted(self.signatures()))
+            raise ValueError(f"signature must be one of {there}. Received: signature={signature}")
+        arrays = found.arrays(inputs)
         try:
-            self._loaded: Any = tf.saved_model.load(str(version))
+            outputs = self._loaded.signatures[signature](**{name: tf.constant(x) for name, x in arrays.items()})
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(f"the model refused it: {_reason(str(error.message))}") from None
         except tf.errors.OpError as error:
-            raise ValueError(f"DIR must hold a whole SavedModel. Received: {version} ({error.message})") from None
-        finally:
-            logger.setLevel(level)
-        self._signature = self._loaded.signatures["serving_default"]
+            raise RuntimeError(f"the model failed: {error.message}") from None
+        values = {name: value.numpy() for name, value in outputs.items()}
+        return {name: decoded(value) if value.dtype == object else value for name, value in values.items()}
 
-    def __call__(self, texts: Sequence[str]) -> list[Answer]:
-        """Summaries of a batch of documents."""
-        outputs = self._signature(text=self._tf.constant(list(texts), self._tf.string))
-        rows = zip(outputs["text"].numpy(), outputs["score"].numpy(), outputs["truncated"].numpy(), strict=True)
-        return [Answer(text.decode("utf-8"), float(score), bool(truncated)) for text, score, truncated in rows]
+    def signatures(self) -> dict[str, Signature]:
+        """Inputs and outputs of each signature."""
+        return self._signatures
+
+
+def _reason(message: str) -> str:
+    """Of an error of a graph the line that says what is wrong: between where it was built, and the node.
+
+    >>> _reason("Graph execution error:\\n\\nDetected at node a\\n  File b\\nIt is 5.\\n\\t [[{{node a}}]] [Op:c]")
+    'It is 5.'
+    """
+    lines = message.partition("\n\t [[")[0].strip().splitlines()
+    return lines[-1] if lines else message
+
+
+def _fields(specs: Mapping[str, Any]) -> dict[str, Field]:
+    return {name: Field(np.dtype(spec.dtype.as_numpy_dtype), spec.shape.rank) for name, spec in specs.items()}
+
+
+def load_saved_model(version: Path) -> Any:
+    """The SavedModel of a version's folder, as `tf.saved_model.load` gives it, with the ops of tensorflow-text.
+
+    Raises:
+        ValueError: no whole SavedModel there.
+    """
+    import tensorflow as tf
+
+    if "tensorflow_text" not in sys.modules:
+        _load_text_ops()
+    # It would warn that no gradient of the model was saved, which nobody asks for here.
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        return tf.saved_model.load(str(version))
+    except tf.errors.OpError as error:
+        raise ValueError(f"DIR must hold a whole SavedModel. Received: {version} ({error.message})") from None
+    finally:
+        logger.setLevel(level)
 
 
 def latest_version(folder: str | os.PathLike[str]) -> Path:
@@ -72,11 +115,11 @@ def latest_version(folder: str | os.PathLike[str]) -> Path:
 
 _FRESH_PROCESS = """
 import json, sys
-from export.client import Summarizer, import_server_libraries
+from export.client import SavedModel, import_server_libraries
 import_server_libraries()
 request = json.load(sys.stdin)
-answers = Summarizer(request["folder"])(request["texts"])
-json.dump([[answer.text, answer.score, answer.truncated] for answer in answers], sys.stdout)
+found = SavedModel(request["folder"])(**request["inputs"])
+json.dump({name: values.tolist() for name, values in found.items()}, sys.stdout)
 """
 
 
@@ -107,15 +150,19 @@ def _load_text_ops() -> None:
         tf.load_op_library(str(library))
 
 
-def ask_in_fresh_process(folder: str | os.PathLike[str], texts: Sequence[str]) -> list[Answer]:
-    """As `Summarizer`, in a new Python process that has neither keras nor tfmodels, as on a server.
+def ask_in_fresh_process(folder: str | os.PathLike[str], **inputs: Sequence[str]) -> dict[str, list[Any]]:
+    """What `serving_default` answers in a new Python process that has neither keras nor tfmodels, as on a server.
+
+    Args:
+        folder: as of `SavedModel`.
+        **inputs: texts by the signature's names.
 
     Raises:
         RuntimeError: the process failed, or tried to import one of them.
     """
-    request = json.dumps({"folder": str(Path(folder).resolve()), "texts": list(texts)})
+    request = json.dumps({"folder": str(Path(folder).resolve()), "inputs": {k: list(v) for k, v in inputs.items()}})
     command = [sys.executable, "-c", _FRESH_PROCESS]
     done = subprocess.run(command, input=request, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the SavedModel did not answer in a fresh process:\n{done.stderr}")
-    return [Answer(*answer) for answer in json.loads(done.stdout)]
+    return json.loads(done.stdout)

@@ -16,16 +16,30 @@ FILE_NAME = "manifest.json"
 class Manifest:
     """Versions, signatures and settings of an export.
 
-    lengths: source lengths in tokens. settings: of the generation. signatures: names and types of inputs and outputs.
-    versions: of the libraries that made it; a server must not be older than its tensorflow. ops: every op of the graph.
+    Attributes:
+        model: the class.
+        lengths: source lengths in tokens.
+        batch_sizes: documents of a request; None: any number.
+        settings: of the head.
+        signatures: names and types of inputs and outputs.
+        weights: how they are stored, and their size in bytes.
+        jit_compile: whether XLA is needed.
+        versions: of the libraries that made it.
+        minimum_server_version: the TensorFlow that made it: the oldest that is sure to know its ops as they are here.
+        ops: every op of the graph. text_ops: those that tensorflow-text brings.
     """
 
     model: str
     lengths: tuple[int, ...]
+    batch_sizes: tuple[int, ...] | None
     settings: Mapping[str, Any]
     signatures: Mapping[str, Any]
+    weights: Mapping[str, Any]
+    jit_compile: bool
     versions: Mapping[str, str]
+    minimum_server_version: str
     ops: tuple[str, ...]
+    text_ops: tuple[str, ...]
 
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into `folder`."""
@@ -36,13 +50,16 @@ def describe_signatures(functions: Mapping[str, Any]) -> dict[str, Any]:
     """Inputs and outputs of concrete functions: name -> "dtype (shape)"."""
     described = {}
     for name, function in functions.items():
-        inputs = {spec.name: spec for spec in tf.nest.flatten(function.structured_input_signature)}
-        outputs = function.structured_outputs
         described[name] = {
-            "inputs": {key: _describe(spec) for key, spec in sorted(inputs.items())},
-            "outputs": {key: _describe(spec) for key, spec in sorted(outputs.items())},
+            "inputs": {key: describe(spec) for key, spec in sorted(input_specs(function).items())},
+            "outputs": {key: describe(spec) for key, spec in sorted(function.structured_outputs.items())},
         }
     return described
+
+
+def input_specs(function: Any) -> dict[str, tf.TensorSpec]:
+    """The inputs of a concrete function by name."""
+    return {spec.name: spec for spec in tf.nest.flatten(function.structured_input_signature)}
 
 
 def op_names(functions: Mapping[str, Any]) -> tuple[str, ...]:
@@ -55,5 +72,15 @@ def op_names(functions: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _describe(spec: Any) -> str:
+def foreign_ops(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that TensorFlow itself does not have.
+
+    >>> foreign_ops(("Add", "TFText>FastSentencepieceTokenize"))
+    ('TFText>FastSentencepieceTokenize',)
+    """
+    return tuple(name for name in names if not hasattr(tf.raw_ops, name))
+
+
+def describe(spec: Any) -> str:
+    """As "dtype (shape)"."""
     return f"{spec.dtype.name} {tuple(spec.shape)}"

@@ -1,100 +1,177 @@
 """Write a model and its tokenizer as one SavedModel."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from export.manifest import Manifest, describe_signatures, op_names
-from export.signatures import SummarizationSignatures
+from export.manifest import Manifest, describe_signatures, foreign_ops, input_specs, op_names
+from export.model_card import FILE_NAME as CARD
+from export.model_card import model_card
+from export.samples import answered, sample_requests
+from export.signatures import Layout, Signatures, kind_of_signatures
+from export.versions import new_version, remove_old_versions
+from export.warmup import prediction_log, write_warm_ups
+from export.weights import WeightsDtype
 from tfmodels import GenerationConfig
-from tfmodels.files import written_whole
-from tfmodels.language_model import Seq2SeqLM
+from tfmodels.heads import ReadsSourceTwice
 from tfmodels.layers.checks import check_positive
+from tfmodels.seq2seq import Seq2Seq
 
 _LIBRARIES = ("tensorflow", "tensorflow-text", "keras")
+_EXAMPLE = "The report was long, and nobody had the time to read it."
 
 
 def export_saved_model(
-    model: Seq2SeqLM,
+    model: Seq2Seq,
     tokenizer: Any,
     path: str | os.PathLike[str],
     lengths: Sequence[int] = (1024,),
+    batch_sizes: Sequence[int] | None = None,
     generation_config: GenerationConfig | None = None,
+    signatures: Sequence[str] | None = None,
     jit_compile: bool = False,
+    weights_dtype: WeightsDtype = None,
+    warm_up: bool = True,
+    keep: int | None = None,
+    **head_settings: Any,
 ) -> Path:
     """Write a SavedModel that turns text into text, for TensorFlow Serving and `tf.saved_model.load`.
 
     The graph holds one branch per length and takes the smallest that holds the batch: a short document never pays for a
-    long one. Signatures: `serving_default` (text), `generate` and `encode` (ids); see `SummarizationSignatures`.
+    long one. Beside the graph and the weights the folder holds `manifest.json`, a model card (`README.md`) and warm-up
+    requests with their answers.
 
     Args:
-        model: an `LEDForConditionalGeneration` or `LongT5ForConditionalGeneration`.
+        model: an LED or LongT5 with a head: for conditional generation, sequence classification or question answering.
         tokenizer: its tokenizer.
         path: the version's folder, such as "served/led/1". Its name must be a number (what TensorFlow Serving looks
             for), and it must not exist. It is written beside and renamed: a server never sees half a model.
         lengths: source lengths in tokens.
-        generation_config: settings; None: the model's.
+        batch_sizes: requests are filled up with empty documents to the next of these sizes, and larger ones are errors;
+            None: any number of documents. With XLA, so that each size is compiled once, in the warm-up.
+        generation_config: settings of a language model's head; None: the model's.
+        signatures: the names of those to write; None: all that the head has, see `export.signatures`.
         jit_compile: compile the model's part under XLA; stock TensorFlow Serving refuses such graphs.
+        weights_dtype: None, "bfloat16" or "int8": how matrices are stored, see `StoredWeights`.
+        warm_up: write warm-up requests, for which each program is run once; needs tensorflow-serving-api.
+        keep: remove older versions but this many; None: none is removed.
+        **head_settings: `max_answer_length` in tokens, of question answering.
 
     Returns:
         The version's folder.
 
     Raises:
-        ValueError: a bad length, a tokenizer with more ids than the model, or several sequences per document.
+        ValueError: a bad argument, or a tokenizer with more ids than the model.
         FileExistsError: the folder exists.
+        BlockingIOError: another export is writing beside it.
+        ImportError: a warm-up without tensorflow-serving-api.
     """
-    target = Path(path)
-    settings = generation_config or model.generation_config
-    lengths = _check(model, tokenizer, target, lengths, settings)
-    signatures = SummarizationSignatures(model, tokenizer, lengths, settings, jit_compile)
-    functions = signatures.functions()
-    manifest = Manifest(
-        model=type(model).__name__,
-        lengths=lengths,
-        settings=settings.to_dict(),
-        signatures=describe_signatures(functions),
-        versions={name: version(name) for name in _LIBRARIES},
-        ops=op_names(functions),
-    )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(target) as partial:
-        # A server never differentiates: without this the attention's own gradient would be traced and saved as well.
-        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        tf.saved_model.save(signatures, str(partial), signatures=functions, options=options)
-        manifest.write(partial)
+    target, kind = Path(path), kind_of_signatures(model)
+    sizes = None if batch_sizes is None else _checked_sizes("batch_sizes", batch_sizes, least=1)
+    layout = Layout(_checked_sizes("lengths", lengths, least=2), sizes, jit_compile, weights_dtype)
+    names = _checked_names(kind, signatures)
+    _check(model, tokenizer, target, layout, keep)
+    if warm_up:
+        prediction_log()  # before the work, not after it
+    if generation_config is not None:
+        head_settings["generation_config"] = generation_config
+    with new_version(target) as folder:
+        _write(folder, target, kind(model, tokenizer, layout, **head_settings), names, tokenizer if warm_up else None)
+    if keep is not None:
+        remove_old_versions(target.parent, target, keep)
     return target
 
 
-def _check(
-    model: Seq2SeqLM, tokenizer: Any, target: Path, lengths: Sequence[int], settings: GenerationConfig
-) -> tuple[int, ...]:
+def _write(folder: Path, target: Path, module: Signatures, names: Sequence[str], tokenizer: Any) -> None:
+    """Everything of a version into a folder; warm-up requests where there is a tokenizer to make them."""
+    functions = module.functions(names)
+    # A server never differentiates: without this the attention's own gradient would be traced and saved as well.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, str(folder), signatures=functions, options=options)
+    manifest = _manifest(module, functions)
+    manifest.write(folder)
+    name = target.parent.resolve().name
+    (folder / CARD).write_text(model_card(manifest, name, _example(functions)), encoding="utf-8")
+    if tokenizer is not None:
+        requests = sample_requests(functions, tokenizer, module.layout.lengths, module.layout.batch_sizes)
+        write_warm_ups(folder, name, answered(functions, requests, module.is_random))
+
+
+def _manifest(module: Signatures, functions: Mapping[str, Any]) -> Manifest:
+    layout, ops = module.layout, op_names(functions)
+    return Manifest(
+        model=type(module.model).__name__,
+        lengths=layout.lengths,
+        batch_sizes=layout.batch_sizes,
+        settings=module.settings,
+        signatures=describe_signatures(functions),
+        weights={"dtype": layout.weights_dtype, "bytes": module.weights.bytes},
+        jit_compile=layout.jit_compile,
+        versions={name: version(name) for name in _LIBRARIES},
+        minimum_server_version=".".join(tf.__version__.split(".")[:2]),
+        ops=ops,
+        text_ops=foreign_ops(ops),
+    )
+
+
+def _example(functions: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A request to `serving_default` and its answer, as JSON has them."""
+    serve = functions["serving_default"]
+    request = {name: [_EXAMPLE] for name in input_specs(serve)}
+    found = serve(**{name: tf.constant(values) for name, values in request.items()})
+    return request, {name: _as_json(value.numpy().tolist()) for name, value in found.items()}
+
+
+def _as_json(values: Any) -> Any:
+    if isinstance(values, list):
+        return [_as_json(value) for value in values]
+    if isinstance(values, bytes):
+        return values.decode("utf-8")
+    return round(values, 4) if isinstance(values, float) else values
+
+
+def _checked_names(kind: type[Signatures], names: Sequence[str] | None) -> tuple[str, ...]:
+    if names is None:
+        return kind.names()
+    unknown = sorted(set(names) - set(kind.names()))
+    if isinstance(names, str) or unknown or "serving_default" not in names:
+        raise ValueError(
+            f"signatures must be some of {kind.names()}, serving_default among them. Received: signatures={names!r}"
+        )
+    return tuple(names)
+
+
+def _checked_sizes(name: str, sizes: Sequence[int], least: int) -> tuple[int, ...]:
+    """Ascending, each once."""
+    if not sizes:
+        raise ValueError(f"{name} must hold at least one size. Received: {name}={sizes!r}")
+    for size in sizes:
+        check_positive(name, size)
+        if size < least:
+            raise ValueError(f"{name} must be at least {least}. Received: {name}={tuple(sizes)}")
+    return tuple(sorted(set(sizes)))
+
+
+def _check(model: Seq2Seq, tokenizer: Any, target: Path, layout: Layout, keep: int | None) -> None:
     if not target.name.isdigit():
         raise ValueError(f"path must end in a version number, as in 'served/led/1'. Received: path={os.fspath(target)}")
     if target.exists():
         raise FileExistsError(f"path must not exist. Received: path={os.fspath(target)}")
-    if not lengths:
-        raise ValueError("lengths must hold at least one length. Received: lengths=()")
     limit = getattr(model.config, "max_encoder_position_embeddings", None)
-    for length in lengths:
-        check_positive("lengths", length)
-        if length < 2:
-            raise ValueError(f"lengths must be at least 2. Received: lengths={tuple(lengths)}")
-        if limit is not None and length > limit:
-            raise ValueError(
-                f"lengths must be at most max_encoder_position_embeddings={limit}. Received: lengths={tuple(lengths)}"
-            )
+    if limit is not None and layout.lengths[-1] > limit:
+        raise ValueError(
+            f"lengths must be at most max_encoder_position_embeddings={limit}. Received: lengths={layout.lengths}"
+        )
+    if isinstance(model, ReadsSourceTwice):
+        model.check_target_length("lengths, which the decoder reads too,", layout.lengths[-1])
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(
             f"tokenizer must have at most vocab_size={model.config.vocab_size} ids, as the model has. "
             f"Received: {tokenizer.vocab_size} ids"
         )
-    if settings.num_return_sequences != 1:
-        raise ValueError(
-            "generation_config must ask for one sequence per document. "
-            f"Received: num_return_sequences={settings.num_return_sequences}"
-        )
-    return tuple(sorted(set(lengths)))
+    if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int) or keep < 0):
+        raise ValueError(f"keep must be a number of versions, 0 or more. Received: keep={keep!r}")

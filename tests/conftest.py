@@ -37,7 +37,7 @@ UNDER_JAX = (
 
 
 def pytest_addoption(parser):
-    parser.addoption("--every-case", action="store_true", help="under JAX, too, run every case of every test")
+    parser.addoption("--every-case", action="store_true", help="run every case of tests that are covered by fewer")
 
 
 def pytest_configure(config):
@@ -63,13 +63,16 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_collection_modifyitems(config, items):
-    if not IS_JAX:
-        return
-    # About TensorFlow's graphs and tapes: JAX has nothing of the kind.
-    kept = [item for item in items if item.get_closest_marker("tensorflow") is None]
+    kept = items
+    if IS_JAX:
+        # About TensorFlow's graphs and tapes: JAX has nothing of the kind.
+        kept = [item for item in items if item.get_closest_marker("tensorflow") is None]
     if not config.getoption("--every-case"):
-        # Compiling anew for each size is most of the time here; TensorFlow runs all pairs of sizes, kinds and heads.
-        kept = covering(kept)
+        # Compiling anew for each size is most of the time of JAX, and of the tests that say so. TensorFlow runs all
+        # pairs of sizes, kinds and heads of the others.
+        many = [item for item in kept if IS_JAX or item.get_closest_marker("covered") is not None]
+        fewer = {id(item) for item in many} - {id(item) for item in covering(many)}
+        kept = [item for item in kept if id(item) not in fewer]
     chosen = set(map(id, kept))
     config.hook.pytest_deselected(items=[item for item in items if id(item) not in chosen])
     items[:] = kept

@@ -7,6 +7,8 @@ from backends import FEW_STEPS, direct
 from routines import as_numpy, assert_close, assert_eager_graph_and_xla_agree
 from tiny import HEADS, KINDS, make_encoder, make_inputs, make_inputs_for, make_model
 
+pytestmark = pytest.mark.covered
+
 every_model = pytest.mark.parametrize(("kind", "head"), [(kind, head) for kind in KINDS for head in HEADS])
 every_kind = pytest.mark.parametrize("kind", KINDS)
 

@@ -10,6 +10,8 @@ from tiny import HEADS, KINDS, make_encoder, make_inputs, make_inputs_for, make_
 
 from tfmodels.files import read_json_object
 
+pytestmark = pytest.mark.covered
+
 every_kind = pytest.mark.parametrize("kind", KINDS)
 every_tie = pytest.mark.parametrize("tied", [True, False])
 

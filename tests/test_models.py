@@ -8,6 +8,8 @@ from backends import JIT_COMPILE, TRACES_OF_FIT, direct
 from routines import as_numpy, assert_close, assert_eager_graph_and_xla_agree, assert_survives_keras_file
 from tiny import KINDS, make_config, make_encoder, make_inputs, make_labels, make_model, one_layer
 
+pytestmark = pytest.mark.covered
+
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 

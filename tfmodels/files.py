@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# Neither a number nor a name that a pattern for finished files would find.
+PARTIAL = ".partial-"
+
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -28,8 +31,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     'hello'
     """
     target = Path(path)
-    # Neither a number nor a name that a pattern for finished files would find.
-    partial = target.with_name(f".partial-{uuid.uuid4().hex}-{target.name}")
+    partial = target.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{target.name}")
     try:
         yield partial
         os.replace(partial, target)

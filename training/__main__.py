@@ -168,11 +168,17 @@ def _finetune(options: argparse.Namespace) -> int:
 def _load(options: argparse.Namespace, train: list[Any]) -> tuple[Any, Any]:
     """A preset with a vocabulary trained on the training examples, or a checkpoint with its own."""
     from tfmodels.auto import load_pretrained
+    from tfmodels.language_model import Seq2SeqLM
     from training.presets import PRESETS
 
     if options.model in PRESETS:
         return PRESETS[options.model].create(train, options.vocab_size, options.precision)
-    return load_pretrained(options.model, dtype=options.precision)
+    model, tokenizer = load_pretrained(options.model, dtype=options.precision)
+    if not isinstance(model, Seq2SeqLM):
+        raise ValueError(
+            f"--model must be one that generates text. Received: {options.model}, a {type(model).__name__}"
+        )
+    return model, tokenizer
 
 
 if __name__ == "__main__":

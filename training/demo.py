@@ -70,10 +70,10 @@ def run_demo(preset: str, output: Path, settings: FinetuneSettings, console: Con
     print_samples(console, _samples(test, summaries))
 
     served = export_saved_model(model, tokenizer, output / "served" / "1", lengths=settings.source_lengths)
-    (answer,) = ask_in_fresh_process(served.parent, [test[0].document])
+    (answer,) = ask_in_fresh_process(served.parent, text=[test[0].document])["text"]
     console.print("The SavedModel, alone in a fresh process (neither keras nor tfmodels), answers the first one:")
-    console.print(f"  [bold cyan]{escape(answer.text) or '(nothing)'}")
-    is_same = answer.text == summaries[0]
+    console.print(f"  [bold cyan]{escape(answer) or '(nothing)'}")
+    is_same = answer == summaries[0]
     console.print("  the same as the model's" if is_same else "  [red]which differs from the model's")
     write_report(
         output,

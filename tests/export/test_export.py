@@ -1,94 +1,171 @@
-"""The SavedModel answers as the Python pipeline does, alone, for every length; and nothing half-written is left."""
+"""The SavedModel of a summariser answers as the Python pipeline does, alone, for every length."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from routines import randomise
+from exported import LENGTHS, TEXTS, exported, loaded
 from tiny import KINDS, make_model
 
 import tfmodels
 from export import export_saved_model
-from export.client import Summarizer, ask_in_fresh_process
+from export.client import SavedModel, ask_in_fresh_process
+from export.warmup import read_warm_ups
 from training.evaluation import summarize
 
-LENGTHS = (16, 64)
-TEXTS = [
-    "def area(width, height): return width * height",
-    "",
-    "class Stack:\n    def push(self, item):\n        self.items.append(item)\n" * 20,
-    "naïve café ✓ \t def f(x): pass </s> <pad>",
-]
+every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def exported(request, tmp_path_factory):
-    kind = request.param
-    corpus = [Path(tfmodels.__file__).read_text(), *TEXTS] * 3
-    tokenizer_class = tfmodels.LEDTokenizer if kind == "led" else tfmodels.LongT5Tokenizer
-    tokenizer = tokenizer_class.train_from_iterator(corpus, 400)
-    model = make_model(kind, vocab_size=tokenizer.vocab_size)
-    # Weights far from uniform, so that the answers differ from text to text.
-    randomise(model, scale=0.4)
-    model.generation_config = model.generation_config.replace(num_beams=2, max_new_tokens=8)
-    folder = tmp_path_factory.mktemp(kind)
-    export_saved_model(model, tokenizer, folder / "served" / "1", lengths=LENGTHS)
-    return kind, model, tokenizer, folder
+@every_kind
+def test_the_savedmodel_in_a_fresh_process_equals_the_python_pipeline(kind):
+    served = exported(kind)
+    found = ask_in_fresh_process(served.folder, text=TEXTS)
+    assert found["text"] == served.summaries(TEXTS)
+    assert found["truncated"] == [False, False, True, False]
+    assert np.isfinite(found["score"]).all()
+    assert len(set(found["text"])) > 1
 
 
-def pipeline(model, tokenizer, texts, length=LENGTHS[1]):
-    return tokenizer.batch_decode(model.generate(**tokenizer(texts, max_length=length)))
+def test_one_text_at_a_time_equals_a_batch():
+    ask = SavedModel(exported("led").folder)
+    assert [ask(text=[text])["text"][0] for text in TEXTS] == ask(text=TEXTS)["text"].tolist()
 
 
-def test_the_savedmodel_in_a_fresh_process_equals_the_python_pipeline(exported):
-    _, model, tokenizer, folder = exported
-    answers = ask_in_fresh_process(folder / "served", TEXTS)
-    assert [answer.text for answer in answers] == pipeline(model, tokenizer, TEXTS)
-    assert [answer.truncated for answer in answers] == [False, False, True, False]
-    assert np.isfinite([answer.score for answer in answers]).all()
-    assert len({answer.text for answer in answers}) > 1
+@pytest.mark.parametrize("kind", ["led", "longt5-tglobal"])
+def test_a_request_may_ask_for_its_own_length_and_number_of_summaries(kind):
+    served = exported(kind)
+    signatures = loaded(kind).signatures
+    limits, counts = (8, 3, 5, 1), (1, 2, 2, 1)
+    asked = {"max_new_tokens": tf.constant(limits), "num_return_sequences": tf.constant(counts)}
+    found = {k: v.numpy() for k, v in signatures["summarize"](text=tf.constant(TEXTS), **asked).items()}
+    assert found["text"].shape == found["score"].shape == (4, 2)
+    for row, (text, limit, count) in enumerate(zip(TEXTS, limits, counts, strict=True)):
+        wanted = served.model.generate(
+            **served.tokenizer([text], max_length=64),
+            max_new_tokens=limit,
+            num_return_sequences=count,
+            return_dict=True,
+        )
+        texts = served.tokenizer.batch_decode(wanted["sequences"])
+        assert [text.decode() for text in found["text"][row]] == texts + [""] * (2 - count)
+        np.testing.assert_allclose(found["score"][row, :count], wanted["sequences_scores"], rtol=1e-4)
 
 
-def test_one_text_at_a_time_equals_a_batch(exported):
-    _, _, _, folder = exported
-    summarizer = Summarizer(folder / "served")
-    assert [summarizer([text])[0].text for text in TEXTS] == [answer.text for answer in summarizer(TEXTS)]
-
-
-def test_ids_padded_with_anything_equal_the_model(exported):
-    _, model, tokenizer, folder = exported
-    loaded = tf.saved_model.load(str(folder / "served" / "1"))
-    inputs = tokenizer(TEXTS[:2], max_length=20)
+@every_kind
+def test_ids_padded_with_anything_equal_the_model(kind):
+    served = exported(kind)
+    signatures = loaded(kind).signatures
+    inputs = served.tokenizer(list(TEXTS[:2]), max_length=20)
     # TensorFlow Serving pads batches of ids with a row's first element.
     inputs["input_ids"] = np.where(inputs["attention_mask"] == 1, inputs["input_ids"], inputs["input_ids"][:, :1])
     tensors = {name: tf.constant(value) for name, value in inputs.items()}
-    wanted = model.generate(**inputs, return_dict=True, output_scores=False)
-    found = loaded.signatures["generate"](**tensors)
+    wanted = served.model.generate(**inputs, return_dict=True, output_scores=False)
+    found = signatures["generate"](**tensors)
     np.testing.assert_array_equal(found["sequences"], wanted["sequences"])
     np.testing.assert_allclose(found["scores"], wanted["sequences_scores"], rtol=1e-4)
-    hidden = loaded.signatures["encode"](**tensors)["last_hidden_state"].numpy()
+    hidden = signatures["encode"](**tensors)["last_hidden_state"].numpy()
     real = inputs["attention_mask"][..., None]
-    np.testing.assert_allclose(hidden * real, model.encode(**inputs)["last_hidden_state"].numpy() * real, atol=1e-4)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 64 tokens"):
-        loaded.signatures["encode"](**{name: tf.ones((1, 65), tf.int32) for name in tensors})
+    wanted = served.model.encode(**inputs)["last_hidden_state"].numpy()
+    np.testing.assert_allclose(hidden * real, wanted * real, atol=1e-4)
 
 
-def test_the_graph_holds_no_xla_op_and_the_manifest_says_what_it_is(exported):
-    _, model, _, folder = exported
-    manifest = json.loads((folder / "served" / "1" / "manifest.json").read_text())
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {name: np.ones((1, 65), "int32") for name in ("input_ids", "attention_mask", "global_attention_mask")},
+            "at most 64",
+        ),
+        ({"input_ids": np.full((1, 9), 100_000)}, "input_ids must be from 0 to"),
+        ({"attention_mask": np.ones((1, 8), "int32")}, "attention_mask must have the shape of input_ids"),
+        (
+            {"input_ids": np.ones((9,), "int32")},
+            r"input_ids_received \[9\] is not compatible with expected shape \[\?,\?\]",
+        ),
+        ({"input_ids": np.ones((1, 9), "float32")}, "int32"),
+    ],
+)
+def test_bad_ids_are_errors_that_name_the_input(changes, message):
+    signatures = loaded("led").signatures
+    inputs = {name: np.ones((1, 9), "int32") for name in ("input_ids", "attention_mask", "global_attention_mask")}
+    inputs |= changes
+    inputs = {name: tf.constant(x, tf.float32 if x.dtype == np.float32 else tf.int32) for name, x in inputs.items()}
+    with pytest.raises((tf.errors.InvalidArgumentError, TypeError), match=message):
+        signatures["encode"](**inputs)
+
+
+@pytest.mark.parametrize(
+    ("limits", "counts", "message"),
+    [
+        ([0], [1], "max_new_tokens must be from 1 to 8"),
+        ([9], [1], "max_new_tokens must be from 1 to 8"),
+        ([1], [3], "num_return_sequences must be from 1 to 2"),
+        ([1, 2], [1], "max_new_tokens must hold one number for each text"),
+    ],
+)
+def test_bad_numbers_are_errors_that_name_the_input(limits, counts, message):
+    signatures = loaded("led").signatures
+    asked = {"max_new_tokens": tf.constant(limits), "num_return_sequences": tf.constant(counts)}
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        signatures["summarize"](text=tf.constant(["a text"]), **asked)
+
+
+def test_the_graph_holds_no_xla_op_and_the_manifest_says_what_it_is():
+    served = exported("led")
+    manifest = json.loads((served.folder / "1" / "manifest.json").read_text())
     assert not [op for op in manifest["ops"] if op.startswith("Xla")]
+    assert manifest["text_ops"] == []
     assert manifest["lengths"] == list(LENGTHS)
     assert manifest["settings"]["num_beams"] == 2
+    assert manifest["settings"]["num_return_sequences"] == 1
     assert manifest["signatures"]["serving_default"]["inputs"] == {"text": "string (None,)"}
-    assert set(manifest["signatures"]["generate"]["inputs"]) == set(model.encoder_inputs)
+    assert set(manifest["signatures"]["generate"]["inputs"]) == set(served.model.encoder_inputs)
     assert manifest["versions"]["tensorflow"] == tf.__version__
+    assert manifest["weights"]["bytes"] == sum(
+        variable.value.dtype.size * np.prod(variable.shape) for variable in served.model.variables
+    )
+
+
+def test_the_model_card_tells_every_signature_and_an_answer():
+    served = exported("led")
+    card = (served.folder / "1" / "README.md").read_text()
+    for name in ("serving_default", "summarize", "generate", "encode"):
+        assert f"### {name}\n" in card
+    (answer,) = served.summaries(["The report was long, and nobody had the time to read it."])
+    assert json.dumps(answer, ensure_ascii=False)[1:-1] in card
+
+
+def test_every_signature_and_length_has_a_warm_up_request_with_its_answer():
+    served = exported("led")
+    warm_ups = list(read_warm_ups(served.folder / "1"))
+    assert [warm_up.signature for warm_up in warm_ups] == ["serving_default", "summarize", "generate", "encode"] * 2
+    counts = [len(served.tokenizer.encode(warm_up.request["text"][0].decode())) for warm_up in warm_ups[::4]]
+    assert 2 < counts[0] <= LENGTHS[0] < counts[1] <= LENGTHS[1]
+    (wanted,) = served.summaries([warm_ups[0].request["text"][0].decode()])
+    assert warm_ups[0].answer["text"][0].decode() == wanted
+
+
+def test_requests_are_filled_up_to_the_batch_sizes_and_compiled_once_for_each(tmp_path):
+    served = exported("longt5-local")
+    export_saved_model(
+        served.model,
+        served.tokenizer,
+        tmp_path / "1",
+        lengths=(64,),
+        batch_sizes=(4, 1),
+        signatures=("serving_default",),
+        jit_compile=True,
+    )
+    requests = [len(warm_up.request["text"]) for warm_up in read_warm_ups(tmp_path / "1")]
+    assert requests == [1, 4]
+    ask = SavedModel(tmp_path)
+    for texts in (TEXTS[:1], TEXTS[:3], TEXTS):
+        assert ask(text=texts)["text"].tolist() == served.summaries(texts)
+    with pytest.raises(ValueError, match="a request must have at most 4 documents"):
+        ask(text=["text"] * 5)
 
 
 def run(*arguments, **options):
@@ -97,20 +174,21 @@ def run(*arguments, **options):
     )
 
 
-def test_the_program_exports_a_folder_and_answers_text_a_file_and_standard_input(exported):
-    _, model, tokenizer, folder = exported
-    model.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    done = run("--model", folder / "model", "--output", folder / "again", "--lengths", "64", "--num-beams", 2)
+def test_the_program_exports_a_folder_and_answers_text_a_file_and_standard_input(tmp_path):
+    served = exported("longt5-local")
+    served.model.save_pretrained(tmp_path / "model")
+    served.tokenizer.save_pretrained(tmp_path / "model")
+    wanted = ["--signatures", "serving_default", "--num-beams", 2, "--max-new-tokens", 8, "--no-warm-up"]
+    done = run("--model", tmp_path / "model", "--output", tmp_path / "again", "--lengths", "64", *wanted)
     assert done.returncode == 0, done.stderr
-    assert f"wrote {folder}/again/1" in done.stdout
-    (wanted,) = pipeline(model, tokenizer, TEXTS[:1])
-    (folder / "document.py").write_text(TEXTS[0])
-    by_text = run("ask", folder / "again", TEXTS[0])
+    assert f"wrote {tmp_path}/again/1" in done.stdout
+    (wanted,) = served.summaries(TEXTS[:1])
+    (tmp_path / "document.py").write_text(TEXTS[0])
+    by_text = run("ask", tmp_path / "again", TEXTS[0])
     assert by_text.stdout == wanted + "\n"
     assert by_text.stderr == ""
-    assert run("ask", folder / "again", "--file", folder / "document.py").stdout == wanted + "\n"
-    assert run("ask", folder / "again", input=TEXTS[0]).stdout == wanted + "\n"
+    assert run("ask", tmp_path / "again", "--file", tmp_path / "document.py").stdout == wanted + "\n"
+    assert run("ask", tmp_path / "again", input=TEXTS[0]).stdout == wanted + "\n"
 
 
 def test_the_program_names_what_is_wrong(tmp_path):
@@ -126,43 +204,37 @@ def test_the_program_names_what_is_wrong(tmp_path):
     ("arguments", "error", "message"),
     [
         ({"path": "served"}, ValueError, "path must end in a version number"),
-        ({"lengths": ()}, ValueError, "lengths must hold at least one length"),
+        ({"lengths": ()}, ValueError, "lengths must hold at least one size"),
         ({"lengths": (0,)}, ValueError, "lengths must be a positive integer. Received: lengths=0"),
+        ({"lengths": (1,)}, ValueError, "lengths must be at least 2"),
         ({"lengths": (1000000,)}, ValueError, "at most max_encoder_position_embeddings=160"),
+        ({"batch_sizes": ()}, ValueError, "batch_sizes must hold at least one size"),
+        ({"signatures": ("generate",)}, ValueError, "serving_default among them"),
+        ({"signatures": ("serving_default", "answer")}, ValueError, "signatures must be some of"),
+        ({"weights_dtype": "float8"}, ValueError, "weights_dtype must be one of"),
+        ({"keep": -1}, ValueError, "keep must be a number of versions"),
         ({"path": "1"}, FileExistsError, "path must not exist"),
     ],
 )
 def test_bad_arguments_are_errors_that_name_them(tmp_path, arguments, error, message):
     tokenizer = tfmodels.LEDTokenizer.train_from_iterator(TEXTS, 300)
     (tmp_path / "1").mkdir()
+    arguments = {"lengths": (64,), **arguments}
     path = tmp_path / arguments.pop("path", "2")
     with pytest.raises(error, match=message):
         export_saved_model(make_model("led", vocab_size=400), tokenizer, path, **arguments)
+    assert [child.name for child in tmp_path.iterdir() if not child.name.startswith(".")] == ["1"]
+
+
+def test_a_tokenizer_of_another_model_and_a_model_without_a_head_are_refused(tmp_path):
+    tokenizer = tfmodels.LEDTokenizer.train_from_iterator(TEXTS, 300)
     with pytest.raises(ValueError, match="tokenizer must have at most vocab_size=90 ids"):
         export_saved_model(make_model("led"), tokenizer, tmp_path / "3", lengths=(64,))
-    assert [child.name for child in tmp_path.iterdir()] == ["1"]
+    with pytest.raises(ValueError, match="model must have a head"):
+        export_saved_model(make_model("led", head="Model"), tokenizer, tmp_path / "3", lengths=(64,))
 
 
-def test_a_killed_export_leaves_no_version_and_the_next_one_works(exported):
-    _, model, tokenizer, folder = exported
-    model.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    command = [sys.executable, "-m", "export", "--model", folder / "model", "--output", folder / "killed"]
-    process = subprocess.Popen([*map(str, command), "--lengths", "16"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 90
-    # Killed as soon as it writes: the folder of the version must not be there yet, or be whole.
-    while not list(folder.glob("killed/.partial-*")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    versions = [child for child in folder.glob("killed/*") if child.name.isdigit()]
-    assert all((version / "manifest.json").is_file() for version in versions)
-    done = run(*map(str, command[3:]), "--lengths", "16")
-    assert done.returncode == 0, done.stderr
-
-
-def test_summaries_keep_their_order_over_buckets_and_batches(exported):
-    _, model, tokenizer, _ = exported
+def test_summaries_keep_their_order_over_buckets_and_batches():
+    served = exported("led")
     texts = [TEXTS[2], TEXTS[0], TEXTS[1], TEXTS[0], TEXTS[2]]
-    found = summarize(model, tokenizer, texts, LENGTHS, batch_size=2)
-    assert found == pipeline(model, tokenizer, texts)
+    assert summarize(served.model, served.tokenizer, texts, LENGTHS, batch_size=2) == served.summaries(texts)

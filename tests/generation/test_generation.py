@@ -8,6 +8,8 @@ from tiny import KINDS, make_inputs, make_model
 
 from tfmodels import GenerationConfig, generator
 
+pytestmark = pytest.mark.covered
+
 every_kind = pytest.mark.parametrize("kind", KINDS)
 searches = pytest.mark.parametrize("search", [{"num_beams": 1}, {"num_beams": 3, "no_repeat_ngram_size": 2}])
 

@@ -9,6 +9,8 @@ from tiny import KINDS, make_inputs, make_model
 
 import tfmodels
 
+pytestmark = pytest.mark.covered
+
 RULES = {
     "repetition_penalty": 1.5,
     "encoder_repetition_penalty": 1.2,

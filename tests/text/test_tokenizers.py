@@ -120,7 +120,8 @@ def test_a_saved_tokenizer_is_the_same_tokenizer(tokenizer, tmp_path, fuzz_texts
     folder = tmp_path / "new" / "folder"
     tokenizer.save_pretrained(folder)
     loaded = type(tokenizer).from_pretrained(folder)
-    assert sorted(path.name for path in folder.iterdir()) == sorted(tokenizer.file_names)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(tokenizer.to_files())
+    assert set(tokenizer.file_names) <= set(tokenizer.to_files())
     assert loaded.to_files() == tokenizer.to_files()
     assert loaded.special_tokens == tokenizer.special_tokens
     assert [loaded.encode(text) for text in fuzz_texts[:200]] == [tokenizer.encode(text) for text in fuzz_texts[:200]]
@@ -160,7 +161,10 @@ def test_training_reads_lines_of_any_length():
         ({"texts": "a", "max_length": True}, "max_length must be an integer. Received: max_length=True"),
         ({"texts": "a", "text_target": "b", "max_target_length": 0}, "max_target_length must be at least 2"),
         ({"texts": "a", "max_target_length": 8}, "max_target_length needs text_target"),
-        ({"texts": ["a", "b"], "text_target": "c"}, "Received: 1 targets for 2 texts"),
+        (
+            {"texts": ["a", "b"], "text_target": "c"},
+            "text_target must hold as many texts as texts. Received: 1",
+        ),
         ({"texts": "a", "text_target": [1]}, r"text_target\[0\] must be a str. Received: 1"),
     ],
 )
@@ -209,8 +213,8 @@ def test_missing_files_are_named(family, tmp_path):
     ("name", "content", "message"),
     [
         ("vocab.json", b"{", "vocab.json must be JSON"),
-        ("vocab.json", b"[]", "vocab.json must map tokens to integer ids"),
-        ("vocab.json", b'{"<s>": 0}', "vocab must hold the special tokens and the 256 byte symbols"),
+        ("vocab.json", b"[]", "vocab.json must hold a JSON object"),
+        ("vocab.json", b'{"<s>": 0}', "vocab must hold the special tokens"),
         (
             "merges.txt",
             b"#version: 0.2\na b c\n",

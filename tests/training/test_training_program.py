@@ -39,7 +39,7 @@ def fields(path):
     return ["--data", path, "--document-field", "article", "--summary-field", "abstract"]
 
 
-@pytest.mark.parametrize("model", ["longt5-tglobal-tiny", "led-tiny"])
+@pytest.mark.parametrize("model", ["longt5-tglobal-tiny", pytest.param("led-tiny", marks=pytest.mark.thorough)])
 def test_a_users_file_becomes_a_model_with_report_plot_and_logs(rows, tmp_path, model):
     output = tmp_path / "out"
     done = run(*fields(rows), "--model", model, "--output", output, "--epochs", 1, *FAST, "--test-examples", 3)

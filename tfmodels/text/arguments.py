@@ -31,17 +31,36 @@ def check_texts(texts: Any, name: str) -> list[str]:
     return [check_text(text, f"{name}[{index}]") for index, text in enumerate(texts)]
 
 
-def check_length(length: Any, name: str) -> int:
-    """Returns `length` as an int of at least 2 (room for one token and the eos), else raises a `ValueError`."""
+def check_as_many(texts: Any, name: str, sources: Sequence[str]) -> list[str]:
+    """Returns texts as a list, one for each of `sources`, else raises a `ValueError` naming the argument."""
+    found = check_texts(texts, name)
+    if len(found) != len(sources):
+        raise ValueError(f"{name} must hold as many texts as texts. Received: {len(found)} for {len(sources)} texts")
+    return found
+
+
+def check_length(length: Any, name: str, minimum: int = 2) -> int:
+    """Returns `length` as an int of at least `minimum` (room for a token and the eos), else raises a `ValueError`."""
     try:
         value = operator.index(length)
     except TypeError:
         raise ValueError(f"{name} must be an integer. Received: {name}={length!r}") from None
     if isinstance(length, bool):
         raise ValueError(f"{name} must be an integer. Received: {name}={length!r}")
-    if value < 2:
-        raise ValueError(f"{name} must be at least 2. Received: {name}={value}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}. Received: {name}={value}")
     return value
+
+
+def check_lengths(max_length: Any, lengths: Any, minimum: int, name: str = "max_length") -> tuple[int, ...]:
+    """Returns the lengths that rows may have, ascending; none at all for rows of any length."""
+    if lengths is None:
+        return () if max_length is None else (check_length(max_length, name, minimum),)
+    if max_length is not None:
+        raise ValueError(f"lengths and {name} must not both be given. Received: {lengths=}, {name}={max_length}")
+    if isinstance(lengths, str | bytes) or not isinstance(lengths, Sequence) or not lengths:
+        raise ValueError(f"lengths must be a non-empty sequence of integers. Received: {lengths=}")
+    return tuple(sorted({check_length(length, f"lengths[{i}]", minimum) for i, length in enumerate(lengths)}))
 
 
 def check_vocab_size(vocab_size: Any, minimum: int, rule: str) -> int:

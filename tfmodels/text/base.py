@@ -12,8 +12,11 @@ import numpy as np
 
 from tfmodels.files import written_whole
 from tfmodels.hub import local_folder
-from tfmodels.labels import IGNORED_LABEL
-from tfmodels.text.arguments import as_id_list, as_id_rows, check_length, check_text, check_texts
+from tfmodels.text.arguments import as_id_list, as_id_rows, check_text, check_texts
+from tfmodels.text.call import label_array, source_arrays
+from tfmodels.text.cleanup import clean_up_spaces
+from tfmodels.text.offsets import Spans
+from tfmodels.text.rows import Frame
 
 if TYPE_CHECKING:
     from tfmodels.text.in_graph import InGraphTokenizer
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
 class Tokenizer(abc.ABC):
     """Text to ids and back, with the call format of both families.
 
-    A family supplies `_encode_texts`, `_decode_ids`, its files and its in-graph module; everything a user calls is
-    here. Ids are those of the reference tokenizers in transformers.
+    A family supplies `_tokenize`, `_tokenize_with_offsets`, `_decode_ids`, its files and its in-graph module;
+    everything a user calls is here. Ids are those of the reference tokenizers in transformers.
 
     Attributes:
         vocab_size: Rows an embedding needs: the highest id plus one, special tokens and sentinels included.
@@ -35,10 +38,15 @@ class Tokenizer(abc.ABC):
     """
 
     file_names: ClassVar[tuple[str, ...]]
+    # A file that holds the same, read where those are missing; files that are read where they are there.
+    substitute_file_name: ClassVar[str | None] = None
+    further_file_names: ClassVar[tuple[str, ...]] = ()
     # LED's encoder takes a second mask; the token at position 0 is global by default.
     marks_global_token: ClassVar[bool]
     # The reference of LED appends an eos whatever the text ends in; that of T5 does not repeat one that is there.
     repeats_final_eos: ClassVar[bool]
+    # `<s> A </s></s> B </s>` of LED has one, `A </s> B </s>` of T5 none.
+    pair_separators: ClassVar[int]
 
     vocab_size: int
     pad_token_id: int
@@ -54,9 +62,22 @@ class Tokenizer(abc.ABC):
     def all_special_ids(self) -> list[int]:
         return sorted(self.special_tokens.values())
 
+    @property
+    def frame(self) -> Frame:
+        """The special tokens around a text or a pair."""
+        return Frame(self.bos_token_id, self.eos_token_id, self.repeats_final_eos, self.pair_separators)
+
     @abc.abstractmethod
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        """Ids of every text, no special tokens around them."""
+
+    @abc.abstractmethod
+    def _tokenize_with_offsets(self, texts: list[str]) -> list[tuple[list[int], Spans]]:
+        """The same ids, each with its characters (start, end) in the text, white space around them left out."""
+
     def _encode_texts(self, texts: list[str]) -> list[list[int]]:
         """Ids of every text, special tokens added, nothing truncated."""
+        return [self.frame.row(ids).ids for ids in self._tokenize(texts)]
 
     @abc.abstractmethod
     def _decode_ids(self, ids: list[int], skip_special_tokens: bool) -> str:
@@ -91,13 +112,17 @@ class Tokenizer(abc.ABC):
             ValueError: When a file does not hold a vocabulary of this family.
         """
         folder = local_folder(name_or_folder, revision)
-        missing = [name for name in cls.file_names if not Path(folder, name).is_file()]
+        names = cls.file_names
+        missing = [name for name in names if not Path(folder, name).is_file()]
+        if missing and cls.substitute_file_name and Path(folder, cls.substitute_file_name).is_file():
+            names, missing = (cls.substitute_file_name,), []
         if missing:
             raise FileNotFoundError(
                 f"folder must hold {' and '.join(cls.file_names)} for {cls.__name__}. "
                 f"Received: folder={str(folder)!r}, without {' and '.join(missing)}"
             )
-        return cls.from_files({name: Path(folder, name).read_bytes() for name in cls.file_names})
+        names += tuple(name for name in cls.further_file_names if Path(folder, name).is_file())
+        return cls.from_files({name: Path(folder, name).read_bytes() for name in names})
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Writes the vocabulary into `folder`, created when missing. No reader ever sees half a file."""
@@ -112,22 +137,42 @@ class Tokenizer(abc.ABC):
         text_target: str | Sequence[str] | None = None,
         max_length: int | None = None,
         max_target_length: int | None = None,
+        *,
+        text_pair: str | Sequence[str] | None = None,
+        lengths: Sequence[int] | None = None,
+        global_attention: str | None = None,
+        global_spans: Sequence[Sequence[str | tuple[int, int]]] | None = None,
+        return_offsets: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_segment_mask: bool = False,
     ) -> dict[str, np.ndarray]:
-        """Turns texts (and targets) into padded int32 arrays.
+        """Turns texts, or pairs of them, and targets into padded int32 arrays.
 
         Args:
             texts: One text or a sequence of B texts.
             text_target: As many targets as texts; adds `labels`.
-            max_length: The length L of every row: longer rows are truncated and keep their final eos, shorter ones
-                are padded. `None` pads to the longest row and truncates nothing.
+            max_length: The length L of every row: longer rows are truncated and keep their special tokens, shorter
+                ones are padded. `None` pads to the longest row and truncates nothing. Of a pair the second text is
+                cut first, and the first one loses only what is more than half.
             max_target_length: The same for `labels`.
+            text_pair: As many second texts as texts: each row is a pair, such as a question and its document.
+            lengths: Instead of `max_length`: L is the smallest of these that holds the longest row, or the largest.
+            global_attention: LED's global tokens: "first" (the default) marks position 0, "question" that and every
+                token of the first text of a pair, "none" none.
+            global_spans: LED's further global tokens: for each row a list of strings, which count at every place, and
+                of (start, end) in characters, all of the text, or of a pair's second text.
+            return_offsets: Adds `offsets`, the characters (start, end) of each token in its own text; (0, 0) for
+                special tokens and padding. See `answer_positions`.
+            return_special_tokens_mask: Adds `special_tokens_mask`, 1 on special tokens around texts and on padding.
+            return_segment_mask: Adds `segment_mask`, 1 on the tokens of the second text of each pair.
 
         Returns:
-            A dict of int32 arrays: `input_ids` (B, L), `attention_mask` (B, L), for LED `global_attention_mask`
-            (B, L) with position 0 marked, and with targets `labels` (B, T), -100 on padding.
+            Arrays int32 by name: `input_ids` (B, L), `attention_mask` (B, L), for LED `global_attention_mask` (B, L),
+            with targets `labels` (B, T), -100 on padding; and what was asked for, (B, L), `offsets` (B, L, 2).
 
         Raises:
-            ValueError: On wrong types, an empty list, a length below 2, or other numbers of targets than of texts.
+            ValueError: On wrong types, an empty list, a length below 2 (with pairs 4 or 6), other numbers of targets
+                or second texts than of texts, or arguments of LED's global attention for LongT5.
 
         Example:
             >>> from tfmodels.text import LEDTokenizer
@@ -136,60 +181,36 @@ class Tokenizer(abc.ABC):
             (2, 8)
         """
         sources = check_texts(texts, "texts")
-        max_length = None if max_length is None else check_length(max_length, "max_length")
-        if text_target is None and max_target_length is not None:
-            raise ValueError(f"max_target_length needs text_target. Received: max_target_length={max_target_length}")
-        max_target_length = None if max_target_length is None else check_length(max_target_length, "max_target_length")
-
-        input_ids, attention_mask = self._encode_and_pad(sources, max_length, self.pad_token_id)
-        batch = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if self.marks_global_token:
-            batch["global_attention_mask"] = np.zeros_like(input_ids)
-            batch["global_attention_mask"][:, 0] = 1
-        if text_target is not None:
-            targets = check_texts(text_target, "text_target")
-            if len(targets) != len(sources):
-                raise ValueError(
-                    "text_target must hold as many texts as texts. "
-                    f"Received: {len(targets)} targets for {len(sources)} texts"
-                )
-            batch["labels"], _ = self._encode_and_pad(targets, max_target_length, IGNORED_LABEL)
-        return batch
-
-    def _encode_and_pad(self, texts: list[str], max_length: int | None, fill: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = self._encode_texts(texts)
-        if max_length is not None:
-            rows = [self._truncate(row, max_length) for row in rows]
-        width = max_length or max(map(len, rows))
-        ids: np.ndarray = np.full((len(rows), width), fill, dtype=np.int32)
-        mask: np.ndarray = np.zeros((len(rows), width), dtype=np.int32)
-        for index, row in enumerate(rows):
-            ids[index, : len(row)] = row
-            mask[index, : len(row)] = 1
-        return ids, mask
-
-    def _truncate(self, row: list[int], max_length: int) -> list[int]:
-        if len(row) <= max_length:
-            return row
-        kept = row[: max_length - 1]
-        if kept[-1] == self.eos_token_id and not self.repeats_final_eos:
-            return kept
-        return [*kept, self.eos_token_id]
+        labels = label_array(self, text_target, max_target_length, sources)
+        asked = (("offsets", return_offsets), ("special_tokens_mask", return_special_tokens_mask))
+        returns = [name for name, is_asked in (*asked, ("segment_mask", return_segment_mask)) if is_asked]
+        global_tokens = (global_attention, global_spans)
+        return source_arrays(self, sources, text_pair, (max_length, lengths), global_tokens, returns) | labels
 
     def encode(self, text: str) -> list[int]:
         """Ids of one text with special tokens, without truncation."""
         return self._encode_texts([check_text(text, "text")])[0]
 
-    def decode(self, ids: Any, skip_special_tokens: bool = True) -> str:
-        """Text of one row of ids (list, array or tensor). Ids outside the vocabulary, such as -100, are ignored."""
-        return self._decode_row(as_id_list(ids, "ids"), skip_special_tokens)
+    def decode(self, ids: Any, skip_special_tokens: bool = True, clean_up_tokenization_spaces: bool = False) -> str:
+        """Text of one row of ids (list, array or tensor). Ids outside the vocabulary, such as -100, are ignored.
 
-    def batch_decode(self, sequences: Any, skip_special_tokens: bool = True) -> list[str]:
+        Args:
+            ids: int (T,).
+            skip_special_tokens: Leave the special tokens out.
+            clean_up_tokenization_spaces: Take out spaces before punctuation and English contractions.
+        """
+        text = self._decode_row(as_id_list(ids, "ids"), skip_special_tokens)
+        return clean_up_spaces(text) if clean_up_tokenization_spaces else text
+
+    def batch_decode(
+        self, sequences: Any, skip_special_tokens: bool = True, clean_up_tokenization_spaces: bool = False
+    ) -> list[str]:
         """Texts of a batch of ids (B, T): nested lists, an array, a tensor or a ragged tensor.
 
-        Ids outside the vocabulary, such as the -100 of padded labels, are ignored.
+        Ids outside the vocabulary, such as the -100 of padded labels, are ignored. See `decode`.
         """
-        return [self._decode_row(row, skip_special_tokens) for row in as_id_rows(sequences, "sequences")]
+        texts = [self._decode_row(row, skip_special_tokens) for row in as_id_rows(sequences, "sequences")]
+        return list(map(clean_up_spaces, texts)) if clean_up_tokenization_spaces else texts
 
     def _decode_row(self, ids: list[int], skip_special_tokens: bool) -> str:
         return self._decode_ids([token for token in ids if 0 <= token < self.vocab_size], skip_special_tokens)
@@ -225,17 +246,29 @@ class Tokenizer(abc.ABC):
 
         Returns:
             A `tf.Module` with `encode(string[B]) -> RaggedTensor int32`, `decode(int32[B, T]) -> string[B]` and
-            `pad_batch(ragged, max_length) -> dict`. Its tables are attributes, so a SavedModel tracks them.
+            `pad_batch(ragged, max_length) -> dict`; for pairs `encode_pair`, `pair_counts` and `pad_pair_batch`. Its
+            tables are attributes, so a SavedModel tracks them.
         """
         if self._in_graph is None:
             self._in_graph = self._build_in_graph()
         return self._in_graph
 
-    def as_layer(self, max_length: int) -> TokenizerLayer:
-        """A Keras layer from a string tensor (B,) to the dict of this call, every row of length `max_length`."""
+    def as_layer(
+        self, max_length: int, global_attention: str | None = None, return_segment_mask: bool = False
+    ) -> TokenizerLayer:
+        """A Keras layer from string tensors (B,), texts or texts and their pairs, to the dict of this call.
+
+        Args:
+            max_length: The length of every row.
+            global_attention: As in the call.
+            return_segment_mask: As in the call.
+
+        Raises:
+            ValueError: On a length below 2, or a global attention that the family has not.
+        """
         from tfmodels.text.layers import TokenizerLayer
 
-        return TokenizerLayer(self, check_length(max_length, "max_length"))
+        return TokenizerLayer(self, max_length, global_attention, return_segment_mask)
 
     def detokenizer_layer(self) -> DetokenizerLayer:
         """A Keras layer from int32 ids (B, T) to a string tensor (B,), special tokens skipped."""

@@ -17,6 +17,7 @@ from tfmodels.text.in_graph import SEPARATOR, InGraphTokenizer, regroup, split_a
 from tfmodels.text.unicode_classes import WHITE_SPACE, class_ranges
 
 NO_MERGE = np.iinfo(np.int32).max
+_NO_SYMBOL = -1
 
 
 class ByteLevelBPE(InGraphTokenizer):
@@ -28,6 +29,8 @@ class ByteLevelBPE(InGraphTokenizer):
         token_bytes: The bytes each token stands for, by id; ids that are missing stand for none.
         merges: Pairs of ids and the id of what they merge into, best first.
         whole_words: Words that the merges turn into a single token. They skip the loop.
+        add_prefix_space: Whether each stretch between special tokens begins with a space.
+        marks_unknown_bytes: Whether a byte that no token stands for becomes the unknown token, or nothing.
     """
 
     def __init__(
@@ -37,18 +40,26 @@ class ByteLevelBPE(InGraphTokenizer):
         token_bytes: Mapping[int, bytes],
         merges: Sequence[tuple[int, int, int]],
         whole_words: Mapping[bytes, int],
+        add_prefix_space: bool,
+        marks_unknown_bytes: bool,
     ):
         super().__init__(tokenizer, special_token_pattern)
         bytes_by_id = [token_bytes.get(index, b"") for index in range(self.vocab_size)]
         ids_by_byte = {content: index for index, content in token_bytes.items() if len(content) == 1}
+        unknown = tokenizer.unk_token_id if marks_unknown_bytes else _NO_SYMBOL
+        symbols = [ids_by_byte.get(bytes([value]), unknown) for value in range(256)]
+        self._lacks_symbols = _NO_SYMBOL in symbols
+        self._add_prefix_space = add_prefix_space
         merge_table = _MergeTable(merges, self.vocab_size)
         with tf.init_scope():
             self._bytes_by_id = tf.constant(bytes_by_id)
-            self._ids_by_byte = tf.constant([ids_by_byte[bytes([value])] for value in range(256)], tf.int32)
+            self._ids_by_byte = tf.constant(symbols, tf.int32)
             self._merge_ranks = _static_table(merge_table.keys, tf.int64, merge_table.ranks, NO_MERGE)
             self._merge_results = tf.constant(merge_table.results, tf.int32)
             self._merges_at_once = None if merge_table.at_once.all() else tf.constant(merge_table.at_once)
-            words = {**whole_words, **{name.encode(): index for name, index in tokenizer.special_tokens.items()}}
+            special = {name.encode(): index for name, index in tokenizer.special_tokens.items()}
+            self._special_ids = _static_table(list(special), tf.string, list(special.values()), -1)
+            words = {**whole_words, **special}
             self._whole_words = _static_table(list(words), tf.string, list(words.values()), -1)
         letters, numbers = class_ranges(r"\p{L}"), class_ranges(r"\p{N}")
         specials = "|".join(map(re.escape, tokenizer.special_tokens))
@@ -58,9 +69,20 @@ class ByteLevelBPE(InGraphTokenizer):
         )
 
     def _tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        count = tf.size(texts)
+        if self._add_prefix_space:
+            texts, stretch_rows = self._prefixed_stretches(texts)
         words, rows = split_at_separators(self._separate_words(texts))
+        if self._add_prefix_space:
+            rows = tf.gather(stretch_rows, rows)
         distinct, distinct_index = tf.unique(words)
-        return regroup(tf.gather(self._encode_words(distinct), distinct_index), rows, tf.size(texts))
+        return regroup(tf.gather(self._encode_words(distinct), distinct_index), rows, count)
+
+    def _prefixed_stretches(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Special tokens and what is between them, with a space before, and the row each came from."""
+        stretches, rows = split_at_separators(texts)
+        is_plain = (self._special_ids.lookup(stretches) < 0) & (tf.strings.substr(stretches, 0, 1) != " ")
+        return tf.where(is_plain, tf.strings.join([" ", stretches]), stretches), rows
 
     def _separate_words(self, texts: tf.Tensor) -> tf.Tensor:
         # RE2 has no look-ahead for GPT-2's `\s+(?!\S)`. What it says: white space before a word leaves its last
@@ -89,14 +111,20 @@ class ByteLevelBPE(InGraphTokenizer):
         byte_splits = tf.concat([[0], tf.cumsum(tf.strings.length(words))], axis=0)
         byte_words = _row_ids(byte_splits)
         places = tf.range(tf.size(symbols))
-        ranks = self._pair_ranks(symbols, byte_words, places)
+        symbol_words = byte_words
+        if self._lacks_symbols:
+            symbols, symbol_words, places = (
+                tf.boolean_mask(vector, symbols != _NO_SYMBOL) for vector in (symbols, byte_words, places)
+            )
+            symbol_words = _without_gaps(symbol_words)
+        ranks = self._pair_ranks(symbols, symbol_words, tf.range(tf.size(symbols)))
         done = tf.TensorArray(tf.int32, size=0, dynamic_size=True, infer_shape=False, element_shape=[None, 2])
 
         vector = tf.TensorShape([None])
         *_, done = tf.while_loop(
             lambda step, symbols, words, places, ranks, done: tf.size(symbols) > 0,
             self._merge_step,
-            [tf.constant(0), symbols, byte_words, places, ranks, done],
+            [tf.constant(0), symbols, symbol_words, places, ranks, done],
             shape_invariants=[tf.TensorShape([]), vector, vector, vector, vector, None],
             parallel_iterations=1,
         )
@@ -134,8 +162,7 @@ class ByteLevelBPE(InGraphTokenizer):
         symbols, words, places, ranks, is_merged = (
             tf.gather(vector, kept) for vector in (symbols, words, places, ranks, is_left)
         )
-        is_next_word = tf.concat([tf.zeros_like(words[:1]), tf.cast(words[1:] != words[:-1], tf.int32)], axis=0)
-        words = tf.cumsum(is_next_word)
+        words = _without_gaps(words)
         # Only the pairs on either side of a merged symbol are new.
         is_new_pair = is_merged | tf.concat([is_merged[1:], tf.zeros_like(is_merged[:1])], axis=0)
         changed = tf.cast(tf.where(is_new_pair)[:, 0], tf.int32)
@@ -186,6 +213,12 @@ class _MergeTable:
         for rank, (left, right, _) in reversed(list(enumerate(merges))):
             best_use[[left, right]] = rank
         self.at_once = np.arange(len(self.results)) < best_use[self.results]
+
+
+def _without_gaps(words: tf.Tensor) -> tf.Tensor:
+    """Ascending numbers (N,), counted anew from 0."""
+    is_next = tf.concat([tf.zeros_like(words[:1]), tf.cast(words[1:] != words[:-1], tf.int32)], axis=0)
+    return tf.cumsum(is_next)
 
 
 def _row_ids(splits: tf.Tensor) -> tf.Tensor:

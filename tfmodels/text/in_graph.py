@@ -5,7 +5,10 @@ import abc
 import numpy as np
 import tensorflow as tf
 
+from tfmodels.text.arguments import check_length
 from tfmodels.text.base import Tokenizer
+from tfmodels.text.global_attention import check_global_attention
+from tfmodels.text.rows import kept_tokens
 
 # No valid UTF-8 text holds this byte and no RE2 class matches it, so it separates without ambiguity.
 SEPARATOR = b"\xff"
@@ -29,8 +32,10 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         self.pad_token_id = tokenizer.pad_token_id
         self.eos_token_id = tokenizer.eos_token_id
         self.bos_token_id = tokenizer.bos_token_id
+        self.unk_token_id = tokenizer.unk_token_id
         self.marks_global_token = tokenizer.marks_global_token
         self.repeats_final_eos = tokenizer.repeats_final_eos
+        self._frame = tokenizer.frame
         self._special_token_pattern = special_token_pattern
         is_text: np.ndarray = np.ones(tokenizer.vocab_size, dtype=bool)
         is_text[tokenizer.all_special_ids] = False
@@ -46,6 +51,15 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         """Texts (B,) of ids (B, None) without special tokens."""
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
+    def _contents(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Ids (B, None) of texts, no special tokens around them."""
+        texts = _valid_utf8(texts)
+        marked = tf.strings.regex_replace(
+            texts, self._special_token_pattern, SEPARATOR + rb"\1\2" + SEPARATOR, replace_global=True
+        )
+        return self._tokenize(marked)
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
     def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Ids of a batch of texts, special tokens added, nothing truncated.
 
@@ -55,25 +69,55 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         Returns:
             Ragged int32 (B, None).
         """
-        texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
-        marked = tf.strings.regex_replace(
-            texts, self._special_token_pattern, SEPARATOR + rb"\1\2" + SEPARATOR, replace_global=True
-        )
-        ids = self._tokenize(marked)
-        lengths = ids.row_lengths()
-        pieces = [ids, self._eos_column(ids, lengths)]
-        if self.bos_token_id is not None:
-            pieces.insert(0, tf.RaggedTensor.from_tensor(tf.fill([ids.nrows(), 1], self.bos_token_id)))
-        return tf.concat(pieces, axis=1)
+        return self._with_special_tokens(self._contents(texts))
 
-    def _eos_column(self, ids: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
+    def encode_pair(self, texts: tf.Tensor, text_pair: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+        """Ids of the first and of the second texts, no special tokens around them, nothing truncated.
+
+        Args:
+            texts, text_pair: string (B,), as in `encode`.
+
+        Returns:
+            Two ragged int32 (B, None), for `pair_counts` and `pad_pair_batch`.
+        """
+        count = tf.shape(texts)[0]
+        same = tf.debugging.assert_equal(count, tf.shape(text_pair)[0], "text_pair must hold as many texts as texts")
+        with tf.control_dependencies([same] if same is not None else []):
+            ids = self._contents(tf.concat([texts, text_pair], axis=0))
+        return ids[:count], ids[count:]
+
+    def pair_counts(self, first: tf.RaggedTensor, second: tf.RaggedTensor) -> tf.Tensor:
+        """Tokens of whole pairs with their special tokens, int32 (B,): a length of that many truncates nothing."""
+        lengths = first.row_lengths() + second.row_lengths()
+        return tf.cast(lengths, tf.int32) + self._frame.special_count(is_pair=True)
+
+    def _with_special_tokens(self, ids: tf.RaggedTensor) -> tf.RaggedTensor:
+        """The rows with the family's special tokens around them."""
+        starts = tf.fill([ids.nrows()], tf.constant(self._frame.start, tf.int64))
+        ends = self._eos_counts(ids)
+        splits = tf.concat([tf.zeros([1], tf.int64), tf.cumsum(ids.row_lengths() + starts + ends)], axis=0)
+        eos_places = tf.boolean_mask(splits[1:] - 1, ends > 0)
+        bos_places = tf.boolean_mask(splits[:-1], starts > 0)
+        # Ragged concatenation would take as long as the tokenization.
+        places = tf.concat([bos_places, eos_places], axis=0)
+        is_special = tf.scatter_nd(places[:, tf.newaxis], tf.ones_like(places), splits[-1:])
+        text_places = tf.where(tf.ensure_shape(is_special, [None]) == 0)[:, 0]
+        special = [
+            tf.fill(tf.shape(bos_places), self.bos_token_id or 0),
+            tf.fill(tf.shape(eos_places), self.eos_token_id),
+        ]
+        values = tf.dynamic_stitch(
+            [tf.cast(index, tf.int32) for index in (text_places, places)], [ids.values, tf.concat(special, axis=0)]
+        )
+        return tf.RaggedTensor.from_row_splits(tf.ensure_shape(values, [None]), splits, validate=False)
+
+    def _eos_counts(self, ids: tf.RaggedTensor) -> tf.Tensor:
+        """How many eos tokens, int64 (B,), stand after each row."""
         if self.repeats_final_eos:
-            counts = tf.ones_like(lengths)
-        else:
-            # A leading sentinel value keeps the gather in range for a batch of empty texts.
-            last = tf.gather(tf.concat([[-1], ids.values], axis=0), ids.row_splits[1:])
-            counts = tf.cast((lengths == 0) | (last != self.eos_token_id), tf.int64)
-        return tf.RaggedTensor.from_row_lengths(tf.fill([tf.reduce_sum(counts)], self.eos_token_id), counts)
+            return tf.ones_like(ids.row_lengths())
+        # A leading sentinel value keeps the gather in range for a batch of empty texts.
+        last = tf.gather(tf.concat([[-1], ids.values], axis=0), ids.row_splits[1:])
+        return tf.cast((ids.row_lengths() == 0) | (last != self.eos_token_id), tf.int64)
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None], tf.int32)])
     def decode(self, ids: tf.Tensor) -> tf.Tensor:
@@ -89,37 +133,123 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         is_text = in_range & tf.gather(self._is_text, tf.where(in_range, ids, 0))
         return self._detokenize(tf.ragged.boolean_mask(ids, is_text))
 
-    def pad_batch(self, ragged_ids: tf.RaggedTensor, max_length: int) -> dict[str, tf.Tensor]:
+    def pad_batch(
+        self, ragged_ids: tf.RaggedTensor, max_length: int, global_attention: str | None = None
+    ) -> dict[str, tf.Tensor]:
         """Pads or truncates encoded rows to one static length; a truncated row keeps its final eos.
 
         Args:
             ragged_ids: Ragged int32 (B, None), as `encode` gives it.
             max_length: The length L of every row, at least 2.
+            global_attention: As in the tokenizer's call; "question" needs pairs.
 
         Returns:
             A dict of int32 (B, L): `input_ids`, `attention_mask` and, for LED, `global_attention_mask`.
         """
+        name = check_global_attention(global_attention, self.marks_global_token, is_pair=False)
+        check_length(max_length, "max_length")
         lengths = tf.cast(ragged_ids.row_lengths(), tf.int32)
         ids = ragged_ids.to_tensor(default_value=self.pad_token_id, shape=(None, max_length))
-        is_long = lengths > max_length
+        is_full = lengths >= max_length
         kept = tf.minimum(lengths, max_length)
         if not self.repeats_final_eos:
-            kept -= tf.cast(is_long & (ids[:, max_length - 2] == self.eos_token_id), tf.int32)
+            kept -= tf.cast(is_full & (ids[:, max_length - 2] == self.eos_token_id), tf.int32)
         column = tf.range(max_length)[tf.newaxis, :]
-        is_final_eos = is_long[:, tf.newaxis] & (column == kept[:, tf.newaxis] - 1)
+        is_final_eos = is_full[:, tf.newaxis] & (column == kept[:, tf.newaxis] - 1)
         is_kept = column < kept[:, tf.newaxis]
         ids = tf.where(is_final_eos, self.eos_token_id, tf.where(is_kept, ids, self.pad_token_id))
+        is_global = (column == 0) & tf.fill(tf.shape(is_kept), name == "first")
+        return self._batch(max_length, ids, is_kept, is_global)
+
+    def pad_pair_batch(
+        self,
+        first: tf.RaggedTensor,
+        second: tf.RaggedTensor,
+        max_length: int,
+        global_attention: str | None = None,
+        return_segment_mask: bool = False,
+    ) -> dict[str, tf.Tensor]:
+        """Puts special tokens around encoded pairs and pads or truncates them to one static length.
+
+        The second text is cut first; the first one loses only what is more than half.
+
+        Args:
+            first, second: Ragged int32 (B, None), as `encode_pair` gives them.
+            max_length: The length L of every row, at least 4 for LongT5 and 6 for LED.
+            global_attention: As in the tokenizer's call.
+            return_segment_mask: Adds `segment_mask`.
+
+        Returns:
+            A dict of int32 (B, L): `input_ids`, `attention_mask`, for LED `global_attention_mask`, and when asked for
+            `segment_mask`, 1 on the tokens of the second text.
+        """
+        frame = self._frame
+        name = check_global_attention(global_attention, self.marks_global_token, is_pair=True)
+        check_length(max_length, "max_length", frame.shortest(is_pair=True))
+        room = max_length - frame.special_count(is_pair=True)
+        counts = [tf.cast(ids.row_lengths(), tf.int32) for ids in (first, second)]
+        first_kept, second_kept = kept_tokens(counts[0], counts[1], room, tf.minimum, tf.maximum)
+        dense = [ids.to_tensor(default_value=0, shape=(None, max_length)) for ids in (first, second)]
+        first_end = frame.start + first_kept
+        second_start = first_end + self._added_eos(dense[0], first_kept) + frame.separators
+        second_end = second_start + second_kept
+        row_end = second_end + self._added_eos(dense[1], second_kept)
+
+        column = tf.range(max_length)[tf.newaxis, :]
+        is_first = (column >= frame.start) & (column < first_end[:, tf.newaxis])
+        is_second = (column >= second_start[:, tf.newaxis]) & (column < second_end[:, tf.newaxis])
+        is_kept = column < row_end[:, tf.newaxis]
+        # Between, around and behind the texts there is nothing but eos and padding.
+        ids = tf.where(is_kept, self.eos_token_id, self.pad_token_id)
+        ids = tf.where(is_first, tf.roll(dense[0], frame.start, axis=1), ids)
+        ids = tf.where(is_second, _shifted(dense[1], column - second_start[:, tf.newaxis]), ids)
+        if self.bos_token_id is not None:
+            ids = tf.where(column == 0, self.bos_token_id, ids)
+        is_global = (is_first & (name == "question")) | ((column == 0) & (name != "none"))
+        batch = self._batch(max_length, ids, is_kept, is_global)
+        if return_segment_mask:
+            batch["segment_mask"] = tf.ensure_shape(tf.cast(is_second, tf.int32), (None, max_length))
+        return batch
+
+    def _added_eos(self, ids: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
+        """How many eos tokens, int32 (B,), stand after the first `kept` (B,) of ids (B, L)."""
+        if self.repeats_final_eos:
+            return tf.ones_like(kept)
+        last = tf.gather(ids, tf.maximum(kept - 1, 0), batch_dims=1)
+        return tf.cast((kept == 0) | (last != self.eos_token_id), tf.int32)
+
+    def _batch(self, max_length: int, ids: tf.Tensor, is_kept: tf.Tensor, is_global: tf.Tensor) -> dict[str, tf.Tensor]:
         batch = {"input_ids": ids, "attention_mask": tf.cast(is_kept, tf.int32)}
         if self.marks_global_token:
-            batch["global_attention_mask"] = tf.cast((column == 0) & tf.ones_like(is_kept), tf.int32)
+            batch["global_attention_mask"] = tf.cast(is_global, tf.int32)
         for tensor in batch.values():
             tensor.set_shape((None, max_length))
         return batch
 
 
-def split_at_separators(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Splits texts (B,) at the separators. Returns the non-empty pieces (P,) and the row (P,) each came from, int64."""
-    parts = tf.raw_ops.StringSplit(input=texts, delimiter=SEPARATOR, skip_empty=True)
+def _shifted(ids: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    """Of ids (B, L) those at places (B, L), any where a place is outside."""
+    return tf.gather(ids, tf.clip_by_value(places, 0, tf.shape(ids)[1] - 1), batch_dims=1)
+
+
+def _valid_utf8(texts: tf.Tensor) -> tf.Tensor:
+    """Texts (B,), with U+FFFD for bytes that are not UTF-8, as Python's `"replace"` has it."""
+    # Looking costs a fraction of transcoding, and most texts are valid.
+    is_valid = tf.strings.regex_full_match(texts, r"[\x{0}-\x{d7ff}\x{e000}-\x{10ffff}]*")
+    return tf.cond(
+        tf.reduce_all(is_valid),
+        lambda: texts,
+        lambda: tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace"),
+    )
+
+
+def split_at_separators(texts: tf.Tensor, further: bytes = b"") -> tuple[tf.Tensor, tf.Tensor]:
+    """Splits texts (B,) at the separators and at the bytes of `further`.
+
+    Returns:
+        The non-empty pieces (P,) and the row (P,) each came from, int64.
+    """
+    parts = tf.raw_ops.StringSplit(input=texts, delimiter=SEPARATOR + further, skip_empty=True)
     return parts.values, parts.indices[:, 0]
 
 

@@ -6,7 +6,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfmodels.text.arguments import check_length
 from tfmodels.text.base import Tokenizer
+from tfmodels.text.global_attention import check_global_attention
 
 
 class _TextLayer(keras.layers.Layer):
@@ -36,32 +38,70 @@ class _TextLayer(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfmodels")
 class TokenizerLayer(_TextLayer):
-    """Texts to padded ids, every row of one static length.
+    """Texts, or pairs of texts, to padded ids, every row of one static length.
 
     Args:
         tokenizer: The tokenizer.
         max_length: The length L of every row; longer rows are truncated and keep their final eos.
+        global_attention: LED's global tokens: "first" (the default), "question" (of pairs) or "none".
+        return_segment_mask: Adds `segment_mask`, 1 on the tokens of the second text of each pair.
 
     Call arguments:
         texts: string (B,).
+        text_pair: string (B,), the second texts of pairs; none by default.
 
     Returns:
-        A dict of int32 (B, L): `input_ids`, `attention_mask` and, for LED, `global_attention_mask`.
+        A dict of int32 (B, L): `input_ids`, `attention_mask`, for LED `global_attention_mask`, and `segment_mask` when
+        asked for.
+
+    Raises:
+        ValueError: On a length below 2 (for pairs 4 or 6), a global attention that the family has not, or a call
+            without `text_pair` when an argument is about pairs.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int, **kwargs: Any):
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        max_length: int,
+        global_attention: str | None = None,
+        return_segment_mask: bool = False,
+        **kwargs: Any,
+    ):
         super().__init__(tokenizer, **kwargs)
-        self.max_length = max_length
+        self.max_length = check_length(max_length, "max_length")
+        check_global_attention(global_attention, tokenizer.marks_global_token, is_pair=True)
+        self.global_attention = global_attention
+        self.return_segment_mask = return_segment_mask
 
-    def call(self, texts: Any) -> dict[str, tf.Tensor]:
-        return self.in_graph.pad_batch(self.in_graph.encode(tf.convert_to_tensor(texts, tf.string)), self.max_length)
+    def call(self, texts: Any, text_pair: Any = None) -> dict[str, tf.Tensor]:
+        texts = tf.convert_to_tensor(texts, tf.string)
+        if text_pair is None:
+            self._check_single()
+            return self.in_graph.pad_batch(self.in_graph.encode(texts), self.max_length, self.global_attention)
+        first, second = self.in_graph.encode_pair(texts, tf.convert_to_tensor(text_pair, tf.string))
+        return self.in_graph.pad_pair_batch(
+            first, second, self.max_length, self.global_attention, self.return_segment_mask
+        )
 
-    def compute_output_spec(self, texts: Any) -> dict[str, keras.KerasTensor]:
+    def _check_single(self) -> None:
+        check_global_attention(self.global_attention, self.tokenizer.marks_global_token, is_pair=False)
+        if self.return_segment_mask:
+            raise ValueError("return_segment_mask needs text_pair. Received: text_pair=None")
+
+    def compute_output_spec(self, texts: Any, text_pair: Any = None) -> dict[str, keras.KerasTensor]:
+        if text_pair is None:
+            self._check_single()
         names = ["input_ids", "attention_mask", *(["global_attention_mask"] * self.tokenizer.marks_global_token)]
+        names += ["segment_mask"] * self.return_segment_mask
         return {name: keras.KerasTensor((texts.shape[0], self.max_length), dtype="int32") for name in names}
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "max_length": self.max_length}
+        return {
+            **super().get_config(),
+            "max_length": self.max_length,
+            "global_attention": self.global_attention,
+            "return_segment_mask": self.return_segment_mask,
+        }
 
 
 @keras.saving.register_keras_serializable(package="tfmodels")

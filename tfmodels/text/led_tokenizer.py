@@ -6,28 +6,34 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Self
 
-from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as BackendTokenizer
 
 from tfmodels.text.arguments import check_vocab_size, iterate_texts
 from tfmodels.text.base import Tokenizer
+from tfmodels.text.led_files import CONFIG, MERGES, TOKENIZER, VOCAB, LEDVocabulary, read_files, write_files
+from tfmodels.text.offsets import Spans
 
 if TYPE_CHECKING:
     from tfmodels.text.byte_level_bpe import ByteLevelBPE
 
 BOS, PAD, EOS, UNK, MASK = SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
-MERGES_HEADER = "#version: 0.2"
 
 
 class LEDTokenizer(Tokenizer):
     """Text to ids and back for LED: `<s> ... </s>`, ids of transformers' `LEDTokenizerFast`.
 
     Args:
-        vocab: Token to id. It holds the 256 byte symbols and `<s>`, `<pad>`, `</s>`, `<unk>`, `<mask>`.
+        vocab: Token to id. It holds `<s>`, `<pad>`, `</s>`, `<unk>`, `<mask>` and the symbols of the 256 bytes, of
+            which it may lack some.
         merges: Pairs of tokens, best first.
+        add_prefix_space: Begin each stretch of text between special tokens with a space, so that its first word has
+            the ids of any other.
+        marks_unknown_bytes: Give `<unk>` for each byte without a symbol, as a tokenizer.json with an `unk_token` asks
+            for. Otherwise such bytes are left out, as `LEDTokenizerFast` does by itself.
 
     Raises:
-        ValueError: When the vocabulary lacks one of these, or what a merge needs.
+        ValueError: When the vocabulary lacks a special token, or what a merge needs.
 
     Example:
         >>> from tfmodels.text import LEDTokenizer
@@ -36,14 +42,25 @@ class LEDTokenizer(Tokenizer):
         'the report'
     """
 
-    file_names = ("vocab.json", "merges.txt")
+    file_names = (VOCAB, MERGES)
+    substitute_file_name = TOKENIZER
+    further_file_names = (CONFIG,)
     marks_global_token = True
     repeats_final_eos = True
+    pair_separators = 1
 
-    def __init__(self, vocab: Mapping[str, int], merges: Iterable[tuple[str, str]]):
+    def __init__(
+        self,
+        vocab: Mapping[str, int],
+        merges: Iterable[tuple[str, str]],
+        add_prefix_space: bool = False,
+        marks_unknown_bytes: bool = False,
+    ):
         self._vocab = dict(vocab)
         self._merges = [(left, right) for left, right in merges]
         _check_vocabulary(self._vocab, self._merges)
+        self.add_prefix_space = add_prefix_space
+        self.marks_unknown_bytes = marks_unknown_bytes
         self.special_tokens = {token: self._vocab[token] for token in SPECIAL_TOKENS}
         self.vocab_size = max(self._vocab.values()) + 1
         self.bos_token_id: int = self._vocab[BOS]
@@ -52,11 +69,17 @@ class LEDTokenizer(Tokenizer):
         self.unk_token_id = self._vocab[UNK]
         self.mask_token_id = self._vocab[MASK]
         self.decoder_start_token_id = self.eos_token_id
-        self._backend = _backend(models.BPE(self._vocab, self._merges))
+        self._backend = _backend(self._model(), add_prefix_space)
 
-    def _encode_texts(self, texts: list[str]) -> list[list[int]]:
-        encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
-        return [[self.bos_token_id, *encoding.ids, self.eos_token_id] for encoding in encodings]
+    def _model(self) -> models.BPE:
+        return models.BPE(self._vocab, self._merges, **({"unk_token": UNK} if self.marks_unknown_bytes else {}))
+
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def _tokenize_with_offsets(self, texts: list[str]) -> list[tuple[list[int], Spans]]:
+        encodings = self._backend.encode_batch(texts, add_special_tokens=False)
+        return [(encoding.ids, encoding.offsets) for encoding in encodings]
 
     def _decode_ids(self, ids: list[int], skip_special_tokens: bool) -> str:
         return self._backend.decode(ids, skip_special_tokens=skip_special_tokens)
@@ -74,7 +97,7 @@ class LEDTokenizer(Tokenizer):
         }
         merges = [(self._vocab[left], self._vocab[right], self._vocab[left + right]) for left, right in self._merges]
         # Not every token of a vocabulary is what its own text becomes.
-        model = models.BPE(self._vocab, self._merges)
+        model = self._model()
         whole_words = {
             token_bytes[index]: index
             for token, index in ordinary.items()
@@ -82,48 +105,44 @@ class LEDTokenizer(Tokenizer):
         }
         # `<mask>` takes the white space before it along, as the reference declares it.
         pattern = rf"[{WHITE_SPACE}]*({MASK})|({BOS}|{PAD}|{EOS}|{UNK})"
-        return ByteLevelBPE(self, pattern, token_bytes, merges, whole_words)
+        return ByteLevelBPE(
+            self, pattern, token_bytes, merges, whole_words, self.add_prefix_space, self.marks_unknown_bytes
+        )
 
     def to_files(self) -> dict[str, bytes]:
-        vocab = dict(sorted(self._vocab.items(), key=lambda item: item[1]))
-        lines = [MERGES_HEADER, *(f"{left} {right}" for left, right in self._merges)]
-        return {
-            "vocab.json": json.dumps(vocab, ensure_ascii=False).encode(),
-            "merges.txt": ("\n".join(lines) + "\n").encode(),
-        }
+        vocabulary = LEDVocabulary(self._vocab, self._merges, self.add_prefix_space, self.marks_unknown_bytes)
+        return write_files(vocabulary, self._whole_backend)
+
+    def _whole_backend(self) -> str:
+        """The backend with the special tokens around a text, as the tokenizers library writes it."""
+        backend = BackendTokenizer.from_str(self._backend.to_str())
+        backend.post_processor = processors.RobertaProcessing(
+            (EOS, self.eos_token_id), (BOS, self.bos_token_id), add_prefix_space=self.add_prefix_space
+        )
+        return backend.to_str()
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Self:
-        try:
-            vocab = json.loads(files["vocab.json"])
-        except ValueError as error:
-            raise ValueError(f"vocab.json must be JSON. Received: {error}") from error
-        if not isinstance(vocab, dict) or not all(isinstance(index, int) for index in vocab.values()):
-            raise ValueError(f"vocab.json must map tokens to integer ids. Received: {str(vocab)[:80]}")
-        merges = []
-        for number, line in enumerate(files["merges.txt"].decode("utf-8").split("\n"), start=1):
-            pair = line.rstrip("\r").split(" ")
-            if pair == [""] or line.startswith("#version"):
-                continue
-            if len(pair) != 2:
-                raise ValueError(f"merges.txt must hold two tokens a line. Received: {line!r} in line {number}")
-            merges.append((pair[0], pair[1]))
-        return cls(vocab, merges)
+        found = read_files(files, SPECIAL_TOKENS)
+        return cls(found.vocab, found.merges, found.add_prefix_space, found.marks_unknown_bytes)
 
     @classmethod
-    def train_from_iterator(cls, texts: Iterable[str], vocab_size: int, min_frequency: int = 2) -> Self:
+    def train_from_iterator(
+        cls, texts: Iterable[str], vocab_size: int, min_frequency: int = 2, add_prefix_space: bool = False
+    ) -> Self:
         """Learns merges from texts.
 
         Args:
             texts: The corpus, as an iterable of str of any length.
             vocab_size: The rows of the vocabulary at most; fewer when the corpus has no more pairs to merge.
             min_frequency: How often a pair must occur to be merged.
+            add_prefix_space: Of the tokenizer.
 
         Raises:
             ValueError: When `vocab_size` leaves no room for the bytes and special tokens, or a text is not a str.
         """
         check_vocab_size(vocab_size, 256 + len(SPECIAL_TOKENS), "256 bytes and the special tokens")
-        backend = _backend(models.BPE())
+        backend = _backend(models.BPE(), add_prefix_space)
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             min_frequency=min_frequency,
@@ -133,13 +152,15 @@ class LEDTokenizer(Tokenizer):
         )
         backend.train_from_iterator(iterate_texts(texts, "texts"), trainer)
         model = json.loads(backend.to_str())["model"]
-        return cls(model["vocab"], [tuple(merge) for merge in model["merges"]])
+        return cls(model["vocab"], [tuple(merge) for merge in model["merges"]], add_prefix_space)
 
 
-def _backend(model: models.BPE) -> BackendTokenizer:
+def _backend(model: models.BPE, add_prefix_space: bool) -> BackendTokenizer:
     backend = BackendTokenizer(model)
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
     backend.decoder = decoders.ByteLevel()
+    # It adds no tokens, and takes white space off the offsets.
+    backend.post_processor = processors.ByteLevel(add_prefix_space=add_prefix_space, trim_offsets=True)
     backend.add_special_tokens(
         [AddedToken(token, lstrip=token == MASK, normalized=False, special=True) for token in SPECIAL_TOKENS]
     )
@@ -154,9 +175,9 @@ def _byte_symbols() -> list[str]:
 
 
 def _check_vocabulary(vocab: Mapping[str, int], merges: Iterable[tuple[str, str]]) -> None:
-    missing = [token for token in (*SPECIAL_TOKENS, *_byte_symbols()) if token not in vocab]
+    missing = [token for token in SPECIAL_TOKENS if token not in vocab]
     if missing:
-        raise ValueError(f"vocab must hold the special tokens and the 256 byte symbols. Received: none for {missing}")
+        raise ValueError(f"vocab must hold the special tokens. Received: none for {missing}")
     if len(set(vocab.values())) != len(vocab) or min(vocab.values()) < 0:
         raise ValueError(
             "vocab must give every token an id of its own, none negative. Received: repeated or negative ids"

@@ -12,6 +12,7 @@ import sentencepiece
 
 from tfmodels.text.arguments import check_vocab_size, iterate_texts
 from tfmodels.text.base import Tokenizer
+from tfmodels.text.offsets import Spans
 
 if TYPE_CHECKING:
     from tfmodels.text.sentencepiece_graph import SentencePieceGraph
@@ -52,6 +53,7 @@ class LongT5Tokenizer(Tokenizer):
     file_names = ("spiece.model",)
     marks_global_token = False
     repeats_final_eos = False
+    pair_separators = 0
 
     def __init__(self, model_proto: bytes):
         self._model_proto = bytes(model_proto)
@@ -84,23 +86,48 @@ class LongT5Tokenizer(Tokenizer):
     def _plain_pattern(self) -> str:
         return "|".join(map(re.escape, self._plain_tokens))
 
-    def _encode_texts(self, texts: list[str]) -> list[list[int]]:
-        return [self._encode_text(text) for text in texts]
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        rows = []
+        for text in texts:
+            ids: list[int] = []
+            for stretch, _, special_id in self._stretches(text):
+                ids.extend(self._sentencepiece.encode(stretch) if special_id is None else [special_id])
+            rows.append(ids)
+        return rows
 
-    def _encode_text(self, text: str) -> list[int]:
+    def _tokenize_with_offsets(self, texts: list[str]) -> list[tuple[list[int], Spans]]:
+        rows = []
+        for text in texts:
+            ids: list[int] = []
+            spans: Spans = []
+            for stretch, start, special_id in self._stretches(text):
+                if special_id is not None:
+                    ids.append(special_id)
+                    spans.append((start, start + len(stretch)))
+                    continue
+                mapping = self._sentencepiece.encode_as_offset_mapping(stretch)
+                ids += mapping["ids"]
+                spans += [_without_space(text, start + first, start + last) for first, last in mapping["offsets"]]
+            rows.append((ids, spans))
+        return rows
+
+    def _stretches(self, text: str) -> Iterator[tuple[str, int, int | None]]:
+        """The special tokens and what is between them: each with its start in the text, and a special token's id."""
         # Splitting by a pattern with one group puts the special tokens at the odd places.
         pieces = self._splitter.split(text)
-        ids: list[int] = []
+        start = 0
         for index, piece in enumerate(pieces):
             if index % 2:
-                ids.append(self.special_tokens[piece])
-                continue
-            if index and self._is_sentinel(pieces[index - 1]):
-                piece = piece.lstrip()
-            if index + 1 < len(pieces) and self._is_sentinel(pieces[index + 1]):
-                piece = piece.rstrip()
-            ids.extend(self._sentencepiece.encode(piece))
-        return ids if ids and ids[-1] == self.eos_token_id else [*ids, self.eos_token_id]
+                yield piece, start, self.special_tokens[piece]
+            else:
+                stretch = piece
+                if index and self._is_sentinel(pieces[index - 1]):
+                    stretch = stretch.lstrip()
+                skipped = len(piece) - len(stretch)
+                if index + 1 < len(pieces) and self._is_sentinel(pieces[index + 1]):
+                    stretch = stretch.rstrip()
+                yield stretch, start + skipped, None
+            start += len(piece)
 
     def _is_sentinel(self, token: str) -> bool:
         return self.special_tokens[token] >= self._piece_count
@@ -143,7 +170,13 @@ class LongT5Tokenizer(Tokenizer):
         # Sentinels take the white space on both sides along, as the reference declares them.
         space = f"[{PYTHON_SPACE}]*"
         pattern = f"{space}({SENTINEL_PATTERN}){space}|({self._plain_pattern()})"
-        return SentencePieceGraph(self, pattern, self._model_proto)
+        processor, count = self._sentencepiece, self._piece_count
+        pieces = [processor.id_to_piece(index) for index in range(count)]
+        scores = [processor.get_score(index) for index in range(count)]
+        # So it is for T5, not for every model of SentencePiece.
+        normalized = "".join(processor.encode_as_pieces(" a  b\t\r\nc "))
+        splits_at_spaces = normalized == "\u2581a\u2581b\u2581c" and not any("\u2581" in piece[1:] for piece in pieces)
+        return SentencePieceGraph(self, pattern, self._model_proto, scores, splits_at_spaces)
 
     def to_files(self) -> dict[str, bytes]:
         return {"spiece.model": self._model_proto}
@@ -191,6 +224,12 @@ class LongT5Tokenizer(Tokenizer):
         except RuntimeError as error:
             raise ValueError(f"vocab_size and texts must suit each other. Received: {vocab_size=}; {error}") from error
         return cls(model.getvalue())
+
+
+def _without_space(text: str, start: int, end: int) -> tuple[int, int]:
+    piece = text[start:end]
+    start += len(piece) - len(piece.lstrip())
+    return start, max(start, start + len(piece.strip()))
 
 
 def _training_lines(texts: Iterable[str]) -> Iterator[str]:

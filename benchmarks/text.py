@@ -1,0 +1,110 @@
+"""`python -m benchmarks text`: how fast the tokenizers are in the graph and in Python, and what memory is kept."""
+
+import random
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from rich.console import Console
+
+from benchmarks.memory import reset_peak
+from benchmarks.report import make_table
+from benchmarks.timing import seconds
+from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+
+FAMILIES: dict[str, Any] = {"led": LEDTokenizer, "long_t5": LongT5Tokenizer}
+VOCABULARY = 4096
+BATCH = 64
+MAX_LENGTH = 4096
+_WORDS_A_BATCH = 10_000
+# Allocators fill up at first: what is kept later is kept for good.
+_WARM_UP_SHARE = 0.2
+_MEGABYTE = 1e6
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Megabytes of text a second, the median of all rounds."""
+
+    graph: float
+    python: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Megabytes that the process held after the first words and after all; None where the system does not say."""
+
+    before: float | None
+    after: float | None
+
+
+def corpus_documents(megabytes: float) -> list[str]:
+    """Documents of the demo corpus, evenly spread over it, of about that size together."""
+    from training.corpus import build_corpus
+    from training.examples import spread
+
+    examples = build_corpus()
+    size = sum(len(example.document) for example in examples) / _MEGABYTE
+    return [example.document for example in spread(examples, max(1, int(len(examples) * megabytes / size)))]
+
+
+def measure_speed(tokenizer: Any, documents: Sequence[str], rounds: int) -> Speed:
+    """Both paths in turn, from texts to padded arrays of `MAX_LENGTH`."""
+    layer = tokenizer.as_layer(MAX_LENGTH)
+    size = sum(len(document.encode()) for document in documents) / _MEGABYTE
+    batches = [list(documents[start : start + BATCH]) for start in range(0, len(documents), BATCH)]
+    # As a training pipeline runs it: a batch on each core.
+    dataset = tf.data.Dataset.from_tensor_slices(list(documents)).batch(BATCH).map(layer, num_parallel_calls=2)
+    paths: dict[str, Callable[[], Any]] = {
+        "graph": lambda: [None for _ in dataset],
+        "python": lambda: [tokenizer(batch, max_length=MAX_LENGTH) and None for batch in batches],
+    }
+    for run in paths.values():
+        run()
+    taken: dict[str, list[float]] = {name: [] for name in paths}
+    for _ in range(rounds):
+        for name, run in paths.items():
+            taken[name].append(seconds(run))
+    return Speed(**{name: size / statistics.median(times) for name, times in taken.items()})
+
+
+def distinct_words(count: int) -> Iterator[list[str]]:
+    """`count` words of which no two are equal, in batches."""
+    generator = random.Random(0)
+    for start in range(0, count, _WORDS_A_BATCH):
+        yield [
+            "".join(generator.choices("abcdefghijklmnopqrstuvwxyz", k=6)) + str(number)
+            for number in range(start, min(start + _WORDS_A_BATCH, count))
+        ]
+
+
+def measure_memory(tokenizer: Any, count: int) -> Memory:
+    """Streams distinct words through the graph: a table that grew with each new word would show."""
+    graph, before = tokenizer.in_graph(), None
+    warm_up = int(count * _WARM_UP_SHARE)
+    seen = 0
+    for batch in distinct_words(count):
+        if before is None and seen >= warm_up:
+            before = reset_peak()
+        graph.encode(tf.constant(batch))
+        seen += len(batch)
+    after = reset_peak()
+    return Memory(*(None if held is None else held / _MEGABYTE for held in (before, after)))
+
+
+def run_text(console: Console, megabytes: float, rounds: int, words: int) -> dict[str, tuple[Speed, Memory]]:
+    """Measures both families and prints a table."""
+    documents = corpus_documents(megabytes)
+    found = {}
+    for name, family in FAMILIES.items():
+        tokenizer = family.train_from_iterator(documents[: len(documents) // 2 + 1], VOCABULARY)
+        found[name] = (measure_speed(tokenizer, documents, rounds), measure_memory(tokenizer, words))
+    headings = ("graph MB/s", "Python MB/s", "MB held before", "MB held after")
+    table = make_table(console, f"Text to ids: {megabytes:g} MB of source, {words:,} distinct words", "", headings)
+    for name, (speed, memory) in found.items():
+        held = [("-" if value is None else f"{value:.0f}") for value in (memory.before, memory.after)]
+        table.add_row(name, f"{speed.graph:.2f}", f"{speed.python:.2f}", *held)
+    console.print(table)
+    return found

@@ -1,0 +1,84 @@
+"""Text -> ids -> class.
+
+Shape letters: B documents, C classes, L source length.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from export.signatures.base import Signatures, Tensors
+from export.signatures.requests import check_texts, padded_columns
+
+
+class ClassificationSignatures(Signatures):
+    """`serving_default` and `classify`, which are the same, `logits` and `encode` of a sequence classifier.
+
+    Probabilities are a softmax over the classes; with several labels at once (`problem_type`
+    "multi_label_classification") or with one class each is a logistic function of its own logit. A regression's
+    numbers are given as they are.
+    """
+
+    def __init__(self, *arguments: Any, **further: Any) -> None:
+        super().__init__(*arguments, **further)
+        with tf.init_scope():
+            self.labels = tf.constant(self.settings["labels"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The kind of problem, and the names of the classes."""
+        config = self.model.config
+        return {"problem_type": config.problem_type, "labels": list(config.id2label.values())}
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names of all signatures."""
+        return "serving_default", "classify", "logits", "encode"
+
+    def described(self) -> Any:
+        """Function and inputs by signature name."""
+        text = {"text": tf.TensorSpec([None], tf.string, name="text")}
+        return {
+            "serving_default": (self.classify, text),
+            "classify": (self.classify, text),
+            "logits": (self.logits, self.id_specs()),
+            "encode": (self.encode, self.id_specs()),
+        }
+
+    def classify(self, text: tf.Tensor) -> Tensors:
+        """Texts -> classes.
+
+        Args:
+            text: string (B,).
+
+        Returns:
+            "label": string (B,), the name of the most probable class; "probabilities": float32 (B, C); or of a
+            regression "values": float32 (B, C); "truncated": bool (B,), whether a text was longer than the longest
+            length.
+        """
+        ids = self.tokenizer_graph.encode(check_texts("text", text))
+        counts = tf.cast(ids.row_lengths(), tf.int32)
+        longest = tf.reduce_max(tf.concat([counts, [0]], axis=0))
+        found = self.run("logits", self._program, longest, lambda length: self.tokenizer_graph.pad_batch(ids, length))
+        return {**self._classes(found["logits"]), "truncated": self.is_truncated(counts)}
+
+    def logits(self, **inputs: tf.Tensor) -> Tensors:
+        """Ids -> "logits" float32 (B, C); inputs as for `encode`, each row with an end token."""
+        inputs = self.checked(inputs)
+        tokens = tf.shape(inputs["input_ids"])[1]
+        return self.run("logits", self._program, tokens, lambda length: padded_columns(inputs, length))
+
+    def _program(self, batch: Tensors) -> Tensors:
+        # Where a server has padded with a row's own tokens, an end token there is none.
+        ids = tf.where(batch["attention_mask"] != 0, batch["input_ids"], self.model.config.pad_token_id)
+        return {"logits": tf.cast(self.model({**batch, "input_ids": ids})["logits"], tf.float32)}
+
+    def _classes(self, logits: tf.Tensor) -> Tensors:
+        problem = self.settings["problem_type"]
+        if problem == "regression":
+            return {"values": logits}
+        is_single = problem != "multi_label_classification" and logits.shape[1] != 1
+        return {
+            "label": tf.gather(self.labels, tf.argmax(logits, axis=1)),
+            "probabilities": tf.nn.softmax(logits) if is_single else tf.sigmoid(logits),
+        }

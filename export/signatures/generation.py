@@ -1,0 +1,145 @@
+"""Text -> ids -> summary ids -> text.
+
+Shape letters: B documents, N sequences of a document, L source length, T length of a summary.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from export.signatures.base import Signatures, Tensors
+from export.signatures.requests import check_range, check_texts, padded_columns
+from tfmodels import GenerationConfig
+
+
+class GenerationSignatures(Signatures):
+    """`serving_default`, `summarize`, `generate` and `encode` of a model with a language model's head.
+
+    Args:
+        *arguments: those of `Signatures`.
+        generation_config: settings; None: the model's.
+        **further: those of `Signatures`.
+    """
+
+    def __init__(self, *arguments: Any, generation_config: GenerationConfig | None = None, **further: Any) -> None:
+        super().__init__(*arguments, **further)
+        settings = generation_config or self.model.generation_config
+        self.is_random = bool(settings.do_sample) and settings.seed is None
+        # A search of beams knows all of them; whoever wants more samples says so in the settings.
+        beams = settings.num_beams if settings.num_beams > 1 else settings.num_return_sequences
+        self._generation = _Settings(settings, beams)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of the search."""
+        return self._generation.given.to_dict()
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names of all signatures."""
+        return "serving_default", "summarize", "generate", "encode"
+
+    def described(self) -> Any:
+        """Function and inputs by signature name."""
+        text = {"text": tf.TensorSpec([None], tf.string, name="text")}
+        numbers = {
+            name: tf.TensorSpec([None], tf.int32, name=name) for name in ("max_new_tokens", "num_return_sequences")
+        }
+        return {
+            "serving_default": (self.serve, text),
+            "summarize": (self.summarize, {**text, **numbers}),
+            "generate": (self.generate, self.id_specs()),
+            "encode": (self.encode, self.id_specs()),
+        }
+
+    def serve(self, text: tf.Tensor) -> Tensors:
+        """Texts -> summaries.
+
+        Args:
+            text: string (B,).
+
+        Returns:
+            "text": string (B,); "score": float32 (B,), log-probability over length ** length_penalty; "truncated": bool
+            (B,), whether a text was longer than the longest length.
+        """
+        found = self._summarize(text, tf.fill(tf.shape(text), self._generation.most_new_tokens))
+        return {
+            "text": self.tokenizer_graph.decode(found["sequences"][:, 0]),
+            "score": found["scores"][:, 0],
+            "truncated": found["truncated"],
+        }
+
+    def summarize(self, text: tf.Tensor, max_new_tokens: tf.Tensor, num_return_sequences: tf.Tensor) -> Tensors:
+        """Texts -> summaries, with lengths and numbers of the request's own.
+
+        Args:
+            text: string (B,).
+            max_new_tokens: int32 (B,), the longest summary of each text, from 1 to that of the settings.
+            num_return_sequences: int32 (B,), summaries of each text, from 1 to the number of beams or samples.
+
+        Returns:
+            "text": string (B, N) and "score": float32 (B, N), the best first, N the largest of the numbers asked for;
+            beyond a text's own number "" and 0; "truncated": bool (B,).
+        """
+        rows, generation = tf.size(text), self._generation
+        limits = check_range("max_new_tokens", max_new_tokens, rows, generation.most_new_tokens)
+        counts = check_range("num_return_sequences", num_return_sequences, rows, generation.sequences)
+        found = self._summarize(text, limits)
+        most = tf.reduce_max(tf.concat([counts, [1]], axis=0))
+        sequences, scores = found["sequences"][:, :most], found["scores"][:, :most]
+        texts = self.tokenizer_graph.decode(tf.reshape(sequences, (-1, generation.length)))
+        is_wanted = tf.range(most) < counts[:, tf.newaxis]
+        return {
+            "text": tf.where(is_wanted, tf.reshape(texts, tf.shape(scores)), ""),
+            "score": tf.where(is_wanted, scores, 0.0),
+            "truncated": found["truncated"],
+        }
+
+    def generate(self, **inputs: tf.Tensor) -> Tensors:
+        """Ids -> ids: "sequences" int32 (B, T) and "scores" float32 (B,); inputs as for `encode`."""
+        inputs = self.checked(inputs)
+        rows, tokens = tf.unstack(tf.shape(inputs["input_ids"]))
+        limits = tf.fill([rows], self._generation.most_new_tokens)
+        found = self.run(
+            "generate", self._program, tokens, lambda length: padded_columns(inputs, length), limits=limits
+        )
+        return {"sequences": found["sequences"][:, 0], "scores": found["scores"][:, 0]}
+
+    def _summarize(self, text: tf.Tensor, limits: tf.Tensor) -> Tensors:
+        ids = self.tokenizer_graph.encode(check_texts("text", text))
+        counts = tf.cast(ids.row_lengths(), tf.int32)
+        found = self.run(
+            "generate",
+            self._program,
+            tf.reduce_max(tf.concat([counts, [0]], axis=0)),
+            lambda length: self.tokenizer_graph.pad_batch(ids, length),
+            limits=limits,
+        )
+        return {**found, "truncated": self.is_truncated(counts)}
+
+    def _program(self, batch: Tensors, limits: tf.Tensor) -> Tensors:
+        """ "sequences" (B, N, T) and "scores" (B, N)."""
+        generation = self._generation
+        found = self.model.generate(
+            **batch,
+            generation_config=generation.config,
+            new_token_limits=limits,
+            return_dict=True,
+            output_scores=False,
+        )
+        shape = (-1, generation.sequences)
+        return {
+            "sequences": tf.reshape(found["sequences"], (*shape, generation.length)),
+            "scores": tf.reshape(found["sequences_scores"], shape),
+        }
+
+
+class _Settings:
+    """The settings of a search and what follows from them."""
+
+    def __init__(self, given: GenerationConfig, sequences: int) -> None:
+        self.given = given
+        self.sequences = sequences
+        self.config = given.replace(num_return_sequences=sequences)
+        self.length = given.total_length(1)
+        self.most_new_tokens = self.length - 1

@@ -1,0 +1,131 @@
+"""What a signature takes and gives, and arrays that fit it; needs NumPy alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# By TensorFlow's names, as servers write them.
+_DTYPES = {
+    "DT_STRING": np.dtype(object),
+    "DT_BOOL": np.dtype(bool),
+    "DT_INT32": np.dtype("int32"),
+    "DT_INT64": np.dtype("int64"),
+    "DT_HALF": np.dtype("float16"),
+    "DT_FLOAT": np.dtype("float32"),
+    "DT_DOUBLE": np.dtype("float64"),
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """An input or output: its dtype (object: strings) and its number of axes (None: any)."""
+
+    dtype: np.dtype
+    rank: int | None
+
+    @classmethod
+    def of(cls, dtype: str, rank: int | None) -> "Field":
+        """From TensorFlow's name of the dtype.
+
+        Raises:
+            ValueError: a dtype that no signature here has.
+
+        >>> Field.of("DT_INT32", 2).dtype.name
+        'int32'
+        """
+        if dtype not in _DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}. Received: dtype={dtype}")
+        return cls(_DTYPES[dtype], rank)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds strings."""
+        return self.dtype == object
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Inputs and outputs by name."""
+
+    inputs: Mapping[str, Field]
+    outputs: Mapping[str, Field]
+
+    def arrays(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The inputs as arrays: strings as UTF-8 bytes in arrays of objects, numbers in the signature's dtype.
+
+        Args:
+            values: by name, lists or arrays; integers of another width are taken when they fit.
+
+        Raises:
+            ValueError: an unknown or missing input, a wrong dtype, a wrong number of axes, or a list of ragged rows.
+
+        >>> ask = Signature({"text": Field.of("DT_STRING", 1)}, {})
+        >>> ask.arrays({"text": ["naïve"]})
+        {'text': array([b'na\\xc3\\xafve'], dtype=object)}
+        >>> ask.arrays({"texts": ["naïve"]})
+        Traceback (most recent call last):
+        ValueError: the inputs must be text. Received: texts
+        """
+        if set(values) != set(self.inputs):
+            raise ValueError(
+                f"the inputs must be {', '.join(sorted(self.inputs))}. Received: {', '.join(sorted(values)) or 'none'}"
+            )
+        return {name: _fitting(name, values[name], field) for name, field in self.inputs.items()}
+
+
+def text_array(name: str, values: Any) -> np.ndarray:
+    """Strings of any nesting as an array of UTF-8 bytes.
+
+    Raises:
+        ValueError: something that is not a string, or text that has no UTF-8 form.
+    """
+    # Not by way of NumPy's own strings: they take room for the longest in every place, and drop zeros at the end.
+    array = np.array(values, dtype=object)
+    for place, value in np.ndenumerate(array):
+        if isinstance(value, str):
+            try:
+                array[place] = value.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise ValueError(f"{name} must be text in Unicode. Received: {error}") from None
+        elif not isinstance(value, bytes):
+            raise ValueError(f"{name} must hold strings. Received: {type(value).__name__}")
+    return array
+
+
+def decoded(array: np.ndarray) -> np.ndarray:
+    """An array of UTF-8 bytes as one of `str`.
+
+    >>> decoded(np.array([b"a"], dtype=object))
+    array(['a'], dtype=object)
+    """
+    found = np.empty(array.shape, dtype=object)
+    for place, value in np.ndenumerate(array):
+        found[place] = value.decode("utf-8", errors="replace")
+    return found
+
+
+def _fitting(name: str, value: Any, field: Field) -> np.ndarray:
+    try:
+        array = text_array(name, value) if field.is_text else _number_array(name, value, field.dtype)
+    except ValueError as error:
+        if name in str(error):
+            raise
+        raise ValueError(f"{name} must be an array or lists of equal length. Received: {error}") from None
+    if field.rank is not None and array.ndim != field.rank:
+        axes = f"{field.rank} {'axis' if field.rank == 1 else 'axes'}"
+        raise ValueError(f"{name} must have {axes}. Received: {name} of shape {array.shape}")
+    return array
+
+
+def _number_array(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
+    given = np.asarray(value)
+    integers = given.dtype.kind in "iu" and dtype.kind in "iu"
+    floats = given.dtype.kind in "iuf" and dtype.kind == "f"
+    # A list without values is of floats by NumPy's rule, not by the caller's wish.
+    if not (given.dtype == dtype or integers or floats or given.size == 0):
+        raise ValueError(f"{name} must be {dtype.name}. Received: {name} of dtype {given.dtype}")
+    if integers and given.size and (given.min() < np.iinfo(dtype).min or given.max() > np.iinfo(dtype).max):
+        raise ValueError(f"{name} must fit {dtype.name}. Received: {name} up to {given.max()}, from {given.min()}")
+    return given.astype(dtype)

@@ -1,0 +1,67 @@
+"""The folder of a served model: one numbered folder for each version, each whole or not there."""
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tfmodels.files import PARTIAL, written_whole
+
+_LOCK = ".export.lock"
+
+
+def next_version(folder: Path) -> int:
+    """One above the highest version there.
+
+    >>> next_version(Path("no such folder"))
+    1
+    """
+    return max((int(version.name) for version in versions(folder)), default=0) + 1
+
+
+def versions(folder: Path) -> list[Path]:
+    """The versions' folders, oldest first."""
+    return sorted((child for child in folder.glob("*/") if child.name.isdigit()), key=lambda child: int(child.name))
+
+
+@contextmanager
+def new_version(target: Path) -> Iterator[Path]:
+    """A folder to write to, which takes the name `target` when the block ends without an exception.
+
+    What earlier exports left that were killed is removed. One export at a time writes into a folder.
+
+    Raises:
+        FileExistsError: the version exists.
+        BlockingIOError: another export is writing there.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (target.parent / _LOCK).open("w") as lock:
+        try:
+            # Of the process: a killed one holds it no more.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BlockingIOError(
+                f"path must be in a folder that no other export writes to. Received: {target}"
+            ) from None
+        for left in target.parent.glob(f"{PARTIAL}*"):
+            shutil.rmtree(left)
+        if target.exists():
+            raise FileExistsError(f"path must not exist. Received: path={os.fspath(target)}")
+        with written_whole(target) as partial:
+            partial.mkdir()
+            yield partial
+
+
+def remove_old_versions(folder: Path, newest: Path, keep: int) -> list[Path]:
+    """Remove all versions below `newest` but the `keep` highest of them; returns what was removed."""
+    older = [version for version in versions(folder) if int(version.name) < int(newest.name)]
+    removed = older[: max(len(older) - keep, 0)]
+    for version in removed:
+        # First out of the server's sight, whole, then away.
+        hidden = version.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{version.name}")
+        version.rename(hidden)
+        shutil.rmtree(hidden)
+    return removed

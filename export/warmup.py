@@ -1,0 +1,73 @@
+"""Requests that a server runs before it serves, each with the answer it had when the model was exported.
+
+TensorFlow Serving reads `assets.extra/tf_serving_warmup_requests`, a TFRecord file of its `PredictionLog` protos, when
+it loads a version, so that no client waits for what a first request costs. `python -m export check` holds a
+SavedModel to the answers.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+PATH = Path("assets.extra", "tf_serving_warmup_requests")
+
+
+class WarmUp(NamedTuple):
+    """A signature, a request to it, and the answer as far as it is kept."""
+
+    signature: str
+    request: Mapping[str, Any]
+    answer: Mapping[str, Any]
+
+
+def write_warm_ups(folder: Path, model_name: str, warm_ups: Iterator[WarmUp]) -> None:
+    """Write them into a SavedModel's folder.
+
+    Raises:
+        ImportError: tensorflow-serving-api is not there.
+    """
+    log_proto = prediction_log()
+    (folder / PATH).parent.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(folder / PATH)) as writer:
+        for warm_up in warm_ups:
+            log = log_proto()
+            request, response = log.predict_log.request, log.predict_log.response
+            for spec in (request.model_spec, response.model_spec):
+                spec.name, spec.signature_name = model_name, warm_up.signature
+            for name, value in warm_up.request.items():
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+            for name, value in warm_up.answer.items():
+                response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+            writer.write(log.SerializeToString())
+
+
+def read_warm_ups(folder: Path) -> Iterator[WarmUp]:
+    """What `write_warm_ups` wrote; nothing where there is no such file."""
+    if not (folder / PATH).is_file():
+        return
+    log_proto = prediction_log()
+    for record in tf.data.TFRecordDataset(str(folder / PATH)).as_numpy_iterator():
+        log = log_proto.FromString(record).predict_log
+        yield WarmUp(
+            log.request.model_spec.signature_name,
+            {name: tf.make_ndarray(value) for name, value in log.request.inputs.items()},
+            {name: tf.make_ndarray(value) for name, value in log.response.outputs.items()},
+        )
+
+
+def prediction_log() -> Any:
+    """The proto's class.
+
+    Raises:
+        ImportError: tensorflow-serving-api is not there.
+    """
+    try:
+        from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+    except ImportError:
+        raise ImportError(
+            "warm-up requests need tensorflow-serving-api: pip install 'tfmodels[serve]'; or export without them "
+            "(warm_up=False, --no-warm-up)"
+        ) from None
+    return PredictionLog

@@ -1,0 +1,69 @@
+"""`python -m export`: a SavedModel from a fine-tuned folder."""
+
+import argparse
+import os
+from pathlib import Path
+
+from export.arguments import count, lengths, names, sizes
+from export.quiet import import_tensorflow_quietly
+
+
+def main(arguments: list[str]) -> int:
+    """Run the program; returns its exit status.
+
+    Raises:
+        ValueError: bad settings, or no model in the folder.
+        OSError: the version exists, or cannot be written.
+        ImportError: tensorflow-serving-api is not there, which warm-up requests need.
+    """
+    options = _parser().parse_args(arguments)
+    import_tensorflow_quietly()
+    from export.saved_model import export_saved_model
+    from export.versions import next_version
+    from tfmodels.auto import load_pretrained
+
+    model, tokenizer = load_pretrained(options.model)
+    head_settings = {}
+    wanted = {"num_beams": options.num_beams, "max_new_tokens": options.max_new_tokens}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    if hasattr(model, "generation_config"):
+        head_settings["generation_config"] = model.generation_config.replace(**given)
+    elif given:
+        raise ValueError(f"--{min(given).replace('_', '-')} needs a model that generates. Received: {options.model}")
+    if options.max_answer_length is not None:
+        head_settings["max_answer_length"] = options.max_answer_length
+    path = export_saved_model(
+        model,
+        tokenizer,
+        options.output / str(options.version or next_version(options.output)),
+        lengths=options.lengths,
+        batch_sizes=options.batch_sizes,
+        signatures=options.signatures,
+        jit_compile=options.jit_compile,
+        weights_dtype=options.weights_dtype,
+        warm_up=not options.no_warm_up,
+        keep=options.keep,
+        **head_settings,
+    )
+    print(f"wrote {path}")
+    print(f'ask it: python -m export ask {os.fspath(options.output)} "text"')
+    print(f"check it: python -m export check {os.fspath(options.output)}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m export", description="Write a SavedModel with the tokenizer inside.")
+    parser.add_argument("--model", required=True, help="folder with config.json, weights and tokenizer files")
+    parser.add_argument("--output", type=Path, required=True, help="folder NAME; the version goes to NAME/VERSION")
+    parser.add_argument("--version", type=count, help="version number (default: one above the highest there)")
+    parser.add_argument("--lengths", type=lengths, default=(1024,), help="source lengths in tokens, with commas")
+    parser.add_argument("--batch-sizes", type=sizes, help="requests are filled up to these sizes (default: any size)")
+    parser.add_argument("--num-beams", type=count, help="beams (default: the model's)")
+    parser.add_argument("--max-new-tokens", type=count, help="longest summary in tokens (default: the model's)")
+    parser.add_argument("--max-answer-length", type=count, help="longest answer to a question in tokens (default: 30)")
+    parser.add_argument("--signatures", type=names, help="names with commas (default: all that the head has)")
+    parser.add_argument("--weights-dtype", choices=("bfloat16", "int8"), help="store matrices smaller")
+    parser.add_argument("--jit-compile", action="store_true", help="compile under XLA; stock servers refuse it")
+    parser.add_argument("--no-warm-up", action="store_true", help="write no warm-up requests")
+    parser.add_argument("--keep", type=int, help="remove older versions but this many (default: remove none)")
+    return parser

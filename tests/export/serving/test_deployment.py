@@ -1,0 +1,147 @@
+"""The files for TensorFlow Serving say what it understands, and agree with each other; the smoke test compares."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from exported import TEXTS
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+
+import export
+from export.remote import DEFAULT_NAME
+
+FOLDER = Path(export.__file__).parent / "serving"
+FLAGS = ("enable_batching", "batching_parameters_file", "monitoring_config_file", "rest_api_timeout_in_ms")
+INT64, BOOL, STRING = (
+    getattr(descriptor_pb2.FieldDescriptorProto, f"TYPE_{name}") for name in ("INT64", "BOOL", "STRING")
+)
+# Fields of TensorFlow Serving's messages, which its Python package does not hold.
+BATCHING = {
+    "max_batch_size": "Value",
+    "batch_timeout_micros": "Value",
+    "max_enqueued_batches": "Value",
+    "num_batch_threads": "Value",
+    "pad_variable_length_inputs": BOOL,
+}
+
+
+def parsed(name, **messages):
+    """A text proto as the last of the given messages: fields by name, with a scalar type or a message's name."""
+    file = descriptor_pb2.FileDescriptorProto(name="config.proto", package="config", syntax="proto3")
+    for message, fields in messages.items():
+        added = file.message_type.add(name=message)
+        for number, (field, kind) in enumerate(fields.items(), 1):
+            one = added.field.add(name=field, number=number, label=descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL)
+            if isinstance(kind, str):
+                one.type, one.type_name = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE, f".config.{kind}"
+            else:
+                one.type = kind
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    kind = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"config.{message}"))
+    return text_format.Parse((FOLDER / name).read_text(), kind())
+
+
+def kubernetes():
+    return list(yaml.safe_load_all((FOLDER / "kubernetes.yaml").read_text()))
+
+
+def compose():
+    return yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["model"]
+
+
+def container():
+    (found,) = kubernetes()[0]["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def test_batching_bounds_what_is_worked_on_at_once():
+    found = parsed("batching.txt", Value={"value": INT64}, BatchingParameters=BATCHING)
+    assert found.max_batch_size.value >= 1
+    assert found.num_batch_threads.value >= 1
+    assert found.max_enqueued_batches.value >= found.num_batch_threads.value
+    assert found.batch_timeout_micros.value < 1_000_000
+    assert found.pad_variable_length_inputs
+
+
+def test_metrics_are_where_prometheus_is_sent():
+    prometheus = {"enable": BOOL, "path": STRING}
+    found = parsed("monitoring.txt", Prometheus=prometheus, Monitoring={"prometheus_config": "Prometheus"})
+    annotations = kubernetes()[0]["spec"]["template"]["metadata"]["annotations"]
+    assert found.prometheus_config.enable
+    assert annotations["prometheus.io/path"] == found.prometheus_config.path
+    assert annotations["prometheus.io/port"] == "8501"
+
+
+def test_compose_and_kubernetes_run_the_same_server():
+    assert compose()["command"] == container()["args"]
+    assert {flag.partition("=")[0].removeprefix("--") for flag in container()["args"]} == set(FLAGS)
+    assert compose()["image"] == f"${{IMAGE:-{container()['image']}}}"
+    mounts = {mount["mountPath"] for mount in container()["volumeMounts"]}
+    assert mounts == {f"/models/{DEFAULT_NAME}", "/config"}
+    # The last two parts are the place in the container and the mode.
+    volumes = [volume.rsplit(":", 2)[1:] for volume in compose()["volumes"]]
+    assert volumes == [
+        [f"/models/{DEFAULT_NAME}", "ro"],
+        ["/config/batching.txt", "ro"],
+        ["/config/monitoring.txt", "ro"],
+    ]
+
+
+def test_probes_ask_for_the_state_of_the_model():
+    deployment, service = kubernetes()
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container()[probe]["httpGet"] == {"path": f"/v1/models/{DEFAULT_NAME}", "port": "rest"}
+    assert f"GET /v1/models/{DEFAULT_NAME} " in compose()["healthcheck"]["test"][-1]
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert deployment["spec"]["selector"]["matchLabels"] == service["spec"]["selector"] == labels
+    assert [port["port"] for port in service["spec"]["ports"]] == [8500, 8501]
+
+
+def test_kustomize_takes_the_files_that_are_there():
+    found = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
+    (config,) = found["configMapGenerator"]
+    volumes = kubernetes()[0]["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "config", "configMap": {"name": config["name"]}} in volumes
+    assert all((FOLDER / name).is_file() for name in [*found["resources"], *config["files"]])
+
+
+@pytest.fixture
+def smoke_test(led_server, tmp_path):
+    """Runs the smoke test with a `docker` that writes down what it is asked, and the ports of our server."""
+    if shutil.which("sh") is None:
+        pytest.skip("no shell")
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\necho "$@" "$SAVED_MODEL" >> "$(dirname "$0")/asked"\n')
+    docker.chmod(0o755)
+    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHON": sys.executable}
+    variables |= {"GRPC_PORT": led_server.grpc.partition(":")[2], "REST_PORT": led_server.rest.partition(":")[2]}
+
+    def run(*arguments, **changes):
+        command = ["sh", str(FOLDER / "smoke_test.sh"), *map(str, arguments)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, env={**os.environ, **variables, **changes}
+        )
+        return done, (tmp_path / "asked").read_text().splitlines() if (tmp_path / "asked").is_file() else []
+
+    return run
+
+
+def test_the_smoke_test_compares_the_server_with_the_savedmodel(smoke_test, led):
+    done, asked = smoke_test(led.folder, TEXTS[0])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"equal over gRPC, over REST and alone: {led.summaries(TEXTS[:1])[0]}\n"
+    called = f"compose --file {FOLDER}/compose.yaml"
+    assert asked == [f"{called} up --detach --wait {led.folder}", f"{called} down {led.folder}"]
+
+
+def test_the_smoke_test_fails_and_stops_the_server_when_it_does_not_answer(smoke_test, led):
+    done, asked = smoke_test(led.folder, TEXTS[0], GRPC_PORT="1")
+    assert done.returncode != 0
+    assert "server=localhost:1" in done.stderr
+    assert asked[-1].endswith(f"down {led.folder}")
+    assert smoke_test()[0].returncode == 2

@@ -1,0 +1,66 @@
+"""The SavedModels of the other heads answer as the Python pipeline does, alone."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from exported import ANSWERER, CLASSIFIER, LENGTHS, QUESTIONS, TEXTS, exported
+
+from export import export_saved_model
+from export.client import ask_in_fresh_process, load_saved_model
+
+ANSWERED = (TEXTS[0], TEXTS[3], TEXTS[1], TEXTS[2])
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem_type"),
+    [("led", "multi_label_classification"), ("longt5-tglobal", None), ("longt5-local", "regression")],
+)
+def test_a_classifier_in_a_fresh_process_equals_the_python_pipeline(kind, problem_type):
+    served = exported(kind, CLASSIFIER, problem_type)
+    found, logits = ask_in_fresh_process(served.folder, text=TEXTS), served.logits(TEXTS)
+    assert found["truncated"] == [False, False, True, False]
+    if problem_type == "regression":
+        np.testing.assert_allclose(found["values"], logits, atol=1e-4)
+        return
+    wanted = tf.sigmoid(logits) if problem_type else tf.nn.softmax(logits)
+    np.testing.assert_allclose(found["probabilities"], wanted, atol=1e-5)
+    assert found["label"] == served.labels(TEXTS)
+
+
+@pytest.mark.parametrize("kind", ["led", "longt5-tglobal"])
+def test_a_question_answerer_in_a_fresh_process_equals_the_python_pipeline(kind):
+    served = exported(kind, ANSWERER)
+    found = ask_in_fresh_process(served.folder, question=QUESTIONS, text=ANSWERED)
+    spans, wanted = served.spans(QUESTIONS, ANSWERED)
+    assert found["text"] == wanted
+    assert found["start"] == spans["start"].tolist()
+    assert found["end"] == spans["end"].tolist()
+    np.testing.assert_allclose(found["score"], spans["score"], rtol=1e-3)
+    assert found["truncated"] == [False, False, False, True]
+    assert wanted[2] == ""
+    assert json.loads((served.folder / "1" / "manifest.json").read_text())["settings"] == {"max_answer_length": 30}
+
+
+def test_the_other_signatures_of_an_answerer_are_checked_in_the_export_and_give_the_models_logits(tmp_path):
+    served = exported("led", ANSWERER)
+    path = export_saved_model(
+        served.model, served.tokenizer, tmp_path / "1", (64,), signatures=("serving_default", "logits", "answer")
+    )
+    signatures = load_saved_model(path).signatures
+    batch = served.tokenizer(["a question"], text_pair=["a text"], max_length=20)
+    logits = signatures["logits"](**{name: tf.constant(value) for name, value in batch.items()})
+    np.testing.assert_allclose(logits["end_logits"], served.model(batch)["end_logits"], atol=1e-4)
+
+
+def test_no_documents_have_no_answers():
+    signatures = load_saved_model(exported("led", ANSWERER).folder / "1").signatures
+    none = tf.constant([], tf.string)
+    assert signatures["serving_default"](question=none, text=none)["text"].shape == (0,)
+
+
+def test_a_text_longer_than_the_decoder_of_a_classifier_is_refused(tmp_path):
+    served = exported("led", CLASSIFIER, "multi_label_classification")
+    with pytest.raises(ValueError, match="lengths, which the decoder reads too, must be at most"):
+        export_saved_model(served.model, served.tokenizer, tmp_path / "1", lengths=(LENGTHS[-1] + 1,))

@@ -1,0 +1,124 @@
+"""Rows of ids: special tokens around one text or a pair, truncation and padding, one rule for both paths."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """The ids of one row, and where in it the tokens of the first and of the second text stand."""
+
+    ids: list[int]
+    first: slice
+    second: slice
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """The special tokens that a family puts around one text or a pair.
+
+    Attributes:
+        bos_token_id: The first token of a row, `None` when the family has none.
+        eos_token_id: The token after each text.
+        repeats_final_eos: Whether a text that ends in an eos gets another one.
+        separators: How many more eos tokens stand between the texts of a pair.
+    """
+
+    bos_token_id: int | None
+    eos_token_id: int
+    repeats_final_eos: bool
+    separators: int
+
+    @property
+    def start(self) -> int:
+        """The place of a row's first text."""
+        return 0 if self.bos_token_id is None else 1
+
+    def special_count(self, is_pair: bool) -> int:
+        """How many special tokens a row reserves room for."""
+        return self.start + (2 + self.separators if is_pair else 1)
+
+    def shortest(self, is_pair: bool) -> int:
+        """The smallest length of a row: 2, or with a pair one that holds a token of each text."""
+        return self.special_count(True) + 2 if is_pair else 2
+
+    def count(self, first: Sequence[int], second: Sequence[int] | None = None) -> int:
+        """The length that holds everything: a row of this length is not truncated."""
+        if second is not None:
+            return len(first) + len(second) + self.special_count(True)
+        return self.start + len(first) + self._adds_eos(first)
+
+    def row(self, first: list[int], second: list[int] | None = None, max_length: int | None = None) -> Row:
+        """The row of one text or of a pair, cut to `max_length`; its special tokens are never cut."""
+        if max_length is not None:
+            room = max_length - self.special_count(second is not None)
+            first_kept, second_kept = kept_tokens(len(first), len(second or ()), room)
+            first, second = first[:first_kept], second if second is None else second[:second_kept]
+        ids = [] if self.bos_token_id is None else [self.bos_token_id]
+        ids += first
+        first_place = slice(self.start, len(ids))
+        ids += [self.eos_token_id] * self._adds_eos(first)
+        if second is None:
+            return Row(ids, first_place, slice(len(ids), len(ids)))
+        ids += [self.eos_token_id] * self.separators
+        second_place = slice(len(ids), len(ids) + len(second))
+        ids += second
+        ids += [self.eos_token_id] * self._adds_eos(second)
+        return Row(ids, first_place, second_place)
+
+    def _adds_eos(self, ids: Sequence[int]) -> bool:
+        return self.repeats_final_eos or not ids or ids[-1] != self.eos_token_id
+
+
+def kept_tokens(
+    first: Any,
+    second: Any,
+    room: Any,
+    minimum: Callable[[Any, Any], Any] = min,
+    maximum: Callable[[Any, Any], Any] = max,
+) -> tuple[Any, Any]:
+    """How many tokens of each text of a pair are kept when `room` tokens fit.
+
+    The second text is cut first; the first one loses only what is more than half of the room.
+
+    Args:
+        first, second: Tokens of the texts, as integers or as tensors (B,); `second` is 0 for a single text.
+        room: Tokens that fit, of the same kind.
+        minimum, maximum: Of two such values.
+
+    >>> kept_tokens(10, 100, room=50), kept_tokens(40, 100, room=50), kept_tokens(40, 20, room=50)
+    ((10, 40), (25, 25), (30, 20))
+    """
+    first_kept = minimum(first, maximum(room - second, room // 2))
+    return first_kept, minimum(second, room - first_kept)
+
+
+def fitting_length(count: int, lengths: Sequence[int]) -> int:
+    """The smallest of ascending lengths that holds `count` tokens, else the largest.
+
+    >>> fitting_length(300, (256, 1024)), fitting_length(2000, (256, 1024))
+    (1024, 1024)
+    """
+    return next((length for length in lengths if length >= count), lengths[-1])
+
+
+def pad_rows(rows: Sequence[Row], width: int, fill: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ids int32 (B, width) with `fill` behind each row, and the mask int32 (B, width) of what is no padding."""
+    ids: np.ndarray = np.full((len(rows), width), fill, dtype=np.int32)
+    mask: np.ndarray = np.zeros((len(rows), width), dtype=np.int32)
+    for index, row in enumerate(rows):
+        ids[index, : len(row.ids)] = row.ids
+        mask[index, : len(row.ids)] = 1
+    return ids, mask
+
+
+def mark_places(rows: Sequence[Row], width: int, places: Callable[[Row], Sequence[slice]]) -> np.ndarray:
+    """int32 (B, width), 1 at the places of each row."""
+    mask: np.ndarray = np.zeros((len(rows), width), dtype=np.int32)
+    for index, row in enumerate(rows):
+        for place in places(row):
+            mask[index, place] = 1
+    return mask
