@@ -35,12 +35,14 @@ def workplace(tmp_path_factory):
 def test_every_snippet_runs(workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     snippets = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(snippets) == 5
+    assert len(snippets) == 6
     names = {"articles": ARTICLES, "abstracts": ABSTRACTS}
     for snippet in snippets:
         exec(compile(snippet, "README.md", "exec"), names)
     assert len(names["summaries"]) == 2
     assert (workplace / "served" / "led" / "1" / "saved_model.pb").is_file()
+    assert names["questions"]["offsets"].shape == (2, 1024, 2)
+    assert names["layer_ids"].shape == (2, 1024)
     assert names["score"].shape == (None, 1)
     assert names["log_probabilities"].shape == (2,)
     assert names["next_logits"].shape[:2] == (2, 1)
