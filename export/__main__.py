@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         return importlib.import_module(f"export.{command}").main(rest)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

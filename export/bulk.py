@@ -6,7 +6,7 @@ python -m export bulk served/summaries --input documents.jsonl --output summarie
 
 A row of the output is the input's row without its documents, plus `answer_line`, the number of its line, and one field
 per output of the signature: `answer_text`, `answer_score`, ... Rows keep their order. Rows that cannot be asked about
-go to OUTPUT with the ending `.bad.jsonl`, with line and reason. Until all is done, finished shards are in the folder
+go to OUTPUT.bad.jsonl, with line and reason. Until all is done, finished shards are in the folder
 OUTPUT.shards: the same command goes on where a killed one stopped. On a cluster, `tfmodels[bulk]` must be installed on
 every node, and DIR, the input and the output must be in a folder that all nodes share.
 """
@@ -16,10 +16,11 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ def main(arguments: list[str]) -> int:
         raise FileNotFoundError(f"input must be a file of JSON lines. Received: input={options.input}")
     if options.output.exists():
         raise FileExistsError(f"output must not exist. Received: output={options.output}")
+    if bad_file(options.output).exists() and not shard_folder(options.output).exists():
+        raise FileExistsError(f"the file of bad rows must not exist. Received: {bad_file(options.output)}")
     settings = Settings(
         model=latest_version(options.directory).resolve(),
         input=options.input.resolve(),
@@ -79,7 +82,7 @@ def run(settings: Settings, output: Path, workers: int | None = None, address: s
         OSError: a file cannot be written, or a worker failed.
         ImportError: Ray is not installed.
     """
-    folder = output.with_name(output.name + ".shards").resolve()
+    folder = shard_folder(output)
     shards, digest = find_shards(settings.input, settings.shard_rows)
     _begin(folder, _identity(settings, digest))
     missing = [shard for shard in shards if not shard_file(folder, shard).is_file()]
@@ -88,12 +91,28 @@ def run(settings: Settings, output: Path, workers: int | None = None, address: s
             print(f"going on: {len(shards) - len(missing)} of {len(shards)} shards are done", file=sys.stderr)
         with _ray(address) as ray:
             _answer(ray, settings, folder, missing, workers)
-    bad = output.with_suffix(".bad.jsonl")
-    # The output comes last: where it is, all is there.
-    bad_rows = _join([shard_file(folder, shard, "bad") for shard in shards], bad)
-    rows = _join([shard_file(folder, shard) for shard in shards], output)
+    bad = bad_file(output)
+    # Both in the folder first: a run that is killed there goes on, and where the output is, all is there.
+    bad_rows = _join([shard_file(folder, shard, "bad") for shard in shards], folder / "bad")
+    rows = _join([shard_file(folder, shard) for shard in shards], folder / "rows")
+    os.replace(folder / "bad", bad)
+    os.replace(folder / "rows", output)
     shutil.rmtree(folder)
     print(f"wrote {output}: {rows} rows" + (f"; {bad_rows} bad rows: {bad}" if bad_rows else ""))
+
+
+def shard_folder(output: Path) -> Path:
+    """Where finished shards are until all is done."""
+    return output.with_name(f"{output.name}.shards").resolve()
+
+
+def bad_file(output: Path) -> Path:
+    """Where the rows go that could not be asked about.
+
+    >>> bad_file(Path("summaries.jsonl")).name
+    'summaries.jsonl.bad.jsonl'
+    """
+    return output.with_name(f"{output.name}.bad.jsonl")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -171,10 +190,10 @@ def _answer(ray: Any, settings: Settings, folder: Path, shards: list[Shard], wor
     from ray.exceptions import RayError, RayTaskError
     from ray.util import ActorPool
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    # A cluster's head may have no cores for work.
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
     workers = min(workers or len(nodes), len(shards))
-    cpus = max(1, int(min(node.get("CPU", 1) for node in nodes) * len(nodes) // workers))
-    gpus = min(1.0, sum(node.get("GPU", 0) for node in nodes) / workers)
+    cpus, gpus = _share(nodes, workers)
     kind = ray.remote(
         num_cpus=cpus,
         num_gpus=gpus,
@@ -195,6 +214,25 @@ def _answer(ray: Any, settings: Settings, folder: Path, shards: list[Shard], wor
     except RayError as error:
         reason = str(error).strip().splitlines()[0]
         raise ChildProcessError(f"a worker died; the same command goes on where it stopped ({reason})") from None
+
+
+def _share(nodes: list[Mapping[str, float]], workers: int) -> tuple[int, float]:
+    """Cores and GPUs of a worker, so that all find room at once: Ray would wait without end for those that do not.
+
+    Raises:
+        ValueError: more workers than cores.
+
+    >>> _share([{"CPU": 8}, {"CPU": 4}], 2), _share([{"CPU": 4, "GPU": 1}], 2)
+    ((4, 0.0), (2, 0.5))
+    """
+    cores = int(sum(node["CPU"] for node in nodes))
+    if workers > cores:
+        raise ValueError(f"--workers must be at most {cores}, the cores that there are. Received: --workers {workers}")
+    cpus = next(cpus for cpus in range(cores, 0, -1) if sum(int(node["CPU"]) // cpus for node in nodes) >= workers)
+    if not all(node.get("GPU", 0) >= 1 for node in nodes):
+        return cpus, 0.0
+    most = max(int(node["CPU"]) // cpus / int(node["GPU"]) for node in nodes)
+    return cpus, 1.0 if most <= 1 else 1 / math.ceil(most)
 
 
 def _join(files: list[Path], target: Path) -> int:

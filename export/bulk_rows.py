@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 _BLOCK_BYTES = 1 << 20
 
@@ -93,6 +93,8 @@ def read_rows(
         while file.tell() < shard.stop:
             # The line's end may take two bytes.
             data = file.readline(max_bytes + 2)
+            if not data:
+                raise OSError(f"input must stay as it is while it is read. Received: {path}, which has become shorter")
             _skip_line(file, data)
             try:
                 if len(data.rstrip(b"\r\n")) > max_bytes:
@@ -132,7 +134,7 @@ def _skip_line(file: BinaryIO, data: bytes) -> None:
 
 def _parse(data: bytes, reserved: frozenset[str]) -> dict[str, Any]:
     try:
-        found = json.loads(data.decode("utf-8"))
+        found = json.loads(data.decode("utf-8"), parse_constant=_refused)
     except UnicodeDecodeError as error:
         raise ValueError(f"must be UTF-8 ({error})") from None
     except (ValueError, RecursionError) as error:
@@ -143,10 +145,16 @@ def _parse(data: bytes, reserved: frozenset[str]) -> dict[str, Any]:
         raise ValueError(f"field {name} would be overwritten; choose another --prefix")
     try:
         # Escapes can spell halves of characters, which no file could hold.
-        json.dumps(found, ensure_ascii=False).encode("utf-8")
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(f"must be text in Unicode ({error})") from None
+    except ValueError:
+        raise ValueError("must have numbers that a float of 64 bits can hold") from None
     return found
+
+
+def _refused(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _value(row: Mapping[str, Any], field: str, is_text: bool) -> bytes | int:

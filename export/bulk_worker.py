@@ -48,12 +48,13 @@ class BulkWorker:
         self._model: _Asked | None = None
 
     def check(self) -> None:
-        """Load the model.
+        """Load the model, and ask it for a batch of empty texts.
 
         Raises:
-            ValueError: no SavedModel, or a signature, fields or constants that do not fit it.
+            ValueError: no SavedModel, or a signature, fields, constants or a batch size that do not fit it.
+            ChildProcessError: the model failed.
         """
-        self._load()
+        self._load().try_out()
 
     def run(self, shard: Shard) -> tuple[int, int]:
         """Answer the rows of a shard and write them, in order; the numbers of rows that were answered and not.
@@ -132,6 +133,11 @@ class _Asked:
         self.fields = _fields_by_input(settings, self.signature)
         self.texts = [name for name in self.fields if self.signature.inputs[name].is_text]
 
+    def try_out(self) -> None:
+        """Raise `ValueError` where the model refuses every batch of the run, whatever its rows."""
+        count = self._settings.batch_size
+        self._ask({name: [b"" if name in self.texts else 1] * count for name in self.fields}, count)
+
     def answers(self, rows: Sequence[Row]) -> dict[int, Any]:
         """Outputs by line.
 
@@ -139,14 +145,16 @@ class _Asked:
             ValueError: the model refuses the rows.
             ChildProcessError: it failed.
         """
-        constants = {name: [value] * len(rows) for name, value in self._settings.constants.items()}
-        columns = {name: [row.inputs[name] for row in rows] for name in self.fields}
-        try:
-            outputs = self._model(self._settings.signature, **columns, **constants)
-        except RuntimeError as error:
-            raise ChildProcessError(str(error)) from None
+        outputs = self._ask({name: [row.inputs[name] for row in rows] for name in self.fields}, len(rows))
         answers = {name: outputs[name].tolist() for name in sorted(outputs)}
         return {row.line: {name: answers[name][place] for name in answers} for place, row in enumerate(rows)}
+
+    def _ask(self, columns: Mapping[str, Any], count: int) -> dict[str, Any]:
+        constants = {name: [value] * count for name, value in self._settings.constants.items()}
+        try:
+            return self._model(self._settings.signature, **columns, **constants)
+        except RuntimeError as error:
+            raise ChildProcessError(str(error)) from None
 
 
 def shard_file(folder: Path, shard: Shard, kind: str = "rows") -> Path:

@@ -58,9 +58,11 @@ def _read_manifest(folder: Path) -> Mapping[str, Any]:
     path = folder / "manifest.json"
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(manifest[name], Mapping) for name in ("signatures", "versions")):
-            raise TypeError("signatures and versions are objects")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        described = manifest["signatures"].values()
+        if not all(isinstance(one[side], Mapping) for one in described for side in ("inputs", "outputs")):
+            raise TypeError("inputs and outputs are objects")
+        set(manifest["ops"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"DIR must hold the manifest.json of an export. Received: {path} ({error!r:.120})") from None
     return manifest
 
@@ -81,12 +83,19 @@ def _wrong_signatures(signatures: Mapping[str, Any], described: Mapping[str, Any
 
 def _all_ops(signatures: Mapping[str, Any]) -> set[str]:
     graphs = [function.graph.as_graph_def() for function in signatures.values()]
-    return {
-        node.op
-        for graph in graphs
-        for nodes in (graph.node, *(inner.node_def for inner in graph.library.function))
-        for node in nodes
-    }
+    return {node.op for graph in graphs for node in _nodes(graph)}
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    yield from graph.node
+    for function in graph.library.function:
+        yield from function.node_def
+
+
+def _must_compile(graph: Any) -> bool:
+    # TensorFlow marks the function and its calls; there is no op of XLA's.
+    marked = (*_nodes(graph), *graph.library.function)
+    return any(holder.attr["_XlaMustCompile"].b for holder in marked if "_XlaMustCompile" in holder.attr)
 
 
 def _foreign_ops(signatures: Mapping[str, Any]) -> list[str]:
@@ -104,12 +113,17 @@ def _wrong_ops(signatures: Mapping[str, Any], manifest: Mapping[str, Any]) -> It
     unknown = [op for op in _foreign_ops(signatures) if not op.startswith("TFText>")]
     if unknown:
         yield f"ops must be those of TensorFlow and tensorflow-text. There is {', '.join(unknown)}"
-    needs_xla = [op for op in _all_ops(signatures) if op.startswith("Xla")]
-    if needs_xla and not manifest.get("jit_compile"):
-        yield f"ops must not need XLA. There is {', '.join(needs_xla)}"
+    # Loading adds calls of functions and takes unused ops away.
+    new = _all_ops(signatures) - set(manifest["ops"]) - {"PartitionedCall", "StatefulPartitionedCall"}
+    if new:
+        yield f"ops must be those of the manifest. There is {', '.join(sorted(new))}"
+    if not manifest.get("jit_compile") and any(_must_compile(f.graph.as_graph_def()) for f in signatures.values()):
+        yield "functions must not be marked for XLA alone, which stock servers refuse. There is one"
 
 
 def _wrong_answers(folder: Path, signatures: Mapping[str, Any]) -> Iterator[str]:
+    import tensorflow as tf
+
     from export.warmup import PATH, read_warm_ups
 
     count = 0
@@ -117,7 +131,11 @@ def _wrong_answers(folder: Path, signatures: Mapping[str, Any]) -> Iterator[str]
         if warm_up.signature not in signatures:
             yield f"warm-up request {count} is for the signature {warm_up.signature}, which is not there"
             continue
-        found, first, second = _answer(signatures[warm_up.signature], warm_up.request)
+        try:
+            found, first, second = _answer(signatures[warm_up.signature], warm_up.request)
+        except tf.errors.OpError as error:
+            yield f"{warm_up.signature} (request {count}) must answer. It failed: {error.message:.300}"
+            continue
         rows = len(next(iter(warm_up.request.values())))
         tokens = "" if "input_ids" not in warm_up.request else f", {warm_up.request['input_ids'].shape[1]} tokens"
         size = "" if "text" not in warm_up.request else f", {len(warm_up.request['text'][0]):,} bytes of text"

@@ -260,11 +260,15 @@ class RestClient(Client):
     def _predict(self, name: str, signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         columns = {key: _as_json(array) for key, array in arrays.items()}
         body = json.dumps({"signature_name": name, "inputs": columns}).encode("ascii")
-        outputs = self._send(":predict", body, _described(name, arrays))["outputs"]
-        if len(signature.outputs) == 1:
-            # A lone output comes without its name.
-            outputs = dict.fromkeys(signature.outputs, outputs)
-        return {key: np.array(outputs[key], dtype=field.dtype) for key, field in signature.outputs.items()}
+        answer = self._send(":predict", body, _described(name, arrays))
+        try:
+            outputs = answer["outputs"]
+            if len(signature.outputs) == 1:
+                # A lone output comes without its name.
+                outputs = dict.fromkeys(signature.outputs, outputs)
+            return {key: np.array(outputs[key], dtype=field.dtype) for key, field in signature.outputs.items()}
+        except (KeyError, TypeError, ValueError):
+            raise ConnectionError(f"server must answer with {', '.join(signature.outputs)}. It did not") from None
 
     def _send(self, path: str, body: bytes | None, sent: str) -> dict[str, Any]:
         request = urllib.request.Request(self._url + path, body, {"Content-Type": "application/json"})

@@ -14,16 +14,22 @@ _MOST_VALUES = 10_000
 _WORD = "the "
 
 
-def sample_text(tokenizer: Any, length: int) -> str:
+def sample_text(tokenizer: Any, length: int, question: str | None = None) -> str:
     """A text of almost `length` tokens, and not more.
 
     Args:
         tokenizer: a tokenizer of this package.
-        length: in tokens, special ones included.
+        length: in tokens, special ones included, and those of the question where there is one.
+        question: what is asked of the text.
     """
-    few, many = (len(tokenizer.encode(_WORD * words)) for words in (16, 32))
-    words = max(int((length - 2) * 16 / (many - few)), 1)
-    while words > 1 and len(tokenizer.encode(_WORD * words)) > length:
+
+    def count(words: int) -> int:
+        pair = None if question is None else [_WORD * words]
+        return tokenizer([question or _WORD * words], text_pair=pair)["input_ids"].shape[1]
+
+    few, many = count(16), count(32)
+    words = max(16 + int((length - few) * 16 / (many - few)), 1)
+    while words > 1 and count(words) > length:
         words -= max(words // 64, 1)
     return (_WORD * words).strip()
 
@@ -39,19 +45,19 @@ def sample_requests(
         lengths, batch_sizes: see `Signatures`.
     """
     for length in lengths:
-        text = sample_text(tokenizer, length)
-        ids = tokenizer([text], max_length=length)
         for rows in batch_sizes or (1,):
-            samples = {
-                "text": [text] * rows,
-                "question": [_WORD.strip()] * rows,
-                "max_new_tokens": [1] * rows,
-                "num_return_sequences": [1] * rows,
-                **{name: value.repeat(rows, axis=0) for name, value in ids.items()},
-            }
             for name, function in functions.items():
-                specs = input_specs(function).items()
-                yield name, {key: tf.constant(samples[key], spec.dtype) for key, spec in specs}
+                specs = input_specs(function)
+                question = _WORD.strip() if "question" in specs else None
+                text = sample_text(tokenizer, length, question)
+                samples = {
+                    "text": [text] * rows,
+                    "question": [question or ""] * rows,
+                    "max_new_tokens": [1] * rows,
+                    "num_return_sequences": [1] * rows,
+                    **tokenizer([text] * rows, max_length=length),
+                }
+                yield name, {key: tf.constant(samples[key], spec.dtype) for key, spec in specs.items()}
 
 
 def answered(

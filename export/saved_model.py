@@ -13,7 +13,7 @@ from export.model_card import FILE_NAME as CARD
 from export.model_card import model_card
 from export.samples import answered, sample_requests
 from export.signatures import Layout, Signatures, kind_of_signatures
-from export.versions import new_version, remove_old_versions
+from export.versions import new_version
 from export.warmup import prediction_log, write_warm_ups
 from export.weights import WeightsDtype
 from tfmodels import GenerationConfig
@@ -79,10 +79,9 @@ def export_saved_model(
         prediction_log()  # before the work, not after it
     if generation_config is not None:
         head_settings["generation_config"] = generation_config
-    with new_version(target) as folder:
-        _write(folder, target, kind(model, tokenizer, layout, **head_settings), names, tokenizer if warm_up else None)
-    if keep is not None:
-        remove_old_versions(target.parent, target, keep)
+    module = kind(model, tokenizer, layout, **kind.checked_settings(head_settings))
+    with new_version(target, keep) as folder:
+        _write(folder, target, module, names, tokenizer if warm_up else None)
     return target
 
 

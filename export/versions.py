@@ -28,10 +28,11 @@ def versions(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def new_version(target: Path) -> Iterator[Path]:
+def new_version(target: Path, keep: int | None = None) -> Iterator[Path]:
     """A folder to write to, which takes the name `target` when the block ends without an exception.
 
-    What earlier exports left that were killed is removed. One export at a time writes into a folder.
+    What earlier exports left that were killed is removed, and with `keep` in the end all older versions but so many.
+    One export at a time writes into a folder.
 
     Raises:
         FileExistsError: the version exists.
@@ -46,13 +47,15 @@ def new_version(target: Path) -> Iterator[Path]:
             raise BlockingIOError(
                 f"path must be in a folder that no other export writes to. Received: {target}"
             ) from None
-        for left in target.parent.glob(f"{PARTIAL}*"):
-            shutil.rmtree(left)
+        for left in target.parent.glob(f"{PARTIAL}*/"):
+            shutil.rmtree(left, ignore_errors=True)
         if target.exists():
             raise FileExistsError(f"path must not exist. Received: path={os.fspath(target)}")
         with written_whole(target) as partial:
             partial.mkdir()
             yield partial
+        if keep is not None:
+            remove_old_versions(target.parent, target, keep)
 
 
 def remove_old_versions(folder: Path, newest: Path, keep: int) -> list[Path]:

@@ -67,7 +67,7 @@ def prediction_log() -> Any:
         from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
     except ImportError:
         raise ImportError(
-            "warm-up requests need tensorflow-serving-api: pip install 'tfmodels[serve]'; or export without them "
-            "(warm_up=False, --no-warm-up)"
+            "warm-up requests, written or read, need tensorflow-serving-api: pip install 'tfmodels[serve]'; an export "
+            "does without them by warm_up=False or --no-warm-up"
         ) from None
     return PredictionLog

@@ -32,6 +32,7 @@ UNDER_JAX = (
     "test_invariance.py",
     "test_methods.py",
     "test_models.py",
+    "test_spans.py",
     "test_stepwise_decoding.py",
 )
 

@@ -203,3 +203,9 @@ def test_a_small_file_with_the_right_landmarks_does_not_make_a_large_model(kind,
     write_safetensors(tmp_path / "model.safetensors", tensors)
     with pytest.raises(ValueError, match="as the config says"):
         model_type.from_pretrained(tmp_path)
+
+
+def test_labels_stand_in_the_order_of_their_ids_after_a_file(tmp_path):
+    names = {index: f"class {index}" for index in range(12)}
+    tfmodels.LEDConfig(id2label=names).to_json(tmp_path / "config.json")
+    assert list(tfmodels.LEDConfig.from_json(tmp_path / "config.json").id2label.items()) == list(names.items())

@@ -95,7 +95,8 @@ class ModelConfig:
         if names is None:
             names = {index: f"LABEL_{index}" for index in range(2 if self.num_labels is None else self.num_labels)}
         try:
-            names = {int(index): str(name) for index, name in names.items()}
+            # By id: a file may have its keys in the order of texts, with "10" before "2".
+            names = dict(sorted((int(index), str(name)) for index, name in names.items()))
         except (AttributeError, TypeError, ValueError):
             raise ValueError(f"id2label must map class ids to names. Received: id2label={names!r:.80}") from None
         if sorted(names) != list(range(len(names))) or self.num_labels not in (None, len(names)) or not names:

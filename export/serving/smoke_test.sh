@@ -15,7 +15,8 @@ REST_PORT=${REST_PORT:-8501}
 export SAVED_MODEL GRPC_PORT REST_PORT
 
 compose() {
-    docker compose --file "$(dirname "$0")/compose.yaml" "$@"
+    # A project of its own: a server that runs from the same file is another.
+    docker compose --project-name "smoke-test-$$" --file "$(dirname "$0")/compose.yaml" "$@"
 }
 
 trap 'compose down' EXIT

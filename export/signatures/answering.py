@@ -16,11 +16,15 @@ from tfmodels.spans import best_spans
 class AnswerSignatures(Signatures):
     """`serving_default` and `answer`, which are the same, `logits` and `encode` of a model that finds answers.
 
+    The tokens of the question are LED's global tokens: the first ones, where it has more than `max_global_tokens`.
+
     Args:
         *arguments: those of `Signatures`.
         max_answer_length: the longest answer in tokens.
         **further: those of `Signatures`.
     """
+
+    setting_names = ("max_answer_length",)
 
     def __init__(self, *arguments: Any, max_answer_length: int = 30, **further: Any) -> None:
         super().__init__(*arguments, **further)

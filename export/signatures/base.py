@@ -5,7 +5,7 @@ Shape letters: B documents, L source length, E model size.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
@@ -55,6 +55,8 @@ class Signatures(tf.Module):
 
     # Whether the same request may have other answers.
     is_random = False
+    # What the head has settings for, by name.
+    setting_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, model: Seq2Seq, tokenizer: Any, layout: Layout) -> None:
         super().__init__()
@@ -77,6 +79,17 @@ class Signatures(tf.Module):
     def described(self) -> dict[str, tuple[Callable[..., Tensors], dict[str, tf.TensorSpec]]]:
         """Function and inputs by signature name; `serving_default` is among them."""
         raise NotImplementedError
+
+    @classmethod
+    def checked_settings(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The settings, when the head has all of them; else raises `ValueError`."""
+        unknown = sorted(set(settings) - set(cls.setting_names))
+        if unknown:
+            has = " and ".join(cls.setting_names) or "no setting"
+            raise ValueError(
+                f"{unknown[0]} must be a setting of the model's head, which has {has}. Received: {unknown}"
+            )
+        return settings
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -174,10 +187,11 @@ class Signatures(tf.Module):
         def run(batch: Tensors, **further: tf.Tensor) -> Tensors:
             # What the model has compiled for itself reads its own weights, and what it compiles here only these.
             self.model.forget_compiled()
-            with self.weights.read():
-                outputs = program(batch, **further)
-            self.model.forget_compiled()
-            return outputs
+            try:
+                with self.weights.read():
+                    return program(batch, **further)
+            finally:
+                self.model.forget_compiled()
 
         return tf.function(run, autograph=False, jit_compile=self.layout.jit_compile or None)
 

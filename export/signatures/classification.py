@@ -28,7 +28,8 @@ class ClassificationSignatures(Signatures):
     def settings(self) -> dict[str, Any]:
         """The kind of problem, and the names of the classes."""
         config = self.model.config
-        return {"problem_type": config.problem_type, "labels": list(config.id2label.values())}
+        labels = [config.id2label[index] for index in range(config.num_labels)]
+        return {"problem_type": config.problem_type, "labels": labels}
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

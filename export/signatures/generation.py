@@ -21,6 +21,8 @@ class GenerationSignatures(Signatures):
         **further: those of `Signatures`.
     """
 
+    setting_names = ("generation_config",)
+
     def __init__(self, *arguments: Any, generation_config: GenerationConfig | None = None, **further: Any) -> None:
         super().__init__(*arguments, **further)
         settings = generation_config or self.model.generation_config

@@ -40,13 +40,15 @@ def test_another_answer_and_another_manifest_are_told(copy):
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["signatures"]["serving_default"]["inputs"]["text"] = "int32 (None,)"
     del manifest["signatures"]["encode"]
+    manifest["ops"].remove("TFText>FastSentencepieceTokenize")
     (copy / "manifest.json").write_text(json.dumps(manifest))
     done = check(copy)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "WRONG: signature encode is only in the SavedModel" in done.stdout
     assert "WRONG: inputs of serving_default must be {'text': 'int32 (None,)'}" in done.stdout
     assert "WRONG: score of serving_default (request 1) must be" in done.stdout
-    assert "3 wrong" in done.stdout
+    assert "WRONG: ops must be those of the manifest. There is TFText>FastSentencepieceTokenize" in done.stdout
+    assert "4 wrong" in done.stdout
 
 
 def test_broken_weights_are_an_error(copy):

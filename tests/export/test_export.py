@@ -166,6 +166,11 @@ def test_requests_are_filled_up_to_the_batch_sizes_and_compiled_once_for_each(tm
         assert ask(text=texts)["text"].tolist() == served.summaries(texts)
     with pytest.raises(ValueError, match="a request must have at most 4 documents"):
         ask(text=["text"] * 5)
+    manifest = json.loads((tmp_path / "1" / "manifest.json").read_text())
+    (tmp_path / "1" / "manifest.json").write_text(json.dumps({**manifest, "jit_compile": False}))
+    done = run("check", tmp_path)
+    assert "WRONG: functions must not be marked for XLA alone" in done.stdout
+    assert "1 wrong" in done.stdout
 
 
 def run(*arguments, **options):
@@ -213,6 +218,7 @@ def test_the_program_names_what_is_wrong(tmp_path):
         ({"signatures": ("serving_default", "answer")}, ValueError, "signatures must be some of"),
         ({"weights_dtype": "float8"}, ValueError, "weights_dtype must be one of"),
         ({"keep": -1}, ValueError, "keep must be a number of versions"),
+        ({"max_answer_length": 5}, ValueError, "max_answer_length must be a setting of the model's head"),
         ({"path": "1"}, FileExistsError, "path must not exist"),
     ],
 )

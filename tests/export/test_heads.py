@@ -9,6 +9,7 @@ from exported import ANSWERER, CLASSIFIER, LENGTHS, QUESTIONS, TEXTS, exported
 
 from export import export_saved_model
 from export.client import ask_in_fresh_process, load_saved_model
+from export.samples import sample_text
 
 ANSWERED = (TEXTS[0], TEXTS[3], TEXTS[1], TEXTS[2])
 
@@ -52,6 +53,16 @@ def test_the_other_signatures_of_an_answerer_are_checked_in_the_export_and_give_
     batch = served.tokenizer(["a question"], text_pair=["a text"], max_length=20)
     logits = signatures["logits"](**{name: tf.constant(value) for name, value in batch.items()})
     np.testing.assert_allclose(logits["end_logits"], served.model(batch)["end_logits"], atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [16, 64, 1000])
+@pytest.mark.parametrize("question", [None, "the"])
+@pytest.mark.parametrize("kind", ["led", "longt5-tglobal"])
+def test_samples_fill_their_length_and_not_more(kind, question, length):
+    tokenizer = exported(kind, ANSWERER).tokenizer
+    text = sample_text(tokenizer, length, question)
+    pair = None if question is None else [text]
+    assert length * 0.6 < tokenizer([question or text], text_pair=pair)["input_ids"].shape[1] <= length
 
 
 def test_no_documents_have_no_answers():

@@ -39,7 +39,7 @@ def lines(path):
 def test_a_killed_run_goes_on_and_answers_as_the_python_pipeline(tmp_path):
     led = exported("led")
     texts = [TEXTS[number % 4] for number in range(14)]
-    source, output, bad = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "out.bad.jsonl"
+    source, output, bad = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "out.jsonl.bad.jsonl"
     write(source, [{"article": text, "id": f"é{number}"} for number, text in enumerate(texts)])
     with source.open("a") as file:
         file.write("not JSON\n")
@@ -68,7 +68,7 @@ def test_a_killed_run_goes_on_and_answers_as_the_python_pipeline(tmp_path):
     assert [row["answer_truncated"] for row in found] == [text == TEXTS[2] for text in texts]
     assert set(found[0]) == {"id", "answer_line", "answer_text", "answer_score", "answer_truncated"}
     assert lines(bad) == [{"line": 15, "reason": "must be JSON (Expecting value: line 1 column 1 (char 0))"}]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.bad.jsonl", "out.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl", "out.jsonl.bad.jsonl"]
 
 
 def test_several_workers_take_texts_and_numbers_from_fields_and_constants(tmp_path):
@@ -80,6 +80,22 @@ def test_several_workers_take_texts_and_numbers_from_fields_and_constants(tmp_pa
     assert (status, printed) == (0, f"wrote {output}: 9 rows\n"), messages
     wanted = {"xscore": [0.0, 0.0], "xtext": ["text", "text"], "xtruncated": False, "tokens": 4, "score": 1}
     assert lines(output) == [{"xline": number, **wanted} for number in range(1, 10)]
+
+
+def test_what_the_model_refuses_for_every_row_is_told_before_the_run(tmp_path):
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    write(source, [{"text": "a"}])
+    asked = ["--signature", "summarize", "--set", "max_new_tokens=9999", "--set", "num_return_sequences=1"]
+    status, _, messages = run(exported("led").folder, "--input", source, "--output", output, *asked)
+    assert status == 2
+    assert "max_new_tokens must be from 1 to 8" in messages
+
+
+def test_more_workers_than_cores_are_refused():
+    with pytest.raises(
+        ValueError, match="--workers must be at most 3, the cores that there are. Received: --workers 4"
+    ):
+        bulk._share([{"CPU": 2.0}, {"CPU": 1.0}], 4)
 
 
 CHECK = """

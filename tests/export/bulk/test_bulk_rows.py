@@ -48,6 +48,8 @@ def test_an_empty_file_has_no_shard(tmp_path):
         (b'{"text": "\xff"}', "must be UTF-8"),
         (b'{"text": "\\ud800"}', "must be text in Unicode"),
         (b'{"text": "a", "answer_text": 1}', "field answer_text would be overwritten"),
+        (b'{"text": "a", "price": 1e999}', "must have numbers that a float of 64 bits can hold"),
+        (b'{"text": "a", "price": NaN}', "must be JSON (NaN is no number of JSON)"),
     ],
 )
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
@@ -75,3 +77,12 @@ def test_a_number_must_be_whole_and_of_32_bits(tmp_path, value):
     bad, good = read(path, fields={"max_new_tokens": "tokens"}, texts=())
     assert bad.reason == "field tokens must be a whole number of 32 bits"
     assert good.inputs == {"max_new_tokens": -7}
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read_is_an_error(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"text": "a"}\n' * 4)
+    (shard,), _ = find_shards(path, 9)
+    path.write_bytes(b'{"text": "a"}\n')
+    with pytest.raises(OSError, match="input must stay as it is while it is read"):
+        list(read_rows(path, shard, {"text": "text"}, ("text",), (), 1000))
