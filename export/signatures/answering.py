@@ -65,7 +65,8 @@ class AnswerSignatures(Signatures):
             and "end": int32 (B,), its first and last token among the ids, -1 where there is none; "truncated": bool
             (B,), whether the pair was longer than the longest length.
         """
-        ids = self.tokenizer_graph.encode_pair(check_texts("question", question), check_texts("text", text))
+        pairs = check_texts("question", question), check_texts("text", text)
+        ids = self.tokenizer_graph.encode_pair(*pairs, self.layout.lengths[-1])
         counts = self.tokenizer_graph.pair_counts(*ids)
 
         def batch_of(length: int) -> Tensors:

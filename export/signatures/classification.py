@@ -57,7 +57,7 @@ class ClassificationSignatures(Signatures):
             regression "values": float32 (B, C); "truncated": bool (B,), whether a text was longer than the longest
             length.
         """
-        ids = self.tokenizer_graph.encode(check_texts("text", text))
+        ids = self.tokenizer_graph.encode_up_to(check_texts("text", text), self.layout.lengths[-1])
         counts = tf.cast(ids.row_lengths(), tf.int32)
         longest = tf.reduce_max(tf.concat([counts, [0]], axis=0))
         found = self.run("logits", self._program, longest, lambda length: self.tokenizer_graph.pad_batch(ids, length))

@@ -108,7 +108,7 @@ class GenerationSignatures(Signatures):
         return {"sequences": found["sequences"][:, 0], "scores": found["scores"][:, 0]}
 
     def _summarize(self, text: tf.Tensor, limits: tf.Tensor) -> Tensors:
-        ids = self.tokenizer_graph.encode(check_texts("text", text))
+        ids = self.tokenizer_graph.encode_up_to(check_texts("text", text), self.layout.lengths[-1])
         counts = tf.cast(ids.row_lengths(), tf.int32)
         found = self.run(
             "generate",

@@ -58,7 +58,7 @@ def test_pairs_in_the_graph_are_those_of_the_python_call(tokenizer, max_length, 
     first, second = FIRST + fuzz_texts[:400], SECOND + fuzz_texts[400:800]
     expected = tokenizer(first, text_pair=second, max_length=max_length, return_segment_mask=True)
     graph = tokenizer.in_graph()
-    ids = graph.encode_pair(tf.constant(first), tf.constant(second))
+    ids = graph.encode_pair(tf.constant(first), tf.constant(second), max_length)
     batch = graph.pad_pair_batch(*ids, max_length, return_segment_mask=True)
     assert set(batch) == set(expected)
     for name, array in expected.items():
@@ -70,7 +70,7 @@ def test_pairs_in_the_graph_are_those_of_the_python_call(tokenizer, max_length, 
 def test_a_length_of_the_count_cuts_nothing_and_one_less_does(tokenizer):
     graph = tokenizer.in_graph()
     for first, second in PAIRS:
-        ids = graph.encode_pair(tf.constant([first]), tf.constant([second]))
+        ids = graph.encode_pair(tf.constant([first]), tf.constant([second]), 4096)
         count = int(graph.pair_counts(*ids)[0])
         whole = rows_of(tokenizer(first, text_pair=second))
         assert rows_of(tokenizer(first, text_pair=second, max_length=max(count, 6))) == whole
@@ -93,7 +93,7 @@ def test_texts_and_pairs_must_be_as_many(tokenizer):
     with pytest.raises(ValueError, match="return_segment_mask needs text_pair"):
         tokenizer("a", return_segment_mask=True)
     with pytest.raises(tf.errors.InvalidArgumentError, match="text_pair must hold as many texts as texts"):
-        tokenizer.in_graph().encode_pair(tf.constant(["a", "b"]), tf.constant(["c"]))
+        tokenizer.in_graph().encode_pair(tf.constant(["a", "b"]), tf.constant(["c"]), 8)
 
 
 def test_a_pair_needs_room_for_a_token_of_each(led_tokenizer, long_t5_tokenizer):

@@ -246,8 +246,9 @@ class Tokenizer(abc.ABC):
 
         Returns:
             A `tf.Module` with `encode(string[B]) -> RaggedTensor int32`, `decode(int32[B, T]) -> string[B]` and
-            `pad_batch(ragged, max_length) -> dict`; for pairs `encode_pair`, `pair_counts` and `pad_pair_batch`. Its
-            tables are attributes, so a SavedModel tracks them.
+            `pad_batch(ragged, max_length) -> dict`; `encode_up_to`, which reads long texts no further than a length
+            needs; for pairs `encode_pair`, `pair_counts` and `pad_pair_batch`. Its tables are attributes, so a
+            SavedModel tracks them.
         """
         if self._in_graph is None:
             self._in_graph = self._build_in_graph()

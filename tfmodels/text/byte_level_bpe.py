@@ -43,7 +43,7 @@ class ByteLevelBPE(InGraphTokenizer):
         add_prefix_space: bool,
         marks_unknown_bytes: bool,
     ):
-        super().__init__(tokenizer, special_token_pattern)
+        super().__init__(tokenizer, special_token_pattern, words_stand_alone=True)
         bytes_by_id = [token_bytes.get(index, b"") for index in range(self.vocab_size)]
         ids_by_byte = {content: index for index, content in token_bytes.items() if len(content) == 1}
         unknown = tokenizer.unk_token_id if marks_unknown_bytes else _NO_SYMBOL

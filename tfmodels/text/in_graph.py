@@ -8,10 +8,13 @@ import tensorflow as tf
 from tfmodels.text.arguments import check_length
 from tfmodels.text.base import Tokenizer
 from tfmodels.text.global_attention import check_global_attention
+from tfmodels.text.prefixes import LEAST_SIZE, word_prefixes
 from tfmodels.text.rows import kept_tokens
 
 # No valid UTF-8 text holds this byte and no RE2 class matches it, so it separates without ambiguity.
 SEPARATOR = b"\xff"
+# What is read of a text at first, so that most texts have enough tokens in it.
+_BYTES_PER_TOKEN = 8
 
 
 class InGraphTokenizer(tf.Module, abc.ABC):
@@ -24,9 +27,10 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         tokenizer: The Python tokenizer whose ids this module gives.
         special_token_pattern: RE2 pattern of a special token in text, with the white space that it takes along. The
             token itself is in group 1 or in group 2.
+        words_stand_alone: Whether a text's ids up to a space depend on nothing behind it.
     """
 
-    def __init__(self, tokenizer: Tokenizer, special_token_pattern: str):
+    def __init__(self, tokenizer: Tokenizer, special_token_pattern: str, words_stand_alone: bool):
         super().__init__()
         self.vocab_size = tokenizer.vocab_size
         self.pad_token_id = tokenizer.pad_token_id
@@ -37,6 +41,8 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         self.repeats_final_eos = tokenizer.repeats_final_eos
         self._frame = tokenizer.frame
         self._special_token_pattern = special_token_pattern
+        has_spaces = any(" " in token for token in tokenizer.special_tokens)
+        self._words_stand_alone = words_stand_alone and not has_spaces
         is_text: np.ndarray = np.ones(tokenizer.vocab_size, dtype=bool)
         is_text[tokenizer.all_special_ids] = False
         with tf.init_scope():
@@ -71,19 +77,46 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         """
         return self._with_special_tokens(self._contents(texts))
 
-    def encode_pair(self, texts: tf.Tensor, text_pair: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
-        """Ids of the first and of the second texts, no special tokens around them, nothing truncated.
+    def encode_up_to(self, texts: tf.Tensor, max_length: int) -> tf.RaggedTensor:
+        """Ids as `encode` gives them, for `pad_batch` to at most `max_length`: long texts are read no further.
+
+        Args:
+            texts: string (B,), as in `encode`.
+            max_length: The most tokens of a row that are wanted.
+
+        Returns:
+            Ragged int32 (B, None). Rows that are longer than `max_length` are the first ids of the text, and may end
+            anywhere behind so many.
+        """
+        return self._with_special_tokens(self._contents_up_to(texts, max_length))
+
+    def _contents_up_to(self, texts: tf.Tensor, max_length: int) -> tf.RaggedTensor:
+        if not self._words_stand_alone:
+            return self._contents(texts)
+        prefixes = word_prefixes(texts, _BYTES_PER_TOKEN * check_length(max_length, "max_length") + LEAST_SIZE)
+        ids = self._contents(prefixes)
+        is_cut = tf.strings.length(prefixes) < tf.strings.length(texts)
+        is_short = is_cut & (ids.row_lengths() <= max_length)
+        return tf.cond(
+            tf.reduce_any(is_short), lambda: self._contents(tf.where(is_short, texts, prefixes)), lambda: ids
+        )
+
+    def encode_pair(
+        self, texts: tf.Tensor, text_pair: tf.Tensor, max_length: int
+    ) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+        """Ids of the first and of the second texts, no special tokens around them, long texts as in `encode_up_to`.
 
         Args:
             texts, text_pair: string (B,), as in `encode`.
+            max_length: The most tokens of a pair that are wanted.
 
         Returns:
-            Two ragged int32 (B, None), for `pair_counts` and `pad_pair_batch`.
+            Two ragged int32 (B, None), for `pair_counts` and `pad_pair_batch` to at most `max_length`.
         """
         count = tf.shape(texts)[0]
         same = tf.debugging.assert_equal(count, tf.shape(text_pair)[0], "text_pair must hold as many texts as texts")
         with tf.control_dependencies([same] if same is not None else []):
-            ids = self._contents(tf.concat([texts, text_pair], axis=0))
+            ids = self._contents_up_to(tf.concat([texts, text_pair], axis=0), max_length)
         return ids[:count], ids[count:]
 
     def pair_counts(self, first: tf.RaggedTensor, second: tf.RaggedTensor) -> tf.Tensor:

@@ -77,8 +77,10 @@ class TokenizerLayer(_TextLayer):
         texts = tf.convert_to_tensor(texts, tf.string)
         if text_pair is None:
             self._check_single()
-            return self.in_graph.pad_batch(self.in_graph.encode(texts), self.max_length, self.global_attention)
-        first, second = self.in_graph.encode_pair(texts, tf.convert_to_tensor(text_pair, tf.string))
+            ids = self.in_graph.encode_up_to(texts, self.max_length)
+            return self.in_graph.pad_batch(ids, self.max_length, self.global_attention)
+        text_pair = tf.convert_to_tensor(text_pair, tf.string)
+        first, second = self.in_graph.encode_pair(texts, text_pair, self.max_length)
         return self.in_graph.pad_pair_batch(
             first, second, self.max_length, self.global_attention, self.return_segment_mask
         )

@@ -48,7 +48,7 @@ class SentencePieceGraph(InGraphTokenizer):
         piece_scores: list[float],
         splits_at_spaces: bool,
     ):
-        super().__init__(tokenizer, special_token_pattern)
+        super().__init__(tokenizer, special_token_pattern, words_stand_alone=splits_at_spaces)
         names = list(tokenizer.special_tokens)
         self._splits_at_spaces = splits_at_spaces
         self._piece_count = len(piece_scores)

@@ -1,0 +1,78 @@
+"""A text that is read in part has the ids of the whole text, as far as a length wants them."""
+
+import random
+
+import pytest
+import tensorflow as tf
+from fuzzing import BROKEN_UTF8, FRAGMENTS, long_text
+
+from tfmodels.text.in_graph import _BYTES_PER_TOKEN
+from tfmodels.text.prefixes import LEAST_SIZE, word_prefixes
+
+LENGTH = 16
+SIZE = _BYTES_PER_TOKEN * LENGTH + LEAST_SIZE
+
+
+def strange_texts(count, seed=0):
+    """Texts of some thousand bytes with many kinds of white space, special tokens and broken bytes."""
+    generator = random.Random(seed)
+    fragments = [fragment.encode() for fragment in FRAGMENTS]
+    for _ in range(count):
+        strangeness, brokenness = generator.random(), generator.choice([0.0, 0.1])
+        yield b"".join(
+            generator.choice(BROKEN_UTF8)
+            if generator.random() < brokenness
+            else generator.choice(fragments)
+            if generator.random() < strangeness
+            else b"word "
+            for _ in range(400)
+        )
+
+
+def lengths_and_starts(ids):
+    return [(min(len(row), LENGTH + 1), row[: LENGTH - 1]) for row in ids.to_list()]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_part_has_the_first_ids_of_the_whole(tokenizer, seed):
+    texts = [*strange_texts(500, seed), *(long_text(3000, seed * 100 + number) for number in range(100))]
+    texts += [text[:size] for size in range(SIZE - 60, SIZE + 60) for text in texts[size % 7 : 100 : 50]]
+    graph = tokenizer.in_graph()
+    whole, found = graph.encode(tf.constant(texts)), graph.encode_up_to(tf.constant(texts), LENGTH)
+    assert lengths_and_starts(found) == lengths_and_starts(whole)
+    for name, expected in graph.pad_batch(whole, LENGTH).items():
+        assert (graph.pad_batch(found, LENGTH)[name].numpy() == expected.numpy()).all()
+    is_less = found.row_lengths() < whole.row_lengths()
+    assert tf.reduce_mean(tf.cast(is_less, tf.float32)) > 0.4
+
+
+def test_a_pair_is_cut_as_the_whole_pair_is(tokenizer):
+    texts = [text.decode("utf-8", "replace") for text in strange_texts(300)]
+    first = [text[: (number * 37) % 4000] for number, text in enumerate(texts)]
+    second = [text[: (number * 91) % 4000] for number, text in enumerate(reversed(texts))]
+    expected = tokenizer(first, text_pair=second, max_length=LENGTH, return_segment_mask=True)
+    layer = tokenizer.as_layer(LENGTH, return_segment_mask=True)
+    for name, found in layer(tf.constant(first), tf.constant(second)).items():
+        assert (found.numpy() == expected[name]).all(), name
+
+
+@pytest.mark.parametrize("filler", [" ", "\n", "\u3000", "\u200b", "<pad>"])
+def test_a_text_with_few_tokens_in_its_first_part_is_read_on(tokenizer, filler):
+    text = "a word and " + filler * SIZE + " then many more words" * 100
+    texts = tf.constant([text, "short", "many words " * 1000])
+    graph = tokenizer.in_graph()
+    assert lengths_and_starts(graph.encode_up_to(texts, LENGTH)) == lengths_and_starts(graph.encode(texts))
+
+
+def test_a_prefix_ends_behind_a_word():
+    text = "word, " * 1000
+    for size in range(LEAST_SIZE, LEAST_SIZE + 20):
+        (prefix,) = word_prefixes(tf.constant([text]), size).numpy()
+        assert size - 6 <= len(prefix) < size
+        assert prefix.endswith(b"word,")
+
+
+@pytest.mark.parametrize("unit", ["a", "\u4e2d", "\n", "  ", "\u3000 ", "\x00 ", "\u0301 ", "a\t"])
+def test_a_text_without_a_space_behind_a_word_stays_whole(unit):
+    texts = [(unit * 3000).encode(), b"", b"short text"]
+    assert word_prefixes(tf.constant(texts), LEAST_SIZE).numpy().tolist() == texts
