@@ -13,13 +13,14 @@ from rich.console import Console
 
 from benchmarks.memory import reset_peak
 from benchmarks.report import make_table
-from benchmarks.timing import seconds
+from benchmarks.timing import median_seconds, seconds
 from tfmodels.text import LEDTokenizer, LongT5Tokenizer
 
 FAMILIES: dict[str, Any] = {"led": LEDTokenizer, "long_t5": LongT5Tokenizer}
 VOCABULARY = 4096
 BATCH = 64
 MAX_LENGTH = 4096
+LONG_TEXT = 5_000_000
 _WORDS_A_BATCH = 10_000
 # Allocators fill up at first: what is kept later is kept for good.
 _WARM_UP_SHARE = 0.2
@@ -40,6 +41,23 @@ class Memory:
 
     before: float | None
     after: float | None
+
+
+@dataclass(frozen=True)
+class LongTexts:
+    """Seconds of one text of `LONG_TEXT` characters in the graph, from words and from a single word."""
+
+    words: float
+    word: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All of a family."""
+
+    speed: Speed
+    memory: Memory
+    long_texts: LongTexts
 
 
 def corpus_documents(megabytes: float) -> list[str]:
@@ -97,17 +115,33 @@ def measure_memory(tokenizer: Any, count: int) -> Memory:
     return Memory(*(None if held is None else held / _MEGABYTE for held in (before, after)))
 
 
-def run_text(console: Console, megabytes: float, rounds: int, words: int) -> dict[str, tuple[Speed, Memory]]:
+def measure_long_texts(tokenizer: Any, documents: Sequence[str], rounds: int) -> LongTexts:
+    """What one request of much text costs: where it has no spaces it is read to its end."""
+    run = tf.function(tokenizer.as_layer(MAX_LENGTH))
+    words = " ".join(documents)
+    texts = (words, "".join(words.split()))
+    filled = [tf.constant([(text * (LONG_TEXT // len(text) + 1))[:LONG_TEXT]]) for text in texts]
+    return LongTexts(*(median_seconds(functools.partial(run, text), rounds) for text in filled))
+
+
+def run_text(console: Console, megabytes: float, rounds: int, words: int) -> dict[str, Figures]:
     """Measures both families and prints a table."""
     documents = corpus_documents(megabytes)
     found = {}
     for name, family in FAMILIES.items():
         tokenizer = family.train_from_iterator(documents[: len(documents) // 2 + 1], VOCABULARY)
-        found[name] = (measure_speed(tokenizer, documents, rounds), measure_memory(tokenizer, words))
-    headings = ("graph MB/s", "Python MB/s", "MB held before", "MB held after")
+        found[name] = Figures(
+            measure_speed(tokenizer, documents, rounds),
+            measure_memory(tokenizer, words),
+            measure_long_texts(tokenizer, documents, rounds),
+        )
+    long = f"{LONG_TEXT / _MEGABYTE:g} MB"
+    headings = ("graph MB/s", "Python MB/s", "MB held before", "MB held after", f"{long}, ms", f"{long}, one word, ms")
     table = make_table(console, f"Text to ids: {megabytes:g} MB of source, {words:,} distinct words", "", headings)
-    for name, (speed, memory) in found.items():
+    for name, figures in found.items():
+        speed, memory, long_texts = figures.speed, figures.memory, figures.long_texts
         held = [("-" if value is None else f"{value:.0f}") for value in (memory.before, memory.after)]
-        table.add_row(name, f"{speed.graph:.2f}", f"{speed.python:.2f}", *held)
+        waited = [f"{value * 1e3:.1f}" for value in (long_texts.words, long_texts.word)]
+        table.add_row(name, f"{speed.graph:.2f}", f"{speed.python:.2f}", *held, *waited)
     console.print(table)
     return found

@@ -53,6 +53,10 @@ def main(arguments: list[str]) -> int:
         raise FileExistsError(f"output must not exist. Received: output={options.output}")
     if bad_file(options.output).exists() and not shard_folder(options.output).exists():
         raise FileExistsError(f"the file of bad rows must not exist. Received: {bad_file(options.output)}")
+    named = [name for name, _ in (*options.field, *options.set)]
+    for name in named:
+        if named.count(name) > 1:
+            raise ValueError(f"--field and --set must name an input once. Received: {name} {named.count(name)} times")
     settings = Settings(
         model=latest_version(options.directory).resolve(),
         input=options.input.resolve(),

@@ -11,6 +11,7 @@ from export.signatures.base import Signatures, Tensors
 from export.signatures.requests import check_texts, padded_columns
 from tfmodels.layers.checks import check_positive
 from tfmodels.spans import best_spans
+from tfmodels.text.in_graph import strip_white_space
 
 
 class AnswerSignatures(Signatures):
@@ -74,7 +75,7 @@ class AnswerSignatures(Signatures):
 
         longest = tf.reduce_max(tf.concat([counts, [0]], axis=0))
         found = self.run("answer", self._answer, longest, batch_of)
-        texts = tf.strings.strip(self.tokenizer_graph.decode(found["ids"]))
+        texts = strip_white_space(self.tokenizer_graph.decode(found["ids"]))
         return {"text": texts, **{name: found[name] for name in ("score", "start", "end")}} | {
             "truncated": self.is_truncated(counts)
         }

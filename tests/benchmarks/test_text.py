@@ -17,13 +17,14 @@ def test_no_two_words_are_equal():
 def test_speeds_and_memory_are_measured_for_both_families(monkeypatch):
     monkeypatch.setattr(text, "corpus_documents", lambda megabytes: ["def area(width): return width\n"] * 200)
     monkeypatch.setattr(text, "VOCABULARY", 300)
+    monkeypatch.setattr(text, "LONG_TEXT", 10_000)
     printed = io.StringIO()
     found = text.run_text(Console(file=printed, width=120), 1, 1, 20_000)
     assert set(found) == {"led", "long_t5"}
-    for speed, memory in found.values():
-        assert speed.graph > 0
-        assert speed.python > 0
-        assert memory.after is None or memory.after > 0
+    for figures in found.values():
+        assert min(figures.speed.graph, figures.speed.python) > 0
+        assert figures.memory.after is None or figures.memory.after > 0
+        assert min(figures.long_texts.words, figures.long_texts.word) > 0
     assert "Python MB/s" in printed.getvalue()
 
 

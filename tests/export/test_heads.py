@@ -1,6 +1,7 @@
 """The SavedModels of the other heads answer as the Python pipeline does, alone."""
 
 import json
+import string
 
 import numpy as np
 import pytest
@@ -42,6 +43,24 @@ def test_a_question_answerer_in_a_fresh_process_equals_the_python_pipeline(kind)
     assert found["truncated"] == [False, False, False, True]
     assert wanted[2] == ""
     assert json.loads((served.folder / "1" / "manifest.json").read_text())["settings"] == {"max_answer_length": 30}
+
+
+def test_an_answer_loses_the_white_space_that_python_strips():
+    served = exported("led", ANSWERER)
+    questions = [f"question {number}" for number in range(60)]
+    texts = ["\u00a0\u3000".join(f" {number} words ".split(" ")) for number in range(60)]
+    found = load_saved_model(served.folder / "1").signatures["serving_default"](
+        question=tf.constant(questions), text=tf.constant(texts)
+    )
+    spans, wanted = served.spans(questions, texts)
+    assert [text.decode() for text in found["text"].numpy()] == wanted
+    ids = served.tokenizer(questions, text_pair=texts, max_length=LENGTHS[-1])["input_ids"]
+    whole = [
+        served.tokenizer.decode(row[start : end + 1])
+        for row, start, end in zip(ids, spans["start"], spans["end"], strict=True)
+    ]
+    # Some answers have white space at an end that ASCII has not.
+    assert any(text.strip(string.whitespace) != text.strip() for text in whole)
 
 
 def test_the_other_signatures_of_an_answerer_are_checked_in_the_export_and_give_the_models_logits(tmp_path):

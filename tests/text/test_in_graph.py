@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfmodels.text import LEDTokenizer
+from tfmodels.text.in_graph import strip_white_space
 
 TEXTS = ["def encode(self, text):", "", "  the <mask> longest <extra_id_3> row\n\n  of the batch and then some"]
 
@@ -49,6 +50,13 @@ def test_a_long_word_beside_many_short_ones_stays_small(tokenizer):
     generator = random.Random(0)
     words = " ".join("".join(generator.choices("abcdefgh", k=7)) for _ in range(40_000))
     _assert_equal(tokenizer, [words + " " + "".join(generator.choices("abcdefgh", k=50_000))])
+
+
+def test_white_space_is_stripped_as_in_python():
+    characters = [chr(code) for code in range(0x3100)]
+    texts = [f"{character} {character}a{character}b {character}" for character in characters]
+    found = [text.decode() for text in strip_white_space(tf.constant(texts)).numpy()]
+    assert found == [text.strip() for text in texts]
 
 
 def test_white_space_before_a_word_is_split_as_the_look_ahead_has_it(led_tokenizer):

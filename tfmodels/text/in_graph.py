@@ -10,6 +10,7 @@ from tfmodels.text.base import Tokenizer
 from tfmodels.text.global_attention import check_global_attention
 from tfmodels.text.prefixes import LEAST_SIZE, word_prefixes
 from tfmodels.text.rows import kept_tokens
+from tfmodels.text.unicode_classes import PYTHON_SPACE
 
 # No valid UTF-8 text holds this byte and no RE2 class matches it, so it separates without ambiguity.
 SEPARATOR = b"\xff"
@@ -274,6 +275,11 @@ def _valid_utf8(texts: tf.Tensor) -> tf.Tensor:
         lambda: texts,
         lambda: tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace"),
     )
+
+
+def strip_white_space(texts: tf.Tensor) -> tf.Tensor:
+    """Texts (B,) without white space at both ends, as Python's `str.strip`."""
+    return tf.strings.regex_replace(texts, rf"^[{PYTHON_SPACE}]+|[{PYTHON_SPACE}]+$", "")
 
 
 def split_at_separators(texts: tf.Tensor, further: bytes = b"") -> tuple[tf.Tensor, tf.Tensor]:

@@ -7,8 +7,7 @@ import tensorflow as tf
 import tensorflow_text
 
 from tfmodels.text.base import Tokenizer
-from tfmodels.text.in_graph import InGraphTokenizer, regroup, split_at_separators
-from tfmodels.text.unicode_classes import PYTHON_SPACE
+from tfmodels.text.in_graph import InGraphTokenizer, regroup, split_at_separators, strip_white_space
 
 # The normalization makes a space of each of these.
 _WHITE_SPACE = b" \t\r\n"
@@ -136,8 +135,7 @@ class SentencePieceGraph(InGraphTokenizer):
         return _kept(ids, ~(is_unknown & follows))
 
     def _detokenize(self, ids: tf.RaggedTensor) -> tf.Tensor:
-        texts = self._sentencepiece.detokenize(ids.with_row_splits_dtype(tf.int32))
-        return tf.strings.regex_replace(texts, rf"^[{PYTHON_SPACE}]+|[{PYTHON_SPACE}]+$", "")
+        return strip_white_space(self._sentencepiece.detokenize(ids.with_row_splits_dtype(tf.int32)))
 
 
 # The bytes of UTF-8 that begin no character.
