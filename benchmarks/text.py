@@ -29,7 +29,7 @@ _MEGABYTE = 1e6
 
 @dataclass(frozen=True)
 class Speed:
-    """Megabytes of text a second, the median of all rounds."""
+    """Megabytes of text a second, the median of all rounds; what of a text need not be read is counted, too."""
 
     graph: float
     python: float
@@ -45,7 +45,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class LongTexts:
-    """Seconds of one text of `LONG_TEXT` characters in the graph, from words and from a single word."""
+    """Seconds of one text of `LONG_TEXT` bytes in the graph, from words and from a single word."""
 
     words: float
     word: float
@@ -83,12 +83,11 @@ def measure_speed(tokenizer: Any, documents: Sequence[str], rounds: int) -> Spee
         "python": lambda: (tokenizer(batch, max_length=MAX_LENGTH) for batch in batches),
     }
     taken: dict[str, list[float]] = {name: [] for name in paths}
-    for number in range(1 + rounds):
+    for _ in range(1 + rounds):
         for name, make in paths.items():
-            time = seconds(functools.partial(deque, make(), maxlen=0))
-            # The first round warms up.
-            taken[name] += [time] * (number > 0)
-    return Speed(**{name: size / statistics.median(times) for name, times in taken.items()})
+            taken[name].append(seconds(functools.partial(deque, make(), maxlen=0)))
+    # The first round warms up.
+    return Speed(**{name: size / statistics.median(times[1:]) for name, times in taken.items()})
 
 
 def distinct_words(count: int) -> Iterator[list[str]]:

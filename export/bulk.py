@@ -56,7 +56,9 @@ def main(arguments: list[str]) -> int:
     named = [name for name, _ in (*options.field, *options.set)]
     for name in named:
         if named.count(name) > 1:
-            raise ValueError(f"--field and --set must name an input once. Received: {name} {named.count(name)} times")
+            raise ValueError(
+                f"--field and --set must name an input at most once. Received: {name} {named.count(name)} times"
+            )
     settings = Settings(
         model=latest_version(options.directory).resolve(),
         input=options.input.resolve(),

@@ -66,8 +66,8 @@ class AnswerSignatures(Signatures):
             and "end": int32 (B,), its first and last token among the ids, -1 where there is none; "truncated": bool
             (B,), whether the pair was longer than the longest length.
         """
-        pairs = check_texts("question", question), check_texts("text", text)
-        ids = self.tokenizer_graph.encode_pair(*pairs, self.layout.lengths[-1])
+        given = check_texts("question", question), check_texts("text", text)
+        ids = self.tokenizer_graph.encode_pair(*given, self.layout.lengths[-1])
         counts = self.tokenizer_graph.pair_counts(*ids)
 
         def batch_of(length: int) -> Tensors:

@@ -6,11 +6,12 @@ import pytest
 import tensorflow as tf
 from fuzzing import BROKEN_UTF8, FRAGMENTS, long_text
 
+from tfmodels.text import LEDTokenizer
 from tfmodels.text.in_graph import _BYTES_PER_TOKEN
-from tfmodels.text.prefixes import LEAST_SIZE, word_prefixes
+from tfmodels.text.prefixes import WINDOW, word_prefixes
 
 LENGTH = 16
-SIZE = _BYTES_PER_TOKEN * LENGTH + LEAST_SIZE
+SIZE = _BYTES_PER_TOKEN * LENGTH + WINDOW
 
 
 def strange_texts(count, seed=0):
@@ -29,21 +30,20 @@ def strange_texts(count, seed=0):
         )
 
 
-def lengths_and_starts(ids):
-    return [(min(len(row), LENGTH + 1), row[: LENGTH - 1]) for row in ids.to_list()]
+def assert_padded_alike(tokenizer, texts, length=LENGTH):
+    graph = tokenizer.in_graph()
+    whole, found = graph.encode(tf.constant(texts)), graph.encode_up_to(tf.constant(texts), length)
+    assert [len(row) > length for row in found.to_list()] == [len(row) > length for row in whole.to_list()]
+    for name, expected in graph.pad_batch(whole, length).items():
+        assert (graph.pad_batch(found, length)[name].numpy() == expected.numpy()).all()
+    return tf.reduce_mean(tf.cast(found.row_lengths() < whole.row_lengths(), tf.float32))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_part_has_the_first_ids_of_the_whole(tokenizer, seed):
     texts = [*strange_texts(500, seed), *(long_text(3000, seed * 100 + number) for number in range(100))]
     texts += [text[:size] for size in range(SIZE - 60, SIZE + 60) for text in texts[size % 7 : 100 : 50]]
-    graph = tokenizer.in_graph()
-    whole, found = graph.encode(tf.constant(texts)), graph.encode_up_to(tf.constant(texts), LENGTH)
-    assert lengths_and_starts(found) == lengths_and_starts(whole)
-    for name, expected in graph.pad_batch(whole, LENGTH).items():
-        assert (graph.pad_batch(found, LENGTH)[name].numpy() == expected.numpy()).all()
-    is_less = found.row_lengths() < whole.row_lengths()
-    assert tf.reduce_mean(tf.cast(is_less, tf.float32)) > 0.4
+    assert assert_padded_alike(tokenizer, texts) > 0.4
 
 
 def test_a_pair_is_cut_as_the_whole_pair_is(tokenizer):
@@ -56,17 +56,45 @@ def test_a_pair_is_cut_as_the_whole_pair_is(tokenizer):
         assert (found.numpy() == expected[name]).all(), name
 
 
+def test_a_part_with_just_as_many_tokens_as_wanted_is_not_enough(tokenizer):
+    # Of so many of these few tokens are made.
+    filler = "-" if isinstance(tokenizer, LEDTokenizer) else " "
+    length, texts = 40, []
+    size = _BYTES_PER_TOKEN * length + WINDOW
+    for words in range(length + 5):
+        for last in ("z", "</s>"):
+            start = filler * (size - 140) + " a" * words + " "
+            texts.append(start + filler * (size - 6 - len(start)) + f" {last}" + " " * 300 + "a " * 50)
+    parts = tokenizer.in_graph().encode(word_prefixes(tf.constant(texts), size))
+    assert set(range(length - 2, length + 3)) < set(parts.row_lengths().numpy())
+    assert_padded_alike(tokenizer, texts, length)
+
+
+def test_a_prefix_space_changes_nothing_of_it(led_tokenizer):
+    files = led_tokenizer.to_files()
+    prefixed = LEDTokenizer.from_files({**files, "tokenizer_config.json": b'{"add_prefix_space": true}'})
+    assert prefixed.encode("word") == led_tokenizer.encode(" word")
+    assert assert_padded_alike(prefixed, list(strange_texts(500))) > 0.4
+
+
 @pytest.mark.parametrize("filler", [" ", "\n", "\u3000", "\u200b", "<pad>"])
 def test_a_text_with_few_tokens_in_its_first_part_is_read_on(tokenizer, filler):
     text = "a word and " + filler * SIZE + " then many more words" * 100
-    texts = tf.constant([text, "short", "many words " * 1000])
+    texts = [text, "short", "many words " * 1000]
+    assert_padded_alike(tokenizer, texts)
+
+
+@pytest.mark.parametrize("length", [2**28, 2**31 - 1])
+def test_a_length_of_gigabytes_cuts_nothing(tokenizer, length):
     graph = tokenizer.in_graph()
-    assert lengths_and_starts(graph.encode_up_to(texts, LENGTH)) == lengths_and_starts(graph.encode(texts))
+    assert (
+        graph.encode_up_to(tf.constant(["a word"]), length).to_list() == graph.encode(tf.constant(["a word"])).to_list()
+    )
 
 
 def test_a_prefix_ends_behind_a_word():
     text = "word, " * 1000
-    for size in range(LEAST_SIZE, LEAST_SIZE + 20):
+    for size in range(WINDOW, WINDOW + 20):
         (prefix,) = word_prefixes(tf.constant([text]), size).numpy()
         assert size - 6 <= len(prefix) < size
         assert prefix.endswith(b"word,")
@@ -75,4 +103,4 @@ def test_a_prefix_ends_behind_a_word():
 @pytest.mark.parametrize("unit", ["a", "\u4e2d", "\n", "  ", "\u3000 ", "\x00 ", "\u0301 ", "a\t"])
 def test_a_text_without_a_space_behind_a_word_stays_whole(unit):
     texts = [(unit * 3000).encode(), b"", b"short text"]
-    assert word_prefixes(tf.constant(texts), LEAST_SIZE).numpy().tolist() == texts
+    assert word_prefixes(tf.constant(texts), WINDOW).numpy().tolist() == texts

@@ -249,6 +249,10 @@ class Tokenizer(abc.ABC):
             `pad_batch(ragged, max_length) -> dict`; `encode_up_to`, which reads long texts no further than a length
             needs; for pairs `encode_pair`, `pair_counts` and `pad_pair_batch`. Its tables are attributes, so a
             SavedModel tracks them.
+
+        Raises:
+            ValueError: For a SentencePiece model that would have other ids there than in Python: one that is not
+                unigram, falls back to bytes, or normalizes otherwise than T5's.
         """
         if self._in_graph is None:
             self._in_graph = self._build_in_graph()

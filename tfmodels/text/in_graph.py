@@ -8,13 +8,13 @@ import tensorflow as tf
 from tfmodels.text.arguments import check_length
 from tfmodels.text.base import Tokenizer
 from tfmodels.text.global_attention import check_global_attention
-from tfmodels.text.prefixes import LEAST_SIZE, word_prefixes
+from tfmodels.text.prefixes import WINDOW, word_prefixes
 from tfmodels.text.rows import kept_tokens
 from tfmodels.text.unicode_classes import PYTHON_SPACE
 
 # No valid UTF-8 text holds this byte and no RE2 class matches it, so it separates without ambiguity.
 SEPARATOR = b"\xff"
-# What is read of a text at first, so that most texts have enough tokens in it.
+# Bytes read at first for each token that is wanted: few texts have more.
 _BYTES_PER_TOKEN = 8
 
 
@@ -28,7 +28,8 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         tokenizer: The Python tokenizer whose ids this module gives.
         special_token_pattern: RE2 pattern of a special token in text, with the white space that it takes along. The
             token itself is in group 1 or in group 2.
-        words_stand_alone: Whether a text's ids up to a space depend on nothing behind it.
+        words_stand_alone: Whether a text's ids up to a space depend on nothing behind it. Otherwise long texts are
+            always read whole.
     """
 
     def __init__(self, tokenizer: Tokenizer, special_token_pattern: str, words_stand_alone: bool):
@@ -86,18 +87,20 @@ class InGraphTokenizer(tf.Module, abc.ABC):
             max_length: The most tokens of a row that are wanted.
 
         Returns:
-            Ragged int32 (B, None). Rows that are longer than `max_length` are the first ids of the text, and may end
-            anywhere behind so many.
+            Ragged int32 (B, None). Of a row that is longer than `max_length` only its first `max_length - 1` ids, and
+            that it is longer, are those of the whole text.
         """
         return self._with_special_tokens(self._contents_up_to(texts, max_length))
 
     def _contents_up_to(self, texts: tf.Tensor, max_length: int) -> tf.RaggedTensor:
+        wanted = check_length(max_length, "max_length")
         if not self._words_stand_alone:
             return self._contents(texts)
-        prefixes = word_prefixes(texts, _BYTES_PER_TOKEN * check_length(max_length, "max_length") + LEAST_SIZE)
+        prefixes = word_prefixes(texts, _BYTES_PER_TOKEN * wanted + WINDOW)
         ids = self._contents(prefixes)
         is_cut = tf.strings.length(prefixes) < tf.strings.length(texts)
-        is_short = is_cut & (ids.row_lengths() <= max_length)
+        # More than wanted, not as many: the last id may be an eos, and what was left out another.
+        is_short = is_cut & (ids.row_lengths() <= wanted)
         return tf.cond(
             tf.reduce_any(is_short), lambda: self._contents(tf.where(is_short, texts, prefixes)), lambda: ids
         )

@@ -165,18 +165,16 @@ class LongT5Tokenizer(Tokenizer):
 
     def _build_in_graph(self) -> SentencePieceGraph:
         from tfmodels.text.sentencepiece_graph import SentencePieceGraph
+        from tfmodels.text.sentencepiece_model import check_graph_can, words_stand_alone
         from tfmodels.text.unicode_classes import PYTHON_SPACE
 
+        check_graph_can(self._model_proto, self._sentencepiece)
         # Sentinels take the white space on both sides along, as the reference declares them.
         space = f"[{PYTHON_SPACE}]*"
         pattern = f"{space}({SENTINEL_PATTERN}){space}|({self._plain_pattern()})"
-        processor, count = self._sentencepiece, self._piece_count
-        pieces = [processor.id_to_piece(index) for index in range(count)]
-        scores = [processor.get_score(index) for index in range(count)]
-        # So it is for T5, not for every model of SentencePiece.
-        normalized = "".join(processor.encode_as_pieces(" a  b\t\r\nc "))
-        splits_at_spaces = normalized == "\u2581a\u2581b\u2581c" and not any("\u2581" in piece[1:] for piece in pieces)
-        return SentencePieceGraph(self, pattern, self._model_proto, scores, splits_at_spaces)
+        scores = [self._sentencepiece.get_score(index) for index in range(self._piece_count)]
+        apart = words_stand_alone(self._model_proto, self._sentencepiece)
+        return SentencePieceGraph(self, pattern, self._model_proto, scores, apart)
 
     def to_files(self) -> dict[str, bytes]:
         return {"spiece.model": self._model_proto}

@@ -3,8 +3,8 @@
 import tensorflow as tf
 
 # How far back from the wanted size a space is looked for, in bytes.
-LEAST_SIZE = 512
-# White space before the space could be one token with it, or be lost at the end of a text.
+WINDOW = 512
+# Behind white space the space could be one token with it.
 _BEFORE_LAST_SPACE = r"^(\C*[\pL\pN\pP\pS]) \C*$"
 
 
@@ -23,10 +23,10 @@ def word_prefixes(texts: tf.Tensor, size: int) -> tf.Tensor:
     [599, 1000]
     """
     lengths = tf.strings.length(texts)
-    is_long = lengths > size
-    starts = tf.where(is_long, size - LEAST_SIZE, 0)
+    is_long = lengths > min(size, lengths.dtype.max)
+    starts = tf.where(is_long, min(size, lengths.dtype.max) - WINDOW, 0)
     # Empty for short texts, as the expression costs more than the rest.
-    windows = tf.strings.substr(texts, starts, tf.where(is_long, LEAST_SIZE, 0))
+    windows = tf.strings.substr(texts, starts, tf.where(is_long, WINDOW, 0))
     kept = tf.strings.length(tf.strings.regex_replace(windows, _BEFORE_LAST_SPACE, r"\1"))
-    is_cut = is_long & (kept < LEAST_SIZE)
+    is_cut = is_long & (kept < WINDOW)
     return tf.strings.substr(texts, tf.zeros_like(starts), tf.where(is_cut, starts + kept, lengths))

@@ -36,7 +36,7 @@ class SentencePieceGraph(InGraphTokenizer):
         special_token_pattern: See `InGraphTokenizer`.
         model_proto: The serialized SentencePiece model.
         piece_scores: The score of each piece of the model, by id.
-        splits_at_spaces: Whether no piece goes on behind a space. Otherwise long texts stay whole.
+        words_stand_alone: See `InGraphTokenizer`.
     """
 
     def __init__(
@@ -45,11 +45,10 @@ class SentencePieceGraph(InGraphTokenizer):
         special_token_pattern: str,
         model_proto: bytes,
         piece_scores: list[float],
-        splits_at_spaces: bool,
+        words_stand_alone: bool,
     ):
-        super().__init__(tokenizer, special_token_pattern, words_stand_alone=splits_at_spaces)
+        super().__init__(tokenizer, special_token_pattern, words_stand_alone)
         names = list(tokenizer.special_tokens)
-        self._splits_at_spaces = splits_at_spaces
         self._piece_count = len(piece_scores)
         costs: np.ndarray = np.concatenate([-np.array(piece_scores), np.zeros(len(_LATER_BYTES))])
         self._unknown_cost = _UNKNOWN_PENALTY - min(piece_scores)
@@ -71,7 +70,7 @@ class SentencePieceGraph(InGraphTokenizer):
         special_ids = self._special_ids.lookup(stretches)
         is_special = special_ids >= 0
         ordinary = self._pieces(tf.where(is_special, "", stretches))
-        if self._splits_at_spaces:
+        if self._words_stand_alone:
             # Nothing costs more than an unknown character.
             highest = tf.cast(ordinary.row_lengths(), tf.float64) * self._unknown_cost
             may_be_long = tf.reduce_any(highest > _LOWEST_SUM)

@@ -1,0 +1,76 @@
+"""What a SentencePiece model says of itself, as far as the graph depends on it."""
+
+import functools
+from typing import Any
+
+import sentencepiece
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+_UNIGRAM = 1
+_FIELD = descriptor_pb2.FieldDescriptorProto
+# Numbers, types and defaults as SentencePiece's `sentencepiece_model.proto` has them.
+_FIELDS = {
+    "TrainerSpec": (
+        ("model_type", 3, _FIELD.TYPE_INT32, str(_UNIGRAM)),
+        ("treat_whitespace_as_suffix", 24, _FIELD.TYPE_BOOL, "false"),
+        ("byte_fallback", 35, _FIELD.TYPE_BOOL, "false"),
+    ),
+    "NormalizerSpec": (("name", 1, _FIELD.TYPE_STRING, ""), ("add_dummy_prefix", 3, _FIELD.TYPE_BOOL, "true")),
+}
+
+
+def check_graph_can(model_proto: bytes, processor: sentencepiece.SentencePieceProcessor) -> None:
+    """Raises `ValueError` for a model to which tensorflow_text would give other ids than the sentencepiece package."""
+    trainer, normalizer = _specs(model_proto)
+    rules = {
+        "model_type unigram": trainer.model_type == _UNIGRAM,
+        "no byte_fallback": not trainer.byte_fallback,
+        "no treat_whitespace_as_suffix": not trainer.treat_whitespace_as_suffix,
+        "add_dummy_prefix": normalizer.add_dummy_prefix,
+        "a normalization that turns tabs and line breaks into spaces": processor.encode("a\t\r\nb")
+        == processor.encode("a   b"),
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise ValueError(
+                f"model_proto must have {rule} to be run in the graph, where its ids would be others than in Python. "
+                f"Received: normalization {normalizer.name!r}, model_type {trainer.model_type}"
+            )
+
+
+def words_stand_alone(model_proto: bytes, processor: sentencepiece.SentencePieceProcessor) -> bool:
+    """Whether the ids of a text up to white space depend on nothing behind it.
+
+    So it is for T5's models, not for all. Rules of the user's own may replace characters across a space.
+    """
+    pieces = [processor.id_to_piece(index) for index in range(processor.get_piece_size())]
+    normalized = "".join(processor.encode_as_pieces(" a  b\t\r\nc "))
+    splits_at_spaces = normalized == "\u2581a\u2581b\u2581c" and not any("\u2581" in piece[1:] for piece in pieces)
+    return splits_at_spaces and _specs(model_proto)[1].name != "user_defined"
+
+
+def _specs(model_proto: bytes) -> tuple[Any, Any]:
+    found = _model_class().FromString(model_proto)
+    return found.trainer_spec, found.normalizer_spec
+
+
+@functools.cache
+def _model_class() -> Any:
+    # In a pool of its own: several packages bring SentencePiece's messages along, and a pool takes them only once.
+    file = descriptor_pb2.FileDescriptorProto(name="model.proto", package="model", syntax="proto2")
+    for name, fields in _FIELDS.items():
+        message = file.message_type.add(name=name)
+        for field, number, kind, default in fields:
+            message.field.add(name=field, number=number, type=kind, label=_FIELD.LABEL_OPTIONAL, default_value=default)
+    model = file.message_type.add(name="ModelProto")
+    for number, name in ((2, "TrainerSpec"), (3, "NormalizerSpec")):
+        model.field.add(
+            name=name.replace("Spec", "_spec").lower(),
+            number=number,
+            type=_FIELD.TYPE_MESSAGE,
+            type_name=f".model.{name}",
+            label=_FIELD.LABEL_OPTIONAL,
+        )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("model.ModelProto"))
