@@ -8,7 +8,7 @@ from typing import Any
 
 from export.bulk_rows import BadRow, Row, Shard, read_rows, write_lines
 from export.client import SavedModel, import_server_libraries
-from export.tensors import Signature
+from export.tensors import Signature, find_signature
 
 LINE = "line"
 
@@ -125,11 +125,7 @@ class _Asked:
         import_server_libraries()
         self._settings = settings
         self._model = SavedModel(settings.model)
-        found = self._model.signatures()
-        if settings.signature not in found:
-            names = ", ".join(sorted(found))
-            raise ValueError(f"signature must be one of {names}. Received: signature={settings.signature}")
-        self.signature = found[settings.signature]
+        self.signature = find_signature(self._model.signatures(), settings.signature)
         self.fields = _fields_by_input(settings, self.signature)
         self.texts = [name for name in self.fields if self.signature.inputs[name].is_text]
 

@@ -44,12 +44,15 @@ def check(folder: Path) -> list[str]:
     Raises:
         ValueError: no SavedModel or no manifest there.
     """
+    from export.graphs import foreign_ops, op_names
+
     manifest = _read_manifest(folder)
     loaded = load_saved_model(folder)
-    _print_ops(loaded.signatures)
+    ops = op_names(loaded.signatures)
+    print(f"ops besides TensorFlow's own: {', '.join(foreign_ops(ops)) or 'none'}")
     return [
         *_wrong_signatures(loaded.signatures, manifest["signatures"]),
-        *_wrong_ops(loaded.signatures, manifest),
+        *_wrong_ops(loaded.signatures, ops, manifest),
         *_wrong_answers(folder, loaded.signatures),
     ]
 
@@ -68,56 +71,30 @@ def _read_manifest(folder: Path) -> Mapping[str, Any]:
 
 
 def _wrong_signatures(signatures: Mapping[str, Any], described: Mapping[str, Any]) -> Iterator[str]:
-    for name in sorted(set(described) | set(signatures)):
-        if name not in signatures or name not in described:
+    from export.graphs import describe_signatures
+
+    there = describe_signatures(signatures)
+    for name in sorted(set(described) | set(there)):
+        if name not in there or name not in described:
             where = "the manifest" if name in described else "the SavedModel"
             yield f"signature {name} is only in {where}"
             continue
-        function = signatures[name]
-        sides = {"inputs": function.structured_input_signature[1], "outputs": function.structured_outputs}
-        for side, specs in sides.items():
-            found = {key: f"{spec.dtype.name} {tuple(spec.shape)}" for key, spec in specs.items()}
+        for side, found in there[name].items():
             if found != dict(described[name][side]):
                 yield f"{side} of {name} must be {dict(described[name][side])}. They are {found}"
 
 
-def _all_ops(signatures: Mapping[str, Any]) -> set[str]:
-    graphs = [function.graph.as_graph_def() for function in signatures.values()]
-    return {node.op for graph in graphs for node in _nodes(graph)}
+def _wrong_ops(signatures: Mapping[str, Any], ops: tuple[str, ...], manifest: Mapping[str, Any]) -> Iterator[str]:
+    from export.graphs import foreign_ops, must_compile
 
-
-def _nodes(graph: Any) -> Iterator[Any]:
-    yield from graph.node
-    for function in graph.library.function:
-        yield from function.node_def
-
-
-def _must_compile(graph: Any) -> bool:
-    # TensorFlow marks the function and its calls; there is no op of XLA's.
-    marked = (*_nodes(graph), *graph.library.function)
-    return any(holder.attr["_XlaMustCompile"].b for holder in marked if "_XlaMustCompile" in holder.attr)
-
-
-def _foreign_ops(signatures: Mapping[str, Any]) -> list[str]:
-    import tensorflow as tf
-
-    return sorted(op for op in _all_ops(signatures) if not hasattr(tf.raw_ops, op))
-
-
-def _print_ops(signatures: Mapping[str, Any]) -> None:
-    ops = _foreign_ops(signatures)
-    print(f"ops besides TensorFlow's own: {', '.join(ops) if ops else 'none'}")
-
-
-def _wrong_ops(signatures: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[str]:
-    unknown = [op for op in _foreign_ops(signatures) if not op.startswith("TFText>")]
+    unknown = [op for op in foreign_ops(ops) if not op.startswith("TFText>")]
     if unknown:
         yield f"ops must be those of TensorFlow and tensorflow-text. There is {', '.join(unknown)}"
     # Loading adds calls of functions and takes unused ops away.
-    new = _all_ops(signatures) - set(manifest["ops"]) - {"PartitionedCall", "StatefulPartitionedCall"}
+    new = set(ops) - set(manifest["ops"]) - {"PartitionedCall", "StatefulPartitionedCall"}
     if new:
         yield f"ops must be those of the manifest. There is {', '.join(sorted(new))}"
-    if not manifest.get("jit_compile") and any(_must_compile(f.graph.as_graph_def()) for f in signatures.values()):
+    if not manifest.get("jit_compile") and must_compile(signatures):
         yield "functions must not be marked for XLA alone, which stock servers refuse. There is one"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from export.quiet import import_tensorflow_quietly
-from export.tensors import Field, Signature, decoded
+from export.tensors import Field, Signature, decoded_outputs, find_signature
 
 
 class SavedModel:
@@ -47,19 +47,14 @@ class SavedModel:
         """
         import tensorflow as tf
 
-        found = self.signatures().get(signature)
-        if found is None:
-            there = ", ".join(sorted(self.signatures()))
-            raise ValueError(f"signature must be one of {there}. Received: signature={signature}")
-        arrays = found.arrays(inputs)
+        arrays = find_signature(self.signatures(), signature).arrays(inputs)
         try:
             outputs = self._loaded.signatures[signature](**{name: tf.constant(x) for name, x in arrays.items()})
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(f"the model refused it: {_reason(str(error.message))}") from None
         except tf.errors.OpError as error:
             raise RuntimeError(f"the model failed: {error.message}") from None
-        values = {name: value.numpy() for name, value in outputs.items()}
-        return {name: decoded(value) if value.dtype == object else value for name, value in values.items()}
+        return decoded_outputs({name: value.numpy() for name, value in outputs.items()})
 
     def signatures(self) -> dict[str, Signature]:
         """Inputs and outputs of each signature."""

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from tfmodels.files import write_json
 
 FILE_NAME = "manifest.json"
@@ -44,43 +42,3 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into `folder`."""
         write_json(folder / FILE_NAME, dataclasses.asdict(self))
-
-
-def describe_signatures(functions: Mapping[str, Any]) -> dict[str, Any]:
-    """Inputs and outputs of concrete functions: name -> "dtype (shape)"."""
-    described = {}
-    for name, function in functions.items():
-        described[name] = {
-            "inputs": {key: describe(spec) for key, spec in sorted(input_specs(function).items())},
-            "outputs": {key: describe(spec) for key, spec in sorted(function.structured_outputs.items())},
-        }
-    return described
-
-
-def input_specs(function: Any) -> dict[str, tf.TensorSpec]:
-    """The inputs of a concrete function by name."""
-    return {spec.name: spec for spec in tf.nest.flatten(function.structured_input_signature)}
-
-
-def op_names(functions: Mapping[str, Any]) -> tuple[str, ...]:
-    """Every op that the functions and the functions they call use."""
-    names = set()
-    for function in functions.values():
-        graph = function.graph.as_graph_def()
-        nodes = [*graph.node, *(node for inner in graph.library.function for node in inner.node_def)]
-        names |= {node.op for node in nodes}
-    return tuple(sorted(names))
-
-
-def foreign_ops(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those that TensorFlow itself does not have.
-
-    >>> foreign_ops(("Add", "TFText>FastSentencepieceTokenize"))
-    ('TFText>FastSentencepieceTokenize',)
-    """
-    return tuple(name for name in names if not hasattr(tf.raw_ops, name))
-
-
-def describe(spec: Any) -> str:
-    """As "dtype (shape)"."""
-    return f"{spec.dtype.name} {tuple(spec.shape)}"

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from export.tensors import Field, Signature, decoded
+from export.tensors import Field, Signature, decoded_outputs, find_signature
 
 DEFAULT_NAME = "model"
 """The name under which the stock image serves when it is told none."""
@@ -80,10 +80,7 @@ class Client:
             ConnectionError: the server is not there, takes no requests now, or failed.
             TimeoutError: no answer in time.
         """
-        found = self.signatures().get(signature)
-        if found is None:
-            served = ", ".join(sorted(self.signatures()))
-            raise ValueError(f"signature must be one of {served}. Received: signature={signature}")
+        found = find_signature(self.signatures(), signature)
         return self._predict(signature, found, found.arrays(inputs))
 
     def signatures(self) -> dict[str, Signature]:
@@ -200,8 +197,7 @@ class GrpcClient(Client):
             request.inputs[key].CopyFrom(tf.make_tensor_proto(array, shape=array.shape))
         with self._errors(_described(name, arrays)):
             answer = self._stub.Predict(request, timeout=self.timeout)
-        outputs = {key: tf.make_ndarray(value) for key, value in answer.outputs.items()}
-        return {key: decoded(value) if value.dtype == object else value for key, value in outputs.items()}
+        return decoded_outputs({key: tf.make_ndarray(value) for key, value in answer.outputs.items()})
 
     def _address(self, spec: Any) -> None:
         spec.name = self.name

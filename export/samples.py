@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from export.manifest import input_specs
+from export.graphs import input_specs
 from export.warmup import WarmUp
 
 # Larger answers, such as a document's hidden states, are not kept.

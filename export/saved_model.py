@@ -8,7 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from export.manifest import Manifest, describe_signatures, foreign_ops, input_specs, op_names
+from export.graphs import describe_signatures, foreign_ops, input_specs, op_names
+from export.manifest import Manifest
 from export.model_card import FILE_NAME as CARD
 from export.model_card import model_card
 from export.samples import answered, sample_requests

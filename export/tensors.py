@@ -75,6 +75,17 @@ class Signature:
         return {name: _fitting(name, values[name], field) for name, field in self.inputs.items()}
 
 
+def find_signature(signatures: Mapping[str, Signature], name: str) -> Signature:
+    """The signature of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in signatures:
+        raise ValueError(f"signature must be one of {', '.join(sorted(signatures))}. Received: signature={name}")
+    return signatures[name]
+
+
 def text_array(name: str, values: Any) -> np.ndarray:
     """Strings of any nesting as an array of UTF-8 bytes.
 
@@ -104,6 +115,11 @@ def decoded(array: np.ndarray) -> np.ndarray:
     for place, value in np.ndenumerate(array):
         found[place] = value.decode("utf-8", errors="replace")
     return found
+
+
+def decoded_outputs(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The outputs, those that are bytes `decoded`."""
+    return {name: decoded(array) if array.dtype == object else array for name, array in outputs.items()}
 
 
 def _fitting(name: str, value: Any, field: Field) -> np.ndarray:

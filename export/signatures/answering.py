@@ -73,12 +73,9 @@ class AnswerSignatures(Signatures):
         def batch_of(length: int) -> Tensors:
             return self.tokenizer_graph.pad_pair_batch(*ids, length, self._marks, return_segment_mask=True)
 
-        longest = tf.reduce_max(tf.concat([counts, [0]], axis=0))
-        found = self.run("answer", self._answer, longest, batch_of)
+        found = self.run_rows("answer", self._answer, counts, batch_of)
         texts = strip_white_space(self.tokenizer_graph.decode(found["ids"]))
-        return {"text": texts, **{name: found[name] for name in ("score", "start", "end")}} | {
-            "truncated": self.is_truncated(counts)
-        }
+        return {"text": texts, **{name: found[name] for name in ("score", "start", "end", "truncated")}}
 
     def logits(self, **inputs: tf.Tensor) -> Tensors:
         """Ids -> "start_logits" and "end_logits" float32 (B, L); inputs as for `encode`."""

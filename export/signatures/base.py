@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
-from export.signatures.requests import check_ids, check_rows, padded_columns, padded_rows
+from export.signatures.requests import check_ids, check_rows, check_texts, padded_columns, padded_rows
 from export.weights import StoredWeights, Untracked, WeightsDtype
 from tfmodels.seq2seq import Seq2Seq
 
@@ -160,13 +160,25 @@ class Signatures(tf.Module):
 
         return tf.switch_case(self._smallest(tokens, batch_of), [branch(shape) for shape in shapes])
 
+    def run_text(self, name: str, program: Program, text: tf.Tensor, **further: tf.Tensor) -> Tensors:
+        """`run_rows` of texts (B,)."""
+        ids = self.tokenizer_graph.encode_up_to(check_texts("text", text), self.layout.lengths[-1])
+        counts = tf.cast(ids.row_lengths(), tf.int32)
+        return self.run_rows(
+            name, program, counts, lambda length: self.tokenizer_graph.pad_batch(ids, length), **further
+        )
+
+    def run_rows(
+        self, name: str, program: Program, counts: tf.Tensor, batch_of: Callable[[int], Tensors], **further: tf.Tensor
+    ) -> Tensors:
+        """The outputs of `run` for rows of so many tokens, int32 (B,), and "truncated": bool (B,), which were cut."""
+        longest = tf.reduce_max(tf.concat([counts, [0]], axis=0))
+        found = self.run(name, program, longest, batch_of, **further)
+        return {**found, "truncated": counts > self.layout.lengths[-1]}
+
     def checked(self, inputs: Mapping[str, tf.Tensor]) -> Tensors:
         """The inputs, after checks that name what is wrong with them."""
         return check_ids(inputs, self.layout.lengths[-1], self.model.config)
-
-    def is_truncated(self, tokens: tf.Tensor) -> tf.Tensor:
-        """Which rows of so many tokens are longer than the longest length."""
-        return tokens > self.layout.lengths[-1]
 
     def id_specs(self) -> dict[str, tf.TensorSpec]:
         """Those of the ids and masks."""

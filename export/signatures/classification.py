@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from export.signatures.base import Signatures, Tensors
-from export.signatures.requests import check_texts, padded_columns
+from export.signatures.requests import padded_columns
 
 
 class ClassificationSignatures(Signatures):
@@ -57,11 +57,8 @@ class ClassificationSignatures(Signatures):
             regression "values": float32 (B, C); "truncated": bool (B,), whether a text was longer than the longest
             length.
         """
-        ids = self.tokenizer_graph.encode_up_to(check_texts("text", text), self.layout.lengths[-1])
-        counts = tf.cast(ids.row_lengths(), tf.int32)
-        longest = tf.reduce_max(tf.concat([counts, [0]], axis=0))
-        found = self.run("logits", self._program, longest, lambda length: self.tokenizer_graph.pad_batch(ids, length))
-        return {**self._classes(found["logits"]), "truncated": self.is_truncated(counts)}
+        found = self.run_text("logits", self._program, text)
+        return {**self._classes(found["logits"]), "truncated": found["truncated"]}
 
     def logits(self, **inputs: tf.Tensor) -> Tensors:
         """Ids -> "logits" float32 (B, C); inputs as for `encode`, each row with an end token."""

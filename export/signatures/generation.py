@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from export.signatures.base import Signatures, Tensors
-from export.signatures.requests import check_range, check_texts, padded_columns
+from export.signatures.requests import check_range, padded_columns
 from tfmodels import GenerationConfig
 
 
@@ -64,7 +64,8 @@ class GenerationSignatures(Signatures):
             "text": string (B,); "score": float32 (B,), log-probability over length ** length_penalty; "truncated": bool
             (B,), whether a text was longer than the longest length.
         """
-        found = self._summarize(text, tf.fill(tf.shape(text), self._generation.most_new_tokens))
+        limits = tf.fill(tf.shape(text), self._generation.most_new_tokens)
+        found = self.run_text("generate", self._program, text, limits=limits)
         return {
             "text": self.tokenizer_graph.decode(found["sequences"][:, 0]),
             "score": found["scores"][:, 0],
@@ -86,7 +87,7 @@ class GenerationSignatures(Signatures):
         rows, generation = tf.size(text), self._generation
         limits = check_range("max_new_tokens", max_new_tokens, rows, generation.most_new_tokens)
         counts = check_range("num_return_sequences", num_return_sequences, rows, generation.sequences)
-        found = self._summarize(text, limits)
+        found = self.run_text("generate", self._program, text, limits=limits)
         most = tf.reduce_max(tf.concat([counts, [1]], axis=0))
         sequences, scores = found["sequences"][:, :most], found["scores"][:, :most]
         texts = self.tokenizer_graph.decode(tf.reshape(sequences, (-1, generation.length)))
@@ -106,18 +107,6 @@ class GenerationSignatures(Signatures):
             "generate", self._program, tokens, lambda length: padded_columns(inputs, length), limits=limits
         )
         return {"sequences": found["sequences"][:, 0], "scores": found["scores"][:, 0]}
-
-    def _summarize(self, text: tf.Tensor, limits: tf.Tensor) -> Tensors:
-        ids = self.tokenizer_graph.encode_up_to(check_texts("text", text), self.layout.lengths[-1])
-        counts = tf.cast(ids.row_lengths(), tf.int32)
-        found = self.run(
-            "generate",
-            self._program,
-            tf.reduce_max(tf.concat([counts, [0]], axis=0)),
-            lambda length: self.tokenizer_graph.pad_batch(ids, length),
-            limits=limits,
-        )
-        return {**found, "truncated": self.is_truncated(counts)}
 
     def _program(self, batch: Tensors, limits: tf.Tensor) -> Tensors:
         """ "sequences" (B, N, T) and "scores" (B, N)."""
