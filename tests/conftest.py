@@ -34,6 +34,7 @@ UNDER_JAX = (
     "test_models.py",
     "test_spans.py",
     "test_stepwise_decoding.py",
+    "test_weight_dtypes.py",
 )
 
 

@@ -11,14 +11,12 @@ from typing import Any
 import keras
 from keras import ops
 
-# Keras keeps the autocast dtype of the layers around a call in a thread-local scope. No public name reads or sets it.
-from keras.src.backend.common.variables import AutocastScope
-
 from tfmodels.labels import IGNORED_LABEL
 from tfmodels.layers.blocks import merge_blocks, split_into_blocks
 from tfmodels.layers.checks import check_shape
 from tfmodels.layers.gradients import Gradient, gradients, with_own_gradient
 from tfmodels.layers.loops import scan
+from tfmodels.layers.stored_values import scope_of_values, stored_values
 from tfmodels.losses import summed_cross_entropy
 
 Tensor = Any
@@ -63,22 +61,14 @@ def chunked_cross_entropy(
     shifted = split_into_blocks(labels - IGNORED_LABEL, chunk_length, axis=1)  # (B, N, C)
     label_chunks = ops.transpose(shifted + IGNORED_LABEL, (1, 0, 2))
     # Every variable, read here: inside, a backend would watch it, or find that a trainer holds its value elsewhere.
-    values, others = _values(trainable), _values(frozen)
+    values, others = stored_values(trainable), stored_values(frozen)
 
     def chunk_loss(index: Tensor, chunk: Tensor, *values: Tensor) -> Tensor:
-        with AutocastScope(None):
-            scope = keras.StatelessScope(list(zip([*trainable, *frozen], values, strict=True)))
-        with scope:
+        with scope_of_values([*trainable, *frozen], values):
             return summed_cross_entropy(label_chunks[index], logits(chunk))
 
     total = _sum_over_chunks(chunk_loss, hidden_states, values, others, chunk_length)
     return total / ops.maximum(count, 1.0)
-
-
-def _values(variables: Sequence[keras.Variable]) -> list[Tensor]:
-    """As they are, not rounded to the compute dtype."""
-    with AutocastScope(None):
-        return [ops.convert_to_tensor(variable.value) for variable in variables]
 
 
 def _sum_over_chunks(

@@ -7,8 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-# Keras keeps the autocast dtype of the layers around a call in a thread-local scope. No public name reads or sets it.
-from keras.src.backend.common.variables import AutocastScope
+from tfmodels.layers.stored_values import scope_of_values, stored_values
 
 Tensor = Any
 
@@ -34,7 +33,7 @@ def _compiled_in_jax(function: Callable[..., Any], layer: keras.layers.Layer) ->
     # The values are arguments: what a function closes over is a constant of the program, and later training unseen.
     @jax.jit
     def pure(values: list[Tensor], given: Any) -> Any:
-        with keras.StatelessScope(zip(layer.variables, values, strict=True)):
+        with scope_of_values(layer.variables, values):
             return function(*given)
 
     return lambda *given: pure([variable.value for variable in layer.variables], given)
@@ -45,8 +44,8 @@ def read_once(variables: Iterable[keras.Variable]) -> keras.StatelessScope:
 
     In a loop of TensorFlow without XLA each reading of a variable that is looked up in and multiplied, too, is a copy.
     """
-    with AutocastScope(None):  # as they are, not rounded to the compute dtype
-        return keras.StatelessScope([(variable, _read(variable.value)) for variable in variables])
+    variables = list(variables)
+    return scope_of_values(variables, [_read(value) for value in stored_values(variables)])
 
 
 def _read(value: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from keras import ops
 
 from tfmodels.call_format import exactly_one, unpack_inputs
 from tfmodels.layers.checks import check_shape
+from tfmodels.layers.precision import check_policy
 from tfmodels.layers.surgery import check_plain
 from tfmodels.model_config import config_of
 from tfmodels.pretrained import Pretrained
@@ -47,6 +48,7 @@ class Encoder(Pretrained, Stack):
 
     def __init__(self, config: Any, embed_tokens: keras.layers.Layer | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_policy(self.dtype_policy)
         self.config = config_of(self.config_class, config)
         self.set_layerdrop(0.0)
         self.make_parts(embed_tokens, self.dtype_policy)

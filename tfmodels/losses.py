@@ -49,7 +49,8 @@ def summed_cross_entropy(labels: Tensor, logits: Tensor, ignored: int = IGNORED_
     counts = ops.cast(ops.not_equal(labels, ignored), "float32")
     labels = ops.where(ops.equal(labels, ignored), 0, labels)
     losses = ops.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
-    return ops.sum(losses * counts)
+    # Where JAX has 64-bit numbers, Keras computes this one loss in them.
+    return ops.sum(ops.cast(losses, "float32") * counts)
 
 
 def classification_loss(labels: Tensor, logits: Tensor, problem_type: str | None) -> Tensor:

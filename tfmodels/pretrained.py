@@ -356,4 +356,4 @@ def _stored_dtype(reader: Any) -> str | None:
     """The type of the largest tensor, where it is one that models compute in."""
     largest = max(reader.names(), key=lambda name: np.prod(reader.shape(name)))
     name = str(reader.dtype(largest))
-    return name if name in STORED_DTYPES else None
+    return name if name in (*STORED_DTYPES, "float64") else None

@@ -13,6 +13,7 @@ from tfmodels.cache import StaticCache, reference_cache, static_cache
 from tfmodels.call_format import exactly_one, unpack_inputs
 from tfmodels.encoder import OPTIONAL_INPUTS
 from tfmodels.layers.checks import check_positive, check_shape
+from tfmodels.layers.precision import check_policy
 from tfmodels.losses import shift_right
 from tfmodels.model_config import config_of
 from tfmodels.pretrained import Pretrained
@@ -64,6 +65,7 @@ class Seq2Seq(Pretrained):
     def __init__(self, config: Any, **kwargs: Any) -> None:
         # The parts cast for themselves: casting here would round labels that are numbers.
         super().__init__(autocast=False, **kwargs)
+        check_policy(self.dtype_policy)
         self.config = config_of(self.config_class, config)
         # The head first: making a large table takes thrice its memory for a moment, which what follows uses again.
         self.make_head(self.dtype_policy)

@@ -182,7 +182,9 @@ class BlockAttentionSteps:
 def _slice(x: Tensor, start: Tensor, length: int) -> Tensor:
     """Part of the third axis of (B, H, T, X)."""
     batch, heads, _, width = ops.shape(x)
-    return ops.slice(x, (0, 0, start, 0), (batch, heads, length, width))
+    # All starts of one dtype: where JAX has 64-bit numbers, a Python 0 is one.
+    first = np.int32(0)
+    return ops.slice(x, (first, first, start, first), (batch, heads, length, width))
 
 
 def _softmax_terms(parts: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:

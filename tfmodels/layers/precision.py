@@ -8,6 +8,19 @@ from keras import ops
 Tensor = Any
 
 
+def check_policy(policy: Any) -> None:
+    """Raise `ValueError` where a policy asks for numbers that the backend would silently make smaller."""
+    dtypes = {policy.compute_dtype, policy.variable_dtype}
+    if keras.backend.backend() == "jax" and "float64" in dtypes:
+        import jax
+
+        if not jax.config.jax_enable_x64:
+            raise ValueError(
+                "dtype must be of at most 32 bits, as JAX has no others unless jax_enable_x64 is set. "
+                f"Received: dtype={policy.name!r}"
+            )
+
+
 def overflow_safe_dtype(policy: Any) -> Any:
     """Policy for T5's norms and feed-forward output, whose activations pass 65,504, float16's largest number.
 

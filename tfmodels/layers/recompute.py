@@ -5,19 +5,17 @@ Training a stack of N blocks keeps the intermediate values of all N until the ba
 between blocks, and the intermediate values of one block at a time; the price is one more forward pass.
 """
 
-import contextlib
 from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 
-# Keras keeps the training flag and the autocast dtype of the layers around a call in thread-local scopes that are gone
-# in the backward pass. No public name reads them.
+# Keras keeps the training flag of the layers around a call in a thread-local scope. No public name reads it.
 from keras.src.backend.common.global_state import get_global_attribute
-from keras.src.backend.common.variables import AutocastScope
 
 from tfmodels.layers.checkpointed import checkpointed, is_recomputed
+from tfmodels.layers.stored_values import autocast_as, autocast_scope, scope_of_values, stored_values
 
 Tensor = Any
 
@@ -89,24 +87,25 @@ class _PureCall:
     def __post_init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.trainable: list[keras.Variable] = self.layer.trainable_variables
         self.others: list[keras.Variable] = self.layer.non_trainable_variables
-        self.autocast_scope = get_global_attribute("autocast_scope")
+        # A thread-local scope, which is gone in the backward pass.
+        self.autocast_scope = autocast_scope()
         self.argument_tensors, self.arguments = _without_tensors((args, kwargs), "args and kwargs")
 
     def sources(self) -> list[Tensor]:
         """What the outputs are differentiated for."""
-        return [*_values(self.trainable), *self.argument_tensors]
+        return [*stored_values(self.trainable), *self.argument_tensors]
 
     def state(self) -> list[Tensor]:
         """What the outputs depend on besides."""
-        return _values(self.others)
+        return stored_values(self.others)
 
     def __call__(self, sources: list[Tensor], state: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Tensors among the outputs, and the new values of the updated variables."""
-        known = [*zip(self.trainable, sources, strict=False), *zip(self.others, state, strict=True)]
-        args, kwargs = _with_tensors(self.arguments, sources[len(self.trainable) :])
-        with AutocastScope(None):  # under autocasting a stateless scope, too, rounds what it is given
-            scope = keras.StatelessScope(known)
-        with _autocast_as(self.autocast_scope), scope:
+        count = len(self.trainable)
+        args, kwargs = _with_tensors(self.arguments, sources[count:])
+        known = [*self.trainable, *self.others]
+        scope = scope_of_values(known, [*sources[:count], *state])
+        with autocast_as(self.autocast_scope), scope:
             outputs = self.layer(*args, **kwargs)
         self._check_ownership(scope, len(known))
         tensors, self.outputs = _without_tensors(outputs, "outputs of layer")
@@ -152,13 +151,3 @@ def _with_tensors(marked: Any, tensors: list[Tensor]) -> Any:
     """The inverse of `_without_tensors`."""
     remaining = iter(tensors)
     return keras.tree.map_structure(lambda leaf: next(remaining) if leaf is _TENSOR else leaf, marked)
-
-
-def _values(variables: list[keras.Variable]) -> list[Tensor]:
-    # Without this scope a mixed policy hands out values rounded to 16 bits, also to layers that compute in float32.
-    with AutocastScope(None):
-        return [variable.value for variable in variables]
-
-
-def _autocast_as(scope: AutocastScope | None) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if scope is None else AutocastScope(scope.dtype)
