@@ -32,6 +32,8 @@ UNDER_JAX = (
     "test_invariance.py",
     "test_methods.py",
     "test_models.py",
+    "test_objective.py",
+    "test_replicas.py",
     "test_spans.py",
     "test_stepwise_decoding.py",
     "test_weight_dtypes.py",

@@ -242,13 +242,6 @@ def test_a_checkpoint_may_hold_a_copy_for_its_original_and_tensors_that_the_call
         type(model).from_pretrained(tmp_path, ignore_tensors=["old.weight"])
 
 
-def test_a_sample_weight_without_a_compiled_loss_is_an_error():
-    model, inputs = make_model("longt5-local"), make_inputs("longt5-local")
-    model.compile(optimizer="sgd", run_eagerly=True)
-    with pytest.raises(ValueError, match="sample_weight needs a compiled loss"):
-        model.fit({**inputs, "labels": make_labels()}, make_labels(), sample_weight=np.ones(3), verbose=0)
-
-
 def test_marks_on_padding_do_not_count_toward_the_capacity():
     model = make_model("led", max_global_tokens=2)
     inputs = make_inputs("led", marked=(1, 1, 1))

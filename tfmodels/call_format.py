@@ -5,6 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from tfmodels.losses import shift_right
+
+Tensor = Any
+
 
 def unpack_inputs(names: Sequence[str], **inputs: Any) -> dict[str, Any]:
     """The inputs by name, whether they came as keywords, as one dict, or as a list in the order of `names`.
@@ -52,3 +56,27 @@ def exactly_one(inputs: Mapping[str, Any], *names: str) -> None:
     given = [name for name in names if inputs.get(name) is not None]
     if len(given) != 1:
         raise ValueError(f"exactly one of {', '.join(names)} must be given. Received: {', '.join(given) or 'none'}")
+
+
+def as_encoder_outputs(outputs: Any) -> dict[str, Any]:
+    """What `encode` returned, or a tuple as the reference has it, under the encoder's names.
+
+    Raises:
+        ValueError: neither.
+
+    >>> as_encoder_outputs((np.ones((1, 2, 4)),))["last_hidden_state"].shape[1]
+    2
+    """
+    names = ("last_hidden_state", "hidden_states", "attentions", "global_attentions")
+    if isinstance(outputs, Mapping) and "last_hidden_state" in outputs and set(outputs) <= set(names):
+        return dict(outputs)
+    if isinstance(outputs, Sequence) and 0 < len(outputs) <= len(names):
+        return {name: value for name, value in zip(names, outputs, strict=False) if value is not None}
+    raise ValueError(
+        f"encoder_outputs must be what encode returned, with last_hidden_state. Received: {type(outputs).__name__}"
+    )
+
+
+def shifted_labels(labels: Tensor, config: Any) -> Tensor:
+    """Decoder inputs for labels (B, T)."""
+    return shift_right(labels, config.decoder_start_token_id, config.pad_token_id)

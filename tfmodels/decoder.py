@@ -13,6 +13,7 @@ from tfmodels.cache import StaticCache
 from tfmodels.encoder import per_layer
 from tfmodels.layers.cached_attention import CachedAttention, KeysValues, write_beams, write_step
 from tfmodels.layers.checks import check_shape, concrete_value
+from tfmodels.layers.value_checks import check_mask, checked_ids
 from tfmodels.stack import Stack
 
 Tensor = Any
@@ -157,7 +158,14 @@ class Decoder(keras.layers.Layer, Stack):
     ) -> dict[str, Any]:
         """Run over target tokens; see the class docstring."""
         target = input_ids if inputs_embeds is None else inputs_embeds
+        if encoder_hidden_states is None and cache is None:
+            raise ValueError("encoder_hidden_states or a cache must be given. Received: neither")
         _check_target(target, inputs_embeds is not None, encoder_hidden_states, encoder_attention_mask)
+        if inputs_embeds is None:
+            input_ids = checked_ids("decoder_input_ids", input_ids, self.config.vocab_size)
+        for name, mask in (("decoder_attention_mask", attention_mask), ("attention_mask", encoder_attention_mask)):
+            if mask is not None:
+                check_mask(name, mask)
         _check_room(target, attention_mask, cache, len(self.blocks))
         length = ops.shape(target)[1]
         position, caches = (None, None) if cache is None else (cache.position, cache.keys_values)
@@ -169,8 +177,7 @@ class Decoder(keras.layers.Layer, Stack):
             context,
             cross,
             caches,
-            per_layer("decoder_head_mask", head_mask, len(self.blocks), self.num_heads),
-            per_layer("cross_attn_head_mask", cross_attn_head_mask, len(self.blocks), self.num_heads),
+            *self._head_masks(head_mask, cross_attn_head_mask),
             encoder_hidden_states,
             output_attentions=output_attentions,
             training=training,
@@ -185,6 +192,10 @@ class Decoder(keras.layers.Layer, Stack):
             outputs["attentions"] = tuple(block.attentions for block in blocks)
             outputs["cross_attentions"] = tuple(block.cross_attentions for block in blocks)
         return outputs
+
+    def _head_masks(self, own: Tensor | None, cross: Tensor | None) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        sizes = len(self.blocks), self.num_heads
+        return per_layer("decoder_head_mask", own, *sizes), per_layer("cross_attn_head_mask", cross, *sizes)
 
     def _cross(self, encoder_hidden_states: Tensor, wants_keys: bool) -> Any:
         """The documents' keys and values for each block; None where each block makes them, again for the gradient."""
@@ -211,6 +222,8 @@ class Decoder(keras.layers.Layer, Stack):
         cross: list[KeysValues],
         encoder_attention_mask: Tensor | None,
         ancestors: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        cross_attn_head_mask: Tensor | None = None,
     ) -> tuple[Tensor, list[KeysValues]]:
         """Some tokens of each row, or one of each beam, as generation takes them.
 
@@ -223,6 +236,7 @@ class Decoder(keras.layers.Layer, Stack):
             cross: from `cross_keys_values`, per document.
             encoder_attention_mask: (B, S), or None.
             ancestors: int32 (B, K, M): which beam wrote the token that a beam sees at each place.
+            head_mask, cross_attn_head_mask: as in the call.
 
         Returns:
             Hidden states (R, n, E) or (B, K, E), and the caches with the tokens written.
@@ -233,10 +247,10 @@ class Decoder(keras.layers.Layer, Stack):
         else:
             positions = ops.broadcast_to(position, (input_ids.shape[1],))
             context = self._beam_context(position, ancestors, encoder_attention_mask)
-        none = [None] * len(self.blocks)
         hidden_states = self.embed(input_ids, None, positions, False)
+        masks = self._head_masks(head_mask, cross_attn_head_mask)
         hidden_states, _, blocks = self._run(
-            hidden_states, context, cross, caches, none, none, one_per_beam=ancestors is not None
+            hidden_states, context, cross, caches, *masks, one_per_beam=ancestors is not None
         )
         return self.finish(hidden_states, False), [block.keys_values for block in blocks]
 

@@ -14,6 +14,7 @@ from tfmodels.call_format import exactly_one, unpack_inputs
 from tfmodels.layers.checks import check_shape
 from tfmodels.layers.precision import check_policy
 from tfmodels.layers.surgery import check_plain
+from tfmodels.layers.value_checks import check_mask, checked_ids
 from tfmodels.model_config import config_of
 from tfmodels.pretrained import Pretrained
 from tfmodels.stack import Stack
@@ -112,7 +113,7 @@ class Encoder(Pretrained, Stack):
             head_mask=head_mask,
             inputs_embeds=inputs_embeds,
         )
-        self._check_inputs(inputs)
+        inputs = self._checked_inputs(inputs)
         asked = self.config.asked(output_attentions=output_attentions, output_hidden_states=output_hidden_states)
         hidden_states = self.embed(inputs["input_ids"], inputs["inputs_embeds"], training)
         head_masks = self._head_masks(inputs["head_mask"])
@@ -134,18 +135,22 @@ class Encoder(Pretrained, Stack):
             outputs |= {name: tuple(layer[name] for layer in attentions) for name in attentions[0]}
         return outputs
 
-    def _check_inputs(self, inputs: Mapping[str, Any]) -> None:
+    def _checked_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """One of ids and embeddings, and masks of their size."""
         exactly_one(inputs, "input_ids", "inputs_embeds")
         if inputs["inputs_embeds"] is None:
             source = inputs["input_ids"]
             check_shape("input_ids", source, (None, None), "documents, tokens")
+            inputs["input_ids"] = checked_ids("input_ids", source, self.config.vocab_size)
         else:
             source = inputs["inputs_embeds"]
             check_shape("inputs_embeds", source, (None, None, self.config.d_model), "documents, tokens, d_model")
         for name in ("attention_mask", "global_attention_mask"):
             if inputs.get(name) is not None:
                 check_shape(name, inputs[name], tuple(source.shape)[:2], "documents, tokens")
+        if inputs["attention_mask"] is not None:
+            check_mask("attention_mask", inputs["attention_mask"])
+        return inputs
 
     def _head_masks(self, head_mask: Tensor | None) -> list[Tensor | None]:
         return per_layer("head_mask", head_mask, len(self.blocks), self.num_heads)

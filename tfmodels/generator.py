@@ -10,15 +10,34 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
+from tfmodels.call_format import shifted_labels
 from tfmodels.compiled import compiled, random_seed, read_once
 from tfmodels.generation import GenerationConfig, Processor, Search, SearchInputs, State, kind_of_search
-from tfmodels.generator_inputs import as_tensors, check_sources, prompt_of, token_limits, token_mask
+from tfmodels.generator_inputs import (
+    HEAD_MASKS,
+    as_tensors,
+    check_sources,
+    one_document,
+    prompt_of,
+    token_limits,
+    token_mask,
+    without_documents,
+)
 from tfmodels.layers.checks import check_global_capacity, check_shape, concrete_value
+from tfmodels.layers.value_checks import check_ids
 from tfmodels.scoring import log_probabilities
-from tfmodels.seq2seq import Seq2Seq, shifted_labels
+from tfmodels.seq2seq import Seq2Seq
 
 Tensor = Any
-_FURTHER_INPUTS = ("encoder_outputs", "inputs_embeds")
+_FURTHER_INPUTS = ("encoder_outputs", "inputs_embeds", *HEAD_MASKS)
+# What transformers' `generate` takes, too, and is another argument here.
+_OTHER_NAMES = {
+    "return_dict_in_generate": "return_dict",
+    "logits_processor": "processors",
+    "prefix_allowed_tokens_fn": "prefix_allowed",
+    "streamer": "generate_stream",
+    "inputs": "input_ids",
+}
 # A service that takes settings from its users would keep a program for each; the oldest are made again.
 _MOST_PROGRAMS = 64
 
@@ -85,8 +104,9 @@ class Generator(Seq2Seq):
                 (B * N, H, T - 1, keys); and those of the encoder where it is run.
             jit_compile: compile under XLA. Each new shape then costs a compilation, and each step less.
             **further: `inputs_embeds` or `encoder_outputs` in place of the ids, which beside them serve the rules that
-                look at the document; `decoder_input_ids` int32 (B, P), what every sequence begins with, from the start
-                token on; and single settings, see `GenerationConfig`.
+                look at the document; `head_mask`, `decoder_head_mask`, `cross_attn_head_mask` as in the call;
+                `decoder_input_ids` int32 (B, P), what every sequence begins with, from the start token on; and single
+                settings, see `GenerationConfig`.
 
         Raises:
             ValueError: an unknown or contradictory setting, an id outside the vocabulary, a mask of another shape, or a
@@ -97,7 +117,12 @@ class Generator(Seq2Seq):
         outputs = (return_dict and output_scores, return_dict and output_attentions)
         options = _Options(settings, tuple(processors), *outputs, jit_compile)
         options, given = self._prepared(options, inputs, prefix_allowed, new_token_limits)
-        found = self._program(options, lambda given: self._generate(given, options))(given)
+        program = self._program(options, lambda given: self._generate(given, options))
+        if given["prompt"].shape[0] == 0:
+            start = options.settings.decoder_start_token_id
+            found = without_documents(program(one_document(given, given["prompt"], start or 0)))
+        else:
+            found = program(given)
         return found if return_dict else found["sequences"]
 
     def generate_stream(
@@ -119,7 +144,8 @@ class Generator(Seq2Seq):
         if settings.num_beams > 1:
             raise ValueError(f"num_beams must be 1 to stream. Received: num_beams={settings.num_beams}")
         options = _Options(settings, tuple(processors), False, False, jit_compile)
-        return self._stream(*self._prepared(options, inputs, prefix_allowed))
+        options, given = self._prepared(options, inputs, prefix_allowed)
+        return iter(()) if given["prompt"].shape[0] == 0 else self._stream(options, given)
 
     def score(self, documents: Any, candidates: Any, length_penalty: float = 0.0, jit_compile: bool = False) -> Tensor:
         """Log-probabilities of given summaries: float32 (B * N,).
@@ -136,6 +162,8 @@ class Generator(Seq2Seq):
         """
         given = self._sources({"input_ids": documents})
         given["candidates"] = self._candidates(candidates)
+        if given["candidates"].shape[0] == 0:
+            return ops.zeros((0,), "float32")
         key = ("score", length_penalty, jit_compile)
         return self._program(key, lambda given: self._score(given, length_penalty))(given)
 
@@ -145,7 +173,11 @@ class Generator(Seq2Seq):
         """Inputs, and the settings with those that were given by themselves."""
         names = (*self.encoder_inputs, "global_attention_mask", *_FURTHER_INPUTS, "decoder_input_ids")
         inputs = {name: value for name, value in given.items() if name in names}
-        overrides = {name: value for name, value in given.items() if name not in names}
+        # With or without a cache the tokens are the same; there always is one.
+        overrides = {name: value for name, value in given.items() if name not in (*names, "use_cache")}
+        for name, ours in _OTHER_NAMES.items():
+            if name in overrides:
+                raise ValueError(f"{name} is {ours} here: see generate's arguments. Received: {name}")
         return inputs, (settings or self.generation_config).replace(**overrides)
 
     def _prepared(
@@ -180,7 +212,7 @@ class Generator(Seq2Seq):
     def _sources(self, sources: Mapping[str, Any]) -> dict[str, Any]:
         """The encoder's inputs as tensors, those that are given."""
         given = as_tensors((*self.encoder_inputs, *_FURTHER_INPUTS), sources)
-        check_sources(given)
+        check_sources(given, self.config.vocab_size)
         if "global_attention_mask" in given:
             # Here, because inside the compiled function the mask has no values yet.
             limit = self.config.max_global_tokens
@@ -202,6 +234,8 @@ class Generator(Seq2Seq):
             is_padding = ((rest == settings.pad_token_id) | (rest < 0)).all()
             if (values[:, 0] == start).all() and not is_padding:
                 raise ValueError(f"candidates must not begin with the start token {start}. Received: all do")
+        if values is not None:
+            check_ids("candidates", np.maximum(values, 0), self.config.vocab_size)
         return ops.cast(ops.convert_to_tensor(candidates), "int32")
 
     def _program(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -243,13 +277,13 @@ class Generator(Seq2Seq):
 
     def _read(self, given: Mapping[str, Any], **wanted: bool) -> dict[str, Any]:
         """What the encoder returned; ids beside embeddings are for the rules that look at the document."""
-        hidden = "input_ids" if "inputs_embeds" in given else None
-        sources = {name: value for name, value in given.items() if name != hidden}
+        hidden = ("input_ids" if "inputs_embeds" in given else None, *HEAD_MASKS[1:])
+        sources = {name: value for name, value in given.items() if name not in hidden}
         return self._encoded(sources, wanted, training=False)
 
     def _fixed(self, given: Mapping[str, Any], encoded: Mapping[str, Any]) -> dict[str, Any]:
         """What stays the same from step to step."""
-        names = ("input_ids", "attention_mask", "prompt", "allowed", "seed", "limits")
+        names = ("input_ids", "attention_mask", "prompt", "allowed", "seed", "limits", *HEAD_MASKS[1:])
         return {
             **{name: given[name] for name in names if name in given},
             "cross": self.decoder.cross_keys_values(encoded["last_hidden_state"]),
@@ -270,7 +304,9 @@ class Generator(Seq2Seq):
         mask, settings = fixed.get("attention_mask"), options.settings
 
         def step(tokens: Tensor, position: Tensor, caches: Any, ancestors: Tensor | None) -> tuple[Tensor, Any]:
-            hidden, caches = self.decoder.step(tokens, position, caches, fixed["cross"], mask, ancestors)
+            hidden, caches = self.decoder.step(
+                tokens, position, caches, fixed["cross"], mask, ancestors, *_decoder_head_masks(fixed)
+            )
             last = hidden[:, -1] if ancestors is None else ops.reshape(hidden, (-1, hidden.shape[-1]))
             return self.logits(last, fixed["tied_kernel"]), caches
 
@@ -299,6 +335,8 @@ class Generator(Seq2Seq):
             sequences[:, :-1],
             encoder_hidden_states=encoded["last_hidden_state"],
             encoder_attention_mask=fixed.get("attention_mask"),
+            head_mask=fixed.get("decoder_head_mask"),
+            cross_attn_head_mask=fixed.get("cross_attn_head_mask"),
             output_attentions=True,
         )
         encoders = {f"encoder_{name}": value for name, value in encoded.items() if name.endswith("attentions")}
@@ -315,6 +353,8 @@ class Generator(Seq2Seq):
             shifted_labels(labels, self.config),
             encoder_hidden_states=encoded["last_hidden_state"],
             encoder_attention_mask=given.get("attention_mask"),
+            head_mask=given.get("decoder_head_mask"),
+            cross_attn_head_mask=given.get("cross_attn_head_mask"),
         )
         found, count = log_probabilities(
             labels, decoded["last_hidden_state"], self.logits, self._with_ids(self.generation_config)
@@ -325,3 +365,7 @@ class Generator(Seq2Seq):
 def _two_words(seed: int) -> np.ndarray:
     """The lower and the next 32 bits."""
     return np.array([seed % 2**32, seed // 2**32 % 2**32], "uint32")
+
+
+def _decoder_head_masks(fixed: Mapping[str, Any]) -> tuple[Tensor | None, Tensor | None]:
+    return fixed.get("decoder_head_mask"), fixed.get("cross_attn_head_mask")

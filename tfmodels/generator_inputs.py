@@ -3,15 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
-from tfmodels.call_format import unpack_inputs
+from tfmodels.call_format import as_encoder_outputs, unpack_inputs
 from tfmodels.generation import GenerationConfig
 from tfmodels.layers.checks import check_shape, concrete_value
-from tfmodels.seq2seq import as_encoder_outputs
+from tfmodels.layers.value_checks import check_ids, check_mask
 
 Tensor = Any
+
+HEAD_MASKS = ("head_mask", "decoder_head_mask", "cross_attn_head_mask")
+"""Of the encoder, of the decoder's self-attention and of its cross-attention: (layers, H) or (H,)."""
 
 
 def as_tensors(names: Sequence[str], sources: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,6 +42,8 @@ def as_tensors(names: Sequence[str], sources: Mapping[str, Any]) -> dict[str, An
 def _as_tensor(name: str, value: Any) -> Any:
     if name == "encoder_outputs":
         return {"last_hidden_state": ops.convert_to_tensor(as_encoder_outputs(value)["last_hidden_state"])}
+    if name in HEAD_MASKS:
+        return ops.convert_to_tensor(value, "float32")
     if name == "inputs_embeds":
         value = ops.convert_to_tensor(value)
         check_shape(name, value, (None, None, None), "documents, tokens, d_model")
@@ -50,8 +56,8 @@ def _as_tensor(name: str, value: Any) -> Any:
     return ops.convert_to_tensor(array, "int32")
 
 
-def check_sources(given: Mapping[str, Any]) -> None:
-    """Raise `ValueError` where masks and ids are not of the documents' shape, or there are no documents."""
+def check_sources(given: Mapping[str, Any], vocab_size: int) -> None:
+    """Raise `ValueError` where ids or masks are out of range or not of the documents' shape, or nothing is given."""
     if "encoder_outputs" in given:
         shape = tuple(given["encoder_outputs"]["last_hidden_state"].shape)[:2]
     else:
@@ -62,6 +68,37 @@ def check_sources(given: Mapping[str, Any]) -> None:
     for name in ("input_ids", "attention_mask", "global_attention_mask"):
         if name in given:
             check_shape(name, given[name], shape, "documents, tokens")
+    # Here, because inside the compiled function they have no values yet.
+    if "input_ids" in given:
+        check_ids("input_ids", given["input_ids"], vocab_size)
+    if "attention_mask" in given:
+        check_mask("attention_mask", given["attention_mask"])
+
+
+def one_document(given: Mapping[str, Any], prompt: Tensor, start: int) -> dict[str, Any]:
+    """Inputs without any document, with one of padding: what the programs can run."""
+
+    def one(x: Tensor) -> Tensor:
+        return ops.ones((1, *x.shape[1:]), dtype=x.dtype)
+
+    shared = (*HEAD_MASKS, "seed", *(["allowed"] if "allowed" in given and len(given["allowed"].shape) < 3 else []))
+    found = {name: x if name in shared else keras.tree.map_structure(one, x) for name, x in given.items()}
+    if "encoder_outputs" in given:
+        documents = given["encoder_outputs"]["last_hidden_state"]
+    else:
+        documents = given["inputs_embeds"] if "inputs_embeds" in given else given["input_ids"]
+    found["attention_mask"] = ops.zeros((1, documents.shape[1]), "int32")
+    found["prompt"] = ops.full((1, prompt.shape[1]), start, dtype="int32")
+    return found
+
+
+def without_documents(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What a search returned for `one_document`, without it."""
+    steps_first = ("scores",)
+    return {
+        name: value[:, :0] if name in steps_first else keras.tree.map_structure(lambda x: x[:0], value)
+        for name, value in found.items()
+    }
 
 
 def prompt_of(prompt: Any, documents: int | Tensor, settings: GenerationConfig, config: Any) -> Tensor:

@@ -12,12 +12,15 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from tfmodels.call_format import shifted_labels
 from tfmodels.checkpoints.mapping import DENSE, Row
+from tfmodels.labels import IGNORED_LABEL
 from tfmodels.layers.checks import concrete_value
 from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.projection import projection
-from tfmodels.losses import classification_loss, span_loss
-from tfmodels.seq2seq import Seq2Seq, shifted_labels
+from tfmodels.layers.value_checks import checked_ids
+from tfmodels.losses import LossTerm, classification_terms, has_loss, mean_loss, problem_type_of, span_terms
+from tfmodels.seq2seq import Seq2Seq
 
 Tensor = Any
 
@@ -86,6 +89,10 @@ class Seq2SeqClassifier(ReadsSourceTwice):
     head_inputs: ClassVar[tuple[str, ...]] = ("labels",)
     head_prefixes: ClassVar[tuple[str, ...]] = ("classification_head.",)
 
+    def label_classes(self, labels: Any) -> int | None:
+        """How many classes labels are of; None where they are numbers or have several classes each."""
+        return self.config.num_labels if self._are_classes(labels) else None
+
     def make_classifier(self, stddev: float, policy: Any) -> None:
         """Create and build the head."""
         config = self.config
@@ -101,7 +108,8 @@ class Seq2SeqClassifier(ReadsSourceTwice):
         logits = self.classification_head(state)
         if inputs["labels"] is None:
             return {"logits": logits}
-        return {"loss": classification_loss(inputs["labels"], logits, self.config.problem_type), "logits": logits}
+        outputs = {"logits": logits}
+        return {"loss": mean_loss(self.loss_terms(inputs["labels"], outputs)), **outputs}
 
     def _classified_position(self, hidden_states: Tensor, inputs: Mapping[str, Any]) -> Tensor:
         own_target = inputs["decoder_input_ids"] is not None or inputs["decoder_inputs_embeds"] is not None
@@ -122,9 +130,24 @@ class Seq2SeqClassifier(ReadsSourceTwice):
         last = ops.max(ops.where(is_end, position, 0), axis=1, keepdims=True)
         return ops.equal(position[None, :], last)
 
-    def loss_of(self, targets: Any, outputs: Mapping[str, Any]) -> Tensor:
-        """The loss for labels that were given as `y`."""
-        return classification_loss(targets, outputs["logits"], self.config.problem_type)
+    def loss_terms(self, targets: Any, outputs: Mapping[str, Any], weights: Any = None) -> list[LossTerm]:
+        """The loss that the problem type says, over the rows."""
+        if self._are_classes(targets):
+            targets = checked_ids("labels", targets, self.config.num_labels, ignored=IGNORED_LABEL)
+        return classification_terms(targets, outputs["logits"], self.config.problem_type, weights)
+
+    def counted(self, targets: Any, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Labels, and the rows that count: those whose label is a class, where labels are classes."""
+        if not self._are_classes(targets):
+            return super().counted(targets, inputs)
+        labels = ops.cast(ops.reshape(targets, (-1,)), "int32")
+        is_counted = has_loss(labels, self.config.num_labels)
+        return ops.where(is_counted, labels, 0), is_counted
+
+    def _are_classes(self, labels: Any) -> bool:
+        """Whether labels are class ids, one for each row."""
+        kind = problem_type_of(ops.convert_to_tensor(labels), self.config.num_labels, self.config.problem_type)
+        return kind == "single_label_classification"
 
     def main_output(self, outputs: Mapping[str, Any]) -> Any:
         """The logits."""
@@ -157,10 +180,23 @@ class Seq2SeqQuestionAnswerer(ReadsSourceTwice):
         positions = inputs["start_positions"], inputs["end_positions"]
         if any(position is None for position in positions):
             return outputs
-        return {"loss": self.loss_of(positions, outputs), **outputs}
+        return {"loss": mean_loss(self.loss_terms(positions, outputs)), **outputs}
 
-    def loss_of(self, targets: Any, outputs: Mapping[str, Any]) -> Tensor:
-        """The loss for a pair of positions, or a dict of them, which may be given as `y`."""
+    def loss_terms(self, targets: Any, outputs: Mapping[str, Any], weights: Any = None) -> list[LossTerm]:
+        """The losses of the start and of the end."""
+        return span_terms(*self._pair(targets), outputs["start_logits"], outputs["end_logits"], weights)
+
+    def counted(self, targets: Any, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Pairs of positions, and of those that are among the tokens that the decoder reads."""
+        names = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids")
+        length = ops.shape(next(inputs[name] for name in names if name in inputs))[1]
+        # As the loss clips.
+        positions = [ops.maximum(ops.cast(ops.reshape(x, (-1,)), "int32"), 0) for x in self._pair(targets)]
+        are_counted = tuple(x < length for x in positions)
+        return tuple(ops.where(known, x, 0) for known, x in zip(are_counted, positions, strict=True)), are_counted
+
+    def _pair(self, targets: Any) -> tuple[Any, Any]:
+        """Start and end positions out of a pair or a dict of them, which may be given as `y`."""
         if isinstance(targets, Mapping) and set(targets) == set(self.head_inputs):
             targets = tuple(targets[name] for name in self.head_inputs)
         if not isinstance(targets, (tuple, list)) or len(targets) != 2:
@@ -168,7 +204,7 @@ class Seq2SeqQuestionAnswerer(ReadsSourceTwice):
                 "y must be a pair (start_positions, end_positions) or a dict of them. "
                 f"Received: {type(targets).__name__}"
             )
-        return span_loss(targets[0], targets[1], outputs["start_logits"], outputs["end_logits"])
+        return targets[0], targets[1]
 
     def main_output(self, outputs: Mapping[str, Any]) -> Any:
         """Both logits."""

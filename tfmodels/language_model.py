@@ -11,14 +11,16 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfmodels.call_format import shifted_labels
 from tfmodels.chunked_loss import chunked_cross_entropy
 from tfmodels.generation import GenerationConfig
 from tfmodels.generator import Generator
+from tfmodels.labels import IGNORED_LABEL
 from tfmodels.layers.projection import projection
 from tfmodels.layers.surgery import check_plain, replace_weight
-from tfmodels.losses import masked_cross_entropy
+from tfmodels.layers.value_checks import checked_ids
+from tfmodels.losses import LossTerm, cross_entropy_term, has_loss, mean_loss
 from tfmodels.pretrained import resized_rows
-from tfmodels.seq2seq import shifted_labels
 
 Tensor = Any
 
@@ -35,6 +37,7 @@ class Seq2SeqLM(Generator):
     """
 
     head_inputs: ClassVar[tuple[str, ...]] = ("labels",)
+    makes_target_from_labels: ClassVar[bool] = True
 
     def __init__(self, config: Any, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
@@ -73,7 +76,12 @@ class Seq2SeqLM(Generator):
 
     def default_target(self, inputs: Mapping[str, Any]) -> Tensor | None:
         """The labels, shifted right."""
-        return None if inputs["labels"] is None else shifted_labels(inputs["labels"], self.config)
+        return None if inputs["labels"] is None else shifted_labels(self._known(inputs["labels"]), self.config)
+
+    def _known(self, labels: Tensor) -> Tensor:
+        """Labels, those that are no tokens ignored: only a program of XLA's, which raises nothing, gets that far."""
+        labels = checked_ids("labels", labels, self.config.vocab_size, ignored=IGNORED_LABEL)
+        return ops.where(has_loss(labels, self.config.vocab_size), labels, IGNORED_LABEL)
 
     def project(self, hidden_states: Tensor) -> dict[str, Tensor]:
         """Logits of every next token."""
@@ -84,8 +92,9 @@ class Seq2SeqLM(Generator):
         outputs, labels = self.project(hidden_states), inputs["labels"]
         if labels is None:
             return outputs
+        labels = self._known(labels)
         if not training:
-            return {"loss": self.loss_of(labels, outputs), **outputs}
+            return {"loss": mean_loss(self.loss_terms(labels, outputs)), **outputs}
         # In a graph the logits above are not computed unless a metric or a caller reads them.
         return {"loss": chunked_cross_entropy(labels, hidden_states, self.logits, *self.head_variables()), **outputs}
 
@@ -94,9 +103,19 @@ class Seq2SeqLM(Generator):
         layer = self.get_output_embeddings()
         return layer.trainable_variables, layer.non_trainable_variables
 
-    def loss_of(self, targets: Any, outputs: Mapping[str, Any]) -> Tensor:
-        """The mean cross-entropy of the labels that are not -100."""
-        return masked_cross_entropy(targets, outputs["logits"])
+    def loss_terms(self, targets: Any, outputs: Mapping[str, Any], weights: Any = None) -> list[LossTerm]:
+        """Cross-entropy of the labels that are not -100."""
+        if weights is None and "loss" in outputs:
+            _, is_counted = self.counted(targets, {})
+            count = ops.sum(ops.cast(is_counted, "float32"))
+            return [LossTerm(outputs["loss"] * ops.maximum(count, 1.0), count)]
+        return [cross_entropy_term(ops.cast(targets, "int32"), outputs["logits"], weights=weights)]
+
+    def counted(self, targets: Any, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Labels, 0 where none counts, and which count."""
+        labels = ops.cast(ops.convert_to_tensor(targets), "int32")
+        is_counted = has_loss(labels, self.config.vocab_size)
+        return ops.where(is_counted, labels, 0), is_counted
 
     def main_output(self, outputs: Mapping[str, Any]) -> Any:
         """The logits."""

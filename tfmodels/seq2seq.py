@@ -3,20 +3,19 @@
 Shape letters: B batch, S source length, T target length, E model size, V vocabulary.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, ClassVar
 
 from keras import ops
 
 from tfmodels.cache import StaticCache, reference_cache, static_cache
-from tfmodels.call_format import exactly_one, unpack_inputs
+from tfmodels.call_format import as_encoder_outputs, exactly_one, unpack_inputs
 from tfmodels.encoder import OPTIONAL_INPUTS
 from tfmodels.layers.checks import check_positive, check_shape
 from tfmodels.layers.precision import check_policy
-from tfmodels.losses import shift_right
 from tfmodels.model_config import config_of
-from tfmodels.pretrained import Pretrained
+from tfmodels.trainable import TrainableModel
 
 Tensor = Any
 
@@ -31,7 +30,7 @@ FURTHER_INPUTS = (
 )
 
 
-class Seq2Seq(Pretrained):
+class Seq2Seq(TrainableModel):
     """Base of the encoder-decoders: `LEDModel` and `LongT5Model`, which have no head, and the models with one.
 
     Call arguments (keywords, one dict, or a list in this order):
@@ -60,7 +59,6 @@ class Seq2Seq(Pretrained):
     """
 
     encoder_inputs: ClassVar[tuple[str, ...]]
-    head_inputs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Any, **kwargs: Any) -> None:
         # The parts cast for themselves: casting here would round labels that are numbers.
@@ -301,58 +299,6 @@ class Seq2Seq(Pretrained):
         if limit is not None and isinstance(length, Integral) and length > limit:
             raise ValueError(f"{name} must be at most max_decoder_position_embeddings={limit}. Received: {length}")
 
-    def main_output(self, outputs: Mapping[str, Any]) -> Any:
-        """The output that a compiled loss or metric is about."""
-        return outputs["last_hidden_state"]
-
-    def loss_of(self, targets: Any, outputs: Mapping[str, Any]) -> Tensor:
-        """The model's own loss for targets that were given as `y`."""
-        raise ValueError(f"{type(self).__name__} has no loss of its own: compile one. Received: no loss")
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Tensor:
-        """The model's own loss, for labels among the inputs or given as `y`; a compiled loss gets the main output."""
-        if self._compile_loss is not None:
-            return super().compute_loss(x, y, self.main_output(y_pred), sample_weight, training)
-        if sample_weight is not None:
-            raise ValueError(
-                "sample_weight needs a compiled loss; the default one weights every label alike (-100: not at all). "
-                "Received: sample_weight and no loss"
-            )
-        if "loss" in y_pred:
-            loss = y_pred["loss"]
-        elif y is not None:
-            loss = self.loss_of(y, y_pred)
-        else:
-            raise ValueError("labels must be among the inputs or be given as y. Received: neither")
-        return sum(self.losses, start=loss)
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """As in Keras; compiled metrics get the main output."""
-        if y is None and isinstance(x, Mapping):
-            given = [x[name] for name in self.head_inputs if x.get(name) is not None]
-            if given and len(given) == len(self.head_inputs):
-                y = given[0] if len(given) == 1 else tuple(given)
-        if self._compile_metrics is not None and y is None:
-            raise ValueError("compiled metrics need targets: y, or labels in a dict of inputs. Received: none")
-        return super().compute_metrics(x, y, self.main_output(y_pred), sample_weight)
-
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """As in Keras; without a loss it is the model's own again, whatever was compiled before."""
-        self._compile_loss = self._compile_metrics = None
-        super().compile(*args, **kwargs)
-
-    def predict_step(self, *args: Any) -> Any:
-        """As in Keras, without the loss, which has no batch axis, and without the encoder's states, a thousand times as
-        large as what a head says."""
-        outputs = super().predict_step(*args)
-        # Under JAX the variables' values are arguments and results, too.
-        outputs, *state = outputs if isinstance(outputs, tuple) else (outputs,)
-        left_out = ("loss", "encoder_last_hidden_state")
-        outputs = {name: value for name, value in outputs.items() if name not in left_out}
-        return (outputs, *state) if state else outputs
-
     def prune_heads(self, heads_to_prune: Mapping[int, list[int]]) -> None:
         """Remove attention heads of the encoder for good; see `Encoder.prune_heads`."""
         self.encoder.prune_heads(heads_to_prune)
@@ -366,27 +312,3 @@ class Seq2Seq(Pretrained):
     def get_decoder(self) -> Any:
         """The decoder."""
         return self.decoder
-
-
-def as_encoder_outputs(outputs: Any) -> dict[str, Any]:
-    """What `encode` returned, or a tuple as the reference has it, under the encoder's names.
-
-    Raises:
-        ValueError: neither.
-
-    >>> as_encoder_outputs((ops.ones((1, 2, 4)),))["last_hidden_state"].shape[1]
-    2
-    """
-    names = ("last_hidden_state", "hidden_states", "attentions", "global_attentions")
-    if isinstance(outputs, Mapping) and "last_hidden_state" in outputs and set(outputs) <= set(names):
-        return dict(outputs)
-    if isinstance(outputs, Sequence) and 0 < len(outputs) <= len(names):
-        return {name: value for name, value in zip(names, outputs, strict=False) if value is not None}
-    raise ValueError(
-        f"encoder_outputs must be what encode returned, with last_hidden_state. Received: {type(outputs).__name__}"
-    )
-
-
-def shifted_labels(labels: Tensor, config: Any) -> Tensor:
-    """Decoder inputs for labels (B, T)."""
-    return shift_right(labels, config.decoder_start_token_id, config.pad_token_id)

@@ -1,0 +1,215 @@
+"""What `fit`, `evaluate` and `predict` do with a model that has a loss of its own.
+
+Shape letters: B batch, T target length.
+"""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfmodels.global_gradients import GlobalGradients
+from tfmodels.layers.replicas import replica_count, sum_over_replicas
+from tfmodels.losses import LossTerm
+from tfmodels.objective import (
+    LabelMean,
+    batch_label_count,
+    check_values,
+    first_batch,
+    global_loss,
+    is_sum,
+    joined_metrics,
+    mean_weights,
+    named_inputs,
+    shared_value,
+    targets_of,
+    with_targets,
+)
+from tfmodels.pretrained import Pretrained
+
+Tensor = Any
+
+
+class TrainableModel(Pretrained):
+    """Base of the encoder-decoders. Compiled without a loss, `fit` and `evaluate` take the model's own.
+
+    Subclasses with a head implement `loss_terms`, `counted` and `main_output`.
+
+    Attributes:
+        head_inputs: the inputs of a call that are targets.
+        makes_target_from_labels: whether the decoder's inputs can be made from the labels.
+    """
+
+    head_inputs: ClassVar[tuple[str, ...]] = ()
+    makes_target_from_labels: ClassVar[bool] = False
+    _gradients: GlobalGradients | None = None
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The inputs of a call, in the order of a list."""
+        raise NotImplementedError
+
+    def main_output(self, outputs: Mapping[str, Any]) -> Any:
+        """The output that a compiled loss or metric is about."""
+        return outputs["last_hidden_state"]
+
+    def loss_terms(self, targets: Any, outputs: Mapping[str, Any], weights: Any = None) -> list[LossTerm]:
+        """The model's own loss, as sums over the labels and their numbers.
+
+        Args:
+            targets: as among the inputs, or as y.
+            outputs: of a call.
+            weights: (B,) or of the labels' shape, by which the labels' losses are multiplied.
+        """
+        raise ValueError(f"{type(self).__name__} has no loss of its own: compile one. Received: no loss")
+
+    def counted(self, targets: Any, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Targets that a loss of Keras' can take, and which of them count: bool of their shape or (B,)."""
+        first = keras.tree.flatten(targets)[0]
+        return targets, ops.ones(ops.shape(first)[:1], "bool")
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
+        """The model's own loss, for labels among the inputs or given as `y`; a compiled loss gets the main output.
+
+        Both are means over the labels that count, of all replicas together. `sample_weight` multiplies the losses of
+        rows (B,) or labels (B, T), which count as before, as in Keras.
+        """
+        targets = targets_of(self, x, y)
+        if targets is None:
+            raise ValueError("labels must be among the inputs or be given as y. Received: neither")
+        if self._compile_loss is not None:
+            weights = self._weights(targets, x, sample_weight, is_sum(self.loss))
+            targets, _ = self.counted(targets, named_inputs(self, x))
+            return shared_value(super().compute_loss(x, targets, self.main_output(y_pred), weights, training))
+        if "loss" in y_pred and sample_weight is None and replica_count() == 1:
+            loss = y_pred["loss"]
+        else:
+            loss = global_loss(self.loss_terms(targets, y_pred, sample_weight))
+        return sum((further / replica_count() for further in self.losses), start=loss)
+
+    def _weights(self, targets: Any, x: Any, sample_weight: Any, is_summed: bool) -> Any:
+        """What a loss or metric of Keras' weighs targets by, in their structure."""
+        _, masks = self.counted(targets, named_inputs(self, x))
+        masks, given = keras.tree.flatten(masks), keras.tree.flatten(sample_weight)
+        # Keras repeats the weights for each of several targets.
+        given = given * len(masks) if len(given) == 1 else given
+        weights = [mean_weights(mask, weight, is_summed) for mask, weight in zip(masks, given, strict=True)]
+        return weights[0] if len(weights) == 1 else tuple(weights)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """As in Keras; compiled metrics get the main output, and the weights of the labels that count."""
+        targets = targets_of(self, x, y)
+        if targets is None:
+            raise ValueError("compiled metrics need targets: y, or labels in a dict of inputs. Received: none")
+        if self._loss_tracker.has_batch:
+            self._loss_tracker.add_labels(batch_label_count(self, x, targets))
+        if self._compile_metrics is None:
+            return super().compute_metrics(x, y, y_pred, sample_weight)
+        weights = self._weights(targets, x, sample_weight, is_summed=True)
+        targets, _ = self.counted(targets, named_inputs(self, x))
+        return super().compute_metrics(x, targets, self.main_output(y_pred), weights)
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """As in Keras; without a loss it is the model's own again, whatever was compiled before.
+
+        Metrics see the labels that the loss sees, and are weighted by `sample_weight` where one is given. With
+        `gradient_accumulation_steps` an update is the mean over the labels of all its batches.
+
+        Warns:
+            UserWarning: XLA for several replicas of `tf.distribute`, which it cannot compile: it is left off.
+        """
+        self._compile_loss = self._compile_metrics = None
+        if replica_count() > 1 and kwargs.get("jit_compile") is True:
+            warnings.warn(
+                f"jit_compile must be False for the {replica_count()} replicas of a tf.distribute strategy: XLA "
+                "compiles no step of several devices. The model is compiled without it",
+                stacklevel=2,
+            )
+            kwargs["jit_compile"] = False
+        super().compile(optimizer, loss, loss_weights, None, joined_metrics(metrics, weighted_metrics), **kwargs)
+        # Past Keras' tracking, as in its own `compile`: it would be a metric of the model once more.
+        self.__dict__["_loss_tracker"] = LabelMean(name="loss")
+        self.__dict__["_gradients"] = GlobalGradients.of(self.optimizer)
+
+    def label_classes(self, labels: Any) -> int | None:
+        """How many classes labels are of, where a row has one label that is a class."""
+        return None
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; arrays are checked first. Labels may be among the inputs or be given as `y`.
+
+        `class_weight` is for labels that are classes, one for each row.
+        """
+        return super().fit(x, self._checked_targets(x, y, kwargs), *args, **kwargs)
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; see `fit`."""
+        return super().evaluate(x, self._checked_targets(x, y, kwargs), *args, **kwargs)
+
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; see `fit`."""
+        return super().train_on_batch(x, self._checked_targets(x, y, kwargs), *args, **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; see `fit`."""
+        return super().test_on_batch(x, self._checked_targets(x, y, kwargs), *args, **kwargs)
+
+    def _checked_targets(self, x: Any, y: Any, weights: Mapping[str, Any]) -> Any:
+        """Targets, as y where Keras needs them there; `ValueError` for values that no step of XLA's could refuse."""
+        if not isinstance(x, (Mapping, list, tuple, np.ndarray)) and not ops.is_tensor(x):
+            return y  # a data set, of which each batch is checked as far as its program can
+        targets = targets_of(self, x, y)
+        check_values(self, named_inputs(self, x), targets)
+        if weights.get("class_weight") is not None and (targets is None or self.label_classes(targets) is None):
+            raise ValueError(
+                f"class_weight must be None for {type(self).__name__} and these labels, which are not one class for "
+                "each row: sample_weight weighs rows or labels. Received: class_weight"
+            )
+        # Without a y Keras drops weights.
+        is_weighted = any(weights.get(name) is not None for name in ("class_weight", "sample_weight"))
+        return targets if is_weighted else y
+
+    def train_step(self, *args: Any) -> Any:
+        """As in Keras, with labels where they are needed."""
+        *state, data = args  # under JAX the variables' values come first
+        data = with_targets(self, data)
+        if self._gradients is None:
+            return super().train_step(*state, data)
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        labels = sum_over_replicas(batch_label_count(self, x, targets_of(self, x, y)))
+        with self._gradients.batch_of(labels):
+            return super().train_step(*state, data)
+
+    def test_step(self, *args: Any) -> Any:
+        """As in Keras, with labels where they are needed."""
+        *state, data = args
+        return super().test_step(*state, with_targets(self, data))
+
+    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Keras' building of losses and metrics, with labels where they are needed."""
+        if data_batch is None and iterator is not None:
+            data_batch = first_batch(iterator)
+        super()._symbolic_build(data_batch=None if data_batch is None else with_targets(self, data_batch))
+
+    def predict_step(self, *args: Any) -> Any:
+        """As in Keras, without the loss, which has no batch axis, and without the encoder's states, a thousand times as
+        large as what a head says."""
+        outputs = super().predict_step(*args)
+        # Under JAX the variables' values are arguments and results, too.
+        outputs, *state = outputs if isinstance(outputs, tuple) else (outputs,)
+        left_out = ("loss", "encoder_last_hidden_state")
+        outputs = {name: value for name, value in outputs.items() if name not in left_out}
+        return (outputs, *state) if state else outputs
