@@ -54,8 +54,7 @@ def export_saved_model(
         lengths: source lengths in tokens.
         batch_sizes: requests are filled up with empty documents to the next of these sizes, and larger ones are errors;
             None: any number of documents. With XLA, so that each size is compiled once, in the warm-up.
-        generation_config: settings of a language model's head, a `GenerationConfig`, a dict or transformers' object; None:
-            the model's.
+        generation_config: settings of a language model's head, see `GenerationConfig.of`; None: the model's.
         signatures: the names of those to write; None: all that the head has, see `export.signatures`.
         jit_compile: compile the model's part under XLA; stock TensorFlow Serving refuses such graphs.
         weights_dtype: None, "bfloat16" or "int8": how matrices are stored, see `StoredWeights`.

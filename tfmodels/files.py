@@ -1,6 +1,7 @@
 """Files that are whole or not there: written beside their final name, then renamed."""
 
 import json
+import math
 import os
 import shutil
 import uuid
@@ -11,6 +12,7 @@ from typing import Any
 
 # Neither a number nor a name that a pattern for finished files would find.
 PARTIAL = ".partial-"
+_DEEPEST = 50
 
 
 @contextmanager
@@ -51,7 +53,7 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of the first kind is also a number of too many digits
         raise ValueError(f"path must be a JSON file in UTF-8. Received: path={os.fspath(path)} ({error})") from None
     if not isinstance(values, dict):
         raise ValueError(f"path must hold a JSON object. Received: path={os.fspath(path)} with {type(values).__name__}")
@@ -59,6 +61,27 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def write_json(path: str | os.PathLike[str], values: Any) -> None:
-    """Write `values` as a JSON file, whole or not at all."""
+    """Write `values` as a JSON file, whole or not at all.
+
+    Raises:
+        ValueError: a NaN or an infinity, which JSON does not have; its place is named.
+    """
+    try:
+        text = json.dumps(values, indent=2, sort_keys=True, allow_nan=False)
+    except ValueError:
+        found = "; ".join(_not_finite(values, ()))
+        raise ValueError(
+            f"values must be such as JSON has, no NaN and no infinity. Received: {found or 'a circle'}, for {path}"
+        ) from None
     with written_whole(path) as partial:
-        partial.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def _not_finite(values: Any, place: tuple[str, ...]) -> Iterator[str]:
+    """Where numbers are none, and which."""
+    if isinstance(values, float) and not math.isfinite(values):
+        yield f"{'.'.join(place) or 'the value'}={values}"
+    elif len(place) < _DEEPEST and isinstance(values, (dict, list, tuple)):
+        pairs = values.items() if isinstance(values, dict) else enumerate(values)
+        for key, value in pairs:
+            yield from _not_finite(value, (*place, str(key)))
