@@ -20,6 +20,7 @@ from export.weights import WeightsDtype
 from tfmodels import GenerationConfig
 from tfmodels.heads import ReadsSourceTwice
 from tfmodels.layers.checks import check_positive
+from tfmodels.plain_values import plain
 from tfmodels.seq2seq import Seq2Seq
 
 _LIBRARIES = ("tensorflow", "tensorflow-text", "keras")
@@ -147,6 +148,7 @@ def _checked_names(kind: type[Signatures], names: Sequence[str] | None) -> tuple
 
 def _checked_sizes(name: str, sizes: Sequence[int], least: int) -> tuple[int, ...]:
     """Ascending, each once."""
+    sizes = plain(sizes)
     if not sizes:
         raise ValueError(f"{name} must hold at least one size. Received: {name}={sizes!r}")
     for size in sizes:

@@ -149,6 +149,7 @@ def test_several_end_tokens_are_kept(family):
     assert config.to_dict()["eos_token_id"] == [2, 7]
     assert OURS[family].from_dict(json.loads(json.dumps(config.to_dict()))) == config
     assert config.replace(eos_token_id=5).to_dict()["eos_token_id"] == 5
+    assert tfmodels.GenerationConfig().with_ids_of(config).end_tokens == (2, 7)
     for value in ([2, "7"], [2, -1], [True]):
         with pytest.raises(ValueError, match="eos_token_id must be"):
             OURS[family].from_dict({**SMALL[family], "eos_token_id": value})
@@ -160,6 +161,27 @@ def test_without_a_start_token_generation_begins_with_the_first_token_as_in_the_
     assert config.decoder_start_token_id == 3
     # LongT5 has none in the reference; the padding token, as T5 has it.
     assert tfmodels.LongT5Config.from_dict({**LONGT5, "decoder_start_token_id": None}).decoder_start_token_id == 0
+
+
+@every_family
+def test_an_error_names_the_file_and_what_the_caller_did_not_write(family, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({**SMALL[family], "d_model": "big"}))
+    with pytest.raises(ValueError, match=r"d_model must be of type int .*Received: d_model='big' \(in .*config.json\)"):
+        OURS[family].from_json(tmp_path / "config.json")
+    with pytest.raises(ValueError, match=r"pruned_heads must name .* Received: layers \[7\]$"):
+        OURS[family](**SMALL[family]).replace(pruned_heads={7: [0]})
+
+
+def test_an_error_of_an_override_names_the_field_of_the_file():
+    config = tfmodels.LEDConfig(**LED)
+    with pytest.raises(ValueError, match=r"layers=3. .* \(the config to be changed has attention_window=\[8, 16\]"):
+        config.replace(encoder_layers=3)
+
+
+def test_a_key_that_stands_twice_is_told(tmp_path):
+    (tmp_path / "config.json").write_text('{"d_model": 32, "more": [{"x": 1, "x": 2}], "d_model": 64}')
+    with pytest.warns(UserWarning, match="config.json has keys that stand twice, and the last counts: 'x', 'd_model'"):
+        assert tfmodels.LongT5Config.from_json(tmp_path / "config.json").d_model == 64
 
 
 @every_family

@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,13 +51,28 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ValueError: not UTF-8, not JSON, or not an object; the path is named.
         OSError: the file cannot be read.
+
+    Warns:
+        UserWarning: a key that stands twice in an object; the last one counts, as for every reader.
     """
+    repeated: dict[str, None] = {}
+
+    def of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            names = [name for name, _ in pairs]
+            repeated.update(dict.fromkeys(name for name in found if names.count(name) > 1))
+        return found
+
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=of_pairs)
     except (ValueError, RecursionError) as error:  # of the first kind is also a number of too many digits
         raise ValueError(f"path must be a JSON file in UTF-8. Received: path={os.fspath(path)} ({error})") from None
     if not isinstance(values, dict):
         raise ValueError(f"path must hold a JSON object. Received: path={os.fspath(path)} with {type(values).__name__}")
+    if repeated:
+        listed = ", ".join(f"{name!r:.80}" for name in repeated)
+        warnings.warn(f"{os.fspath(path)} has keys that stand twice, and the last counts: {listed}", stacklevel=2)
     return values
 
 

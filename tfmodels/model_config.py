@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
@@ -172,9 +173,7 @@ class ModelConfig:
             UserWarning: keys that transformers knows and that are not followed here, see `tfmodels.config_keys`.
         """
         made, told = cls._of_keys(values)
-        if told:
-            listed = "; ".join(told)
-            warnings.warn(f"These keys of the model's config are not followed as they stand: {listed}", stacklevel=2)
+        _warn(told, "the model's config")
         return made
 
     @classmethod
@@ -223,8 +222,14 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> Self:
-        """Config from a `config.json` file; `ValueError` when it is not a JSON object."""
-        return cls.from_dict(read_json_object(path))
+        """Config from a `config.json` file, see `from_dict`; errors and warnings name the file."""
+        values = read_json_object(path)
+        try:
+            made, told = cls._of_keys(values)
+        except ValueError as error:
+            raise ValueError(f"{error} (in {os.fspath(path)})") from None
+        _warn(told, os.fspath(path))
+        return made
 
     def to_dict(self, architecture: str | None = None) -> dict[str, Any]:
         """The keys of a `config.json`, unknown ones included; `architecture` is the reference's name of the model."""
@@ -261,7 +266,18 @@ class ModelConfig:
             changes = {"num_labels": None, "label2id": None, **changes}
         if "eos_token_id" in changes:
             changes = {"eos_token_ids": (), **changes}
-        return dataclasses.replace(self, **changes)
+        try:
+            return dataclasses.replace(self, **changes)
+        except ValueError as error:
+            # The caller did not write those fields of the rule that stand in a file.
+            kept = sorted(name for name in names - set(changes) if re.search(rf"\b{name}\b", str(error)))
+            told = ", ".join(f"{name}={getattr(self, name)!r:.80}" for name in kept)
+            raise ValueError(f"{error} (the config to be changed has {told})" if kept else str(error)) from None
+
+
+def _warn(told: list[str], source: str) -> None:
+    if told:
+        warnings.warn(f"These keys of {source} are not followed as they stand: {'; '.join(told)}", stacklevel=3)
 
 
 def config_of(config_class: type[ModelConfig], config: Any) -> Any:

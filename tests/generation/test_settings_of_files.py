@@ -129,6 +129,12 @@ def test_settings_are_taken_from_whatever_holds_them():
         GenerationConfig.of({1: 2, "num_beam_groups": 2})
 
 
+def test_none_turns_a_setting_of_a_file_off_as_in_the_reference():
+    found = GenerationConfig.from_dict({"temperature": 0.7, "top_k": 5, "top_p": 0.5, "num_beams": 4, "max_length": 9})
+    off = found.replace(temperature=None, top_k=None, top_p=None, num_beams=None, max_length=None)
+    assert off == GenerationConfig(top_k=0)
+
+
 @pytest.mark.parametrize(
     ("given", "meant"),
     [

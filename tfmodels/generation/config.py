@@ -304,10 +304,14 @@ class GenerationConfig:
         missing = [name for name in _SPECIAL_IDS if getattr(self, name) is None]
         theirs = getattr(model_config, "_sources", dict.fromkeys(missing, "the model's config"))
         sources = {**self._sources, **{name: theirs[name] for name in missing if name in theirs}}
-        return dataclasses.replace(self, **{name: getattr(model_config, name) for name in missing}, _sources=sources)
+        found = {name: getattr(model_config, name) for name in missing}
+        if "eos_token_id" in found:
+            # A model's config may list several, of which its field is the first.
+            found["eos_token_id"] = getattr(model_config, "eos_token_ids", found["eos_token_id"])
+        return dataclasses.replace(self, **found, _sources=sources)
 
     def replace(self, **overrides: Any) -> Self:
-        """Settings with some changed; `ValueError` for an unknown one.
+        """Settings with some changed, None for off; `ValueError` for an unknown one.
 
         `max_length` takes the place of `max_new_tokens`, and `min_length` of `min_new_tokens`. Settings of sampling may
         be kept without `do_sample`, as files do, but not given.
@@ -321,10 +325,14 @@ class GenerationConfig:
             if overrides.get(total) is not None:
                 overrides.setdefault(new, None)
         sources = {name: source for name, source in self._sources.items() if name not in overrides}
-        made = dataclasses.replace(self, **overrides, _sources=sources)
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(self)}
+        given = {name: value for name, value in overrides.items() if value is not None}
+        off: dict[str, Any] = {
+            name: 0 if name == "top_k" else defaults[name] for name in overrides if name not in given
+        }
+        made = dataclasses.replace(self, **given, **off, _sources=sources)
         for name in _OF_SAMPLING:
-            if not made.do_sample and name in overrides and getattr(made, name) != defaults[name]:
+            if not made.do_sample and name in given and getattr(made, name) != defaults[name]:
                 raise ValueError(
                     f"{name} must go with do_sample=True. Received: {name}={getattr(made, name)!r} and do_sample=False"
                 )
