@@ -98,7 +98,7 @@ def run(settings: Settings, output: Path, workers: int | None = None, address: s
     is_new = _begin(folder, _identity(settings, file_digest(settings.input)))
     try:
         settings = dataclasses.replace(settings, input=unpacked(settings.input, folder))
-        shards = find_shards(settings.input, settings.shard_rows)
+        shards = find_shards(settings.input, settings.shard_rows, settings.max_bytes)
     except BaseException:
         if is_new:
             shutil.rmtree(folder)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from export.csv_records import read_header
-from export.reading import is_csv
+from export.reading import MOST_BYTES, is_csv
 from export.records import read_records
 from export.strict_json import dumped, finite
 
@@ -73,8 +73,10 @@ def unpacked(path: Path, folder: Path) -> Path:
     return target
 
 
-def find_shards(path: Path, rows: int) -> list[Shard]:
+def find_shards(path: Path, rows: int, max_bytes: int = MOST_BYTES) -> list[Shard]:
     """Shards of `rows` rows of a CSV file each, or of `rows` lines, the last may be shorter.
+
+    `max_bytes` must be what the rows are read with: in CSV it decides where they begin.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "rows.jsonl")
@@ -82,7 +84,7 @@ def find_shards(path: Path, rows: int) -> list[Shard]:
     >>> [(shard.start, shard.stop, shard.first_line) for shard in find_shards(path, 2)]
     [(0, 6, 1), (6, 12, 3), (12, 15, 5)]
     """
-    places = _csv_places(path, rows) if is_csv(path) else _line_places(path, rows)
+    places = _csv_places(path, rows, max_bytes) if is_csv(path) else _line_places(path, rows)
     size = path.stat().st_size
     stops = [place for place, _ in places[1:]] + [size]
     return [
@@ -176,9 +178,10 @@ def _line_places(path: Path, rows: int) -> list[tuple[int, int]]:
     return [found for found in places if found[0] < place]
 
 
-def _csv_places(path: Path, rows: int) -> list[tuple[int, int]]:
+def _csv_places(path: Path, rows: int, max_bytes: int) -> list[tuple[int, int]]:
     """Place and number of the first line of every row that is a multiple of `rows` behind the first."""
-    return [(row.start, row.line) for number, row in enumerate(read_records(path)) if number % rows == 0]
+    records = enumerate(read_records(path, max_bytes=max_bytes))
+    return [(record.start, record.line) for number, record in records if number % rows == 0]
 
 
 def _check_fields(fields: Mapping[str, Any], reserved: frozenset[str]) -> None:

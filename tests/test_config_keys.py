@@ -217,7 +217,7 @@ def test_further_keys_that_json_cannot_hold_are_left_out_by_name(family, tmp_pat
     json.dumps(config.to_dict(), allow_nan=False)
     deep = "[" * 500 + "]" * 500
     (tmp_path / "config.json").write_text(json.dumps(SMALL[family])[:-1] + f', "deep": {deep}}}')
-    with pytest.raises(ValueError, match="must be nested at most 50 deep"):
+    with pytest.raises(ValueError, match="deep must be nested at most 50 deep"):
         OURS[family].from_json(tmp_path / "config.json")
 
 

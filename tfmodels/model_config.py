@@ -81,7 +81,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             # A frozen dataclass is normalised through its base's setter.
-            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
+            object.__setattr__(self, field.name, plain(getattr(self, field.name), field.name))
             self._check_type(field.name, field.type)
         for name in TOKEN_IDS:
             if getattr(self, name) < 0:
@@ -179,7 +179,7 @@ class ModelConfig:
     @classmethod
     def _of_keys(cls, given: Mapping[str, Any]) -> tuple[Self, list[str]]:
         """The config, and remarks on what of the keys it does not follow."""
-        values: dict[str, Any] = plain({str(key): value for key, value in given.items()})
+        values: dict[str, Any] = {str(key): plain(value, str(key)) for key, value in given.items()}
         found = values.pop("model_type", cls.model_type)
         if found != cls.model_type:
             raise ValueError(

@@ -9,10 +9,14 @@ import numpy as np
 DEEPEST = 50
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, name: str = "values") -> Any:
     """`value` with NumPy scalars, arrays and tensors of known value as Python numbers and lists, at any depth.
 
     Lists, tuples and mappings keep their order; everything else, such as a tensor inside a graph, stays what it is.
+
+    Args:
+        value: anything.
+        name: what errors call it.
 
     Raises:
         ValueError: lists within lists more than 50 deep.
@@ -20,12 +24,19 @@ def plain(value: Any) -> Any:
     >>> plain({"eos_token_id": np.array([1, 7]), "temperature": np.float64(0.5), "num_beams": np.array(4)})
     {'eos_token_id': [1, 7], 'temperature': 0.5, 'num_beams': 4}
     """
-    return _plain(value, DEEPEST)
+    try:
+        return _plain(value, DEEPEST)
+    except _TooDeep:
+        raise ValueError(f"{name} must be nested at most {DEEPEST} deep. Received: more") from None
+
+
+class _TooDeep(Exception):
+    pass
 
 
 def _plain(value: Any, deepest: int) -> Any:
     if deepest < 0:
-        raise ValueError(f"values must be nested at most {DEEPEST} deep. Received: a deeper one")
+        raise _TooDeep
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, Mapping):
@@ -42,7 +53,7 @@ def _of_array(value: Any, deepest: int) -> Any:
     # A value that is not known yet: each backend raises another exception.
     except Exception:
         return value
-    if array.dtype.name in ("bfloat16", "float16", "float32", "float64", "longdouble"):
+    if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
         return array.astype("float64").tolist()
     if array.dtype.kind in "biuU":
         return array.tolist()

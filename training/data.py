@@ -35,7 +35,8 @@ def read_examples(
     """Reads the documents and summaries of a file in UTF-8.
 
     The suffix tells the format: `.jsonl` holds one JSON object a line, `.jsonl.gz` the same compressed, and `.csv` a
-    header and one row each. Empty lines count as nothing. Each example's name is `"FILE:LINE"`.
+    header and one row each. Empty lines count as nothing; rows of more than 100 MB are bad. Each example's name is
+    `"FILE:LINE"`.
 
     A row that is not valid CSV, such as one with a quote that is never closed, takes those lines after it along that do
     not look like rows: reading goes on at the next line from which on there is a row with the header's number of

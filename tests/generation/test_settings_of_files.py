@@ -60,6 +60,14 @@ def test_of_settings_that_contradict_each_other_the_fewest_go(values, gone, tmp_
         assert f"{name} (" in str(told[0].message)
 
 
+def test_a_setting_of_a_file_that_is_nested_without_end_goes_alone(tmp_path):
+    deep = json.loads("[" * 500 + "]" * 500)
+    with pytest.warns(UserWarning, match=r"suppress_tokens \(suppress_tokens must be nested at most 50 deep"):
+        assert read(tmp_path, suppress_tokens=deep, num_beams=4) == GenerationConfig(num_beams=4)
+    with pytest.warns(UserWarning, match=r"change nothing: \['force_words_ids'\]"):
+        assert read(tmp_path, force_words_ids=deep, num_beams=4) == GenerationConfig(num_beams=4)
+
+
 def test_bad_settings_inside_a_models_config_go_alone():
     config = LEDConfig.from_dict({**settings("led"), "temperature": 0.0, "num_beams": 4, "max_length": 30})
     with pytest.warns(UserWarning, match="settings of the model's config are left out: temperature .*temperature=0.0"):
@@ -125,6 +133,7 @@ def test_settings_are_taken_from_whatever_holds_them():
     for given in ("generation_config.json", 4, [("num_beams", 4)], GenerationConfig, transformers.GenerationConfig):
         with pytest.raises(ValueError, match="generation_config must be a GenerationConfig, a mapping of settings or"):
             GenerationConfig.of(given)
+    assert GenerationConfig.of({"num_beam_groups": np.int64(1), "max_time": None}) == GenerationConfig()
     with pytest.raises(ValueError, match=r"must be among .* Received: \['1', 'num_beam_groups'\]"):
         GenerationConfig.of({1: 2, "num_beam_groups": 2})
 
@@ -154,6 +163,8 @@ def test_none_turns_a_setting_of_a_file_off_as_in_the_reference():
         ({"bad_words_ids": np.array([[3, 4]])}, {"bad_words_ids": [[3, 4]]}),
         ({"bad_words_ids": (np.array([3]), np.array([4, 5]))}, {"bad_words_ids": [[3], [4, 5]]}),
         ({"exponential_decay_length_penalty": np.array([5, 2])}, {"exponential_decay_length_penalty": (5, 2.0)}),
+        ({"temperature": np.longdouble(0.5), "do_sample": True}, {"temperature": 0.5, "do_sample": True}),
+        ({"length_penalty": np.asarray(0.5, "bfloat16")}, {"length_penalty": 0.5}),
         ({"early_stopping": np.str_("never")}, {"early_stopping": "never"}),
         ({"suppress_tokens": keras.ops.convert_to_tensor([4, 5])}, {"suppress_tokens": [4, 5]}),
     ],

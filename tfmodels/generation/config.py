@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from tfmodels.files import read_json_object, write_json
 from tfmodels.generation.config_checks import RULES, token_ids
-from tfmodels.generation.reference_settings import HARMLESS, NOT_BUILT
+from tfmodels.generation.reference_settings import HARMLESS, NOT_BUILT, is_idle
 from tfmodels.generation.usable_settings import usable_settings
 from tfmodels.plain_values import plain
 
@@ -96,7 +96,7 @@ class GenerationConfig:
     def __post_init__(self) -> None:
         for name, rule in RULES.items():
             # A frozen dataclass is normalised through its base's setter; lists become tuples, as settings are keys.
-            object.__setattr__(self, name, rule(name, plain(getattr(self, name))))
+            object.__setattr__(self, name, rule(name, plain(getattr(self, name), name)))
         self._check_together()
 
     def _check_together(self) -> None:
@@ -248,7 +248,7 @@ class GenerationConfig:
         """
         source = source or (None if strict else "the model's config")
         place = "" if source is None else f" of {source}"
-        values = {str(key): plain(value) for key, value in values.items()}
+        values = {str(key): value for key, value in values.items()}
         known = {key: value for key, value in values.items() if key in cls.names() and value is not None}
         if "top_k" in values and values["top_k"] is None:
             known["top_k"] = 0  # the reference's way to turn it off
@@ -256,9 +256,7 @@ class GenerationConfig:
             # Where a file names no start token, the reference begins with this one.
             known.setdefault("decoder_start_token_id", values["bos_token_id"])
         unknown = sorted(
-            key
-            for key, value in values.items()
-            if key not in cls.names() | HARMLESS and value not in (None, *NOT_BUILT.get(key, ()))
+            key for key, value in values.items() if key not in cls.names() | HARMLESS and not is_idle(key, value)
         )
         if unknown and strict:
             raise ValueError(f"generation settings{place} must be among {sorted(cls.names())}. Received: {unknown}")
@@ -266,7 +264,7 @@ class GenerationConfig:
             warnings.warn(
                 f"These generation settings{place} are not supported and change nothing: {unknown}", stacklevel=2
             )
-        if known.get("max_length") == DEFAULT_NEW_TOKENS:
+        if plain(known.get("max_length"), "max_length") == DEFAULT_NEW_TOKENS:
             known.pop("max_length")  # the reference's default, which it takes for new tokens
         if not strict:
             known, reasons = usable_settings(cls, known)

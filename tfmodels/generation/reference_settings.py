@@ -45,3 +45,13 @@ NOT_BUILT: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("dola_layers", "constraints", "force_words_ids", "prompt_lookup_num_tokens"), ()),
 }
 """By name, the values besides None at which they do nothing."""
+
+
+def is_idle(name: str, value: Any) -> bool:
+    """Whether a setting that is not built has a value at which it does nothing.
+
+    >>> is_idle("num_beam_groups", 1), is_idle("num_beam_groups", 2)
+    (True, False)
+    """
+    is_one = isinstance(value, (bool, int, float)) or getattr(value, "ndim", None) == 0
+    return value is None or (is_one and value in NOT_BUILT.get(name, ()))

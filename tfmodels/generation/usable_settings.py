@@ -37,7 +37,7 @@ def usable_settings(make: Callable[..., Any], settings: Mapping[str, Any]) -> tu
     >>> usable_settings(GenerationConfig, {"num_beams": 4, "top_p": 7})
     ({'num_beams': 4}, {'top_p': 'top_p must be a number above 0 and at most 1. Received: top_p=7'})
     """
-    reasons = {name: _broken(partial(RULES[name], name, plain(settings[name]))) for name in settings}
+    reasons = {name: _broken(partial(_follow, name, settings[name])) for name in settings}
     kept = {name: value for name, value in settings.items() if reasons[name] is None}
     candidates = [name for name in _CONTRADICTABLE if name in kept]
     for count in range(len(candidates) + 1):
@@ -47,6 +47,10 @@ def usable_settings(make: Callable[..., Any], settings: Mapping[str, Any]) -> tu
                 reasons |= {name: _broken(partial(make, **rest, **{name: kept[name]})) for name in gone}
                 return rest, {name: reason for name, reason in reasons.items() if reason is not None}
     raise ValueError(f"settings must be among those of {make}. Received: {sorted(settings)}")
+
+
+def _follow(name: str, value: Any) -> None:
+    RULES[name](name, plain(value, name))
 
 
 def _broken(check: Callable[[], Any]) -> str | None:
