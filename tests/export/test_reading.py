@@ -1,5 +1,6 @@
 """One reader: training and bulk runs find the same rows in a file, and the same ones bad; `ask` reads texts like it."""
 
+import argparse
 import gzip
 import json
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import pytest
 
+from export import ask
 from export.bulk_rows import Row, check_columns, find_shards, read_rows, unpacked
 from export.reading import check_file, read_text
 from training.data import read_examples
@@ -247,6 +249,13 @@ def test_a_text_is_read_as_rows_are(tmp_path):
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"a text")[:-4])
     with pytest.raises(ValueError, match="must be valid gzip"):
         read_text(tmp_path / "b.txt.gz")
+
+
+def test_bytes_of_another_encoding_on_the_command_line_are_told():
+    for name, given, question in (("text", "gr\udcf6\udcdfe", None), ("--question", "a text", "wh\udcf6?")):
+        options = argparse.Namespace(set=[], question=question, signature=None)
+        with pytest.raises(ValueError, match=f"{name} must be UTF-8. Received: "):
+            ask._print_answer(None, options, given)
 
 
 def test_the_reader_needs_the_standard_library_alone():
