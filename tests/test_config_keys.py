@@ -81,6 +81,18 @@ def test_a_key_that_is_not_followed_is_named(family, key, value, tmp_path):
 
 
 @every_family
+def test_a_config_of_transformers_is_taken_for_what_it_says(family):
+    reference = THEIRS[family](**SMALL[family], num_labels=3)
+    assert config_of(OURS[family], reference) == OURS[family].from_dict(reference.to_dict())
+    other = next(name for name in OURS if name != family)
+    with pytest.raises(ValueError, match="model_type must be"):
+        config_of(OURS[family], THEIRS[other]())
+    for wrong in (OURS[other](), OURS[family], "config.json", None):
+        with pytest.raises(ValueError, match=f"config must be a {OURS[family].__name__}. Received: config="):
+            config_of(OURS[family], wrong)
+
+
+@every_family
 def test_weights_that_cannot_be_read_are_refused_by_the_config(family):
     with pytest.raises(ValueError, match="quantization_config must not be there: .*Received: .*'gptq'"):
         OURS[family].from_dict({**SMALL[family], "quantization_config": {"quant_method": "gptq"}})

@@ -281,10 +281,18 @@ def _warn(told: list[str], source: str) -> None:
 
 
 def config_of(config_class: type[ModelConfig], config: Any) -> Any:
-    """`config` itself, or the config that a saved `.keras` file holds as a dict; `ValueError` for anything else."""
+    """`config` itself, or made of the dict that a saved `.keras` file holds, or of transformers' config.
+
+    Raises:
+        ValueError: another kind of value; and as `ModelConfig.from_dict`.
+    """
     if isinstance(config, config_class):
         return config
     if isinstance(config, dict):
         # What is not followed was told where the file was read.
         return config_class._of_keys(config)[0]
+    as_dict = None if isinstance(config, (ModelConfig, type)) else getattr(config, "to_dict", None)
+    keys = as_dict() if callable(as_dict) else None
+    if isinstance(keys, Mapping):
+        return config_class.from_dict(keys)
     raise ValueError(f"config must be a {config_class.__name__}. Received: config={config!r}")
