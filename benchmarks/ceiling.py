@@ -4,7 +4,6 @@ python -m benchmarks.ceiling torch
 """
 
 import argparse
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from benchmarks.models import SIZES
 from benchmarks.processes import run_module
 from benchmarks.task import positive
 from benchmarks.timing import median_seconds
+from export.strict_json import dumped
 
 ENGINES = ("torch", "tensorflow", "tensorflow-xla")
 COPYING = "torch"
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     found: dict[str, Any] = {"products": engine_rates(options.engine, options.size, options.repeats)}
     if options.engine == COPYING:
         found["gb_per_second"] = gigabytes_per_second(options.size, options.repeats)
-    print(json.dumps(found), flush=True)
+    print(dumped(found), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ python -m benchmarks.devices jax
 """
 
 import argparse
-import json
 import os
 import platform
 
 from benchmarks.processes import WorkerError, run_module
+from export.strict_json import dumped
 
 LIBRARIES = ("jax", "torch")
 
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.devices", allow_abbrev=False)
     parser.add_argument("library", choices=LIBRARIES)
     options = parser.parse_args(arguments)
-    print(json.dumps(_of_jax() if options.library == "jax" else _of_torch()), flush=True)
+    print(dumped(_of_jax() if options.library == "jax" else _of_torch()), flush=True)
 
 
 if __name__ == "__main__":

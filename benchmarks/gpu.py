@@ -104,6 +104,7 @@ def run_gpu(
     Raises:
         OSError: the folder cannot be written.
     """
+    from export.strict_json import finite
     from tfmodels.files import write_json
 
     output.mkdir(parents=True, exist_ok=True)
@@ -114,7 +115,7 @@ def run_gpu(
         for variant in VARIANTS:
             with console.status(f"{row.name}: {variant}"):
                 found[variant] = _figures(row.task(variant, device, size), run)
-            write_json(output / RESULTS, results)
+            write_json(output / RESULTS, finite(results))
         shown = "; ".join(f"{variant} {_summary(figures)}" for variant, figures in found.items())
         console.print(f"{position}/{len(rows)} {row.name}: {shown}", highlight=False)
     print_gpu_table(console, results)

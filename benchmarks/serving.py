@@ -50,13 +50,14 @@ def serving(options: argparse.Namespace) -> int:
         WorkerError: a process failed.
         OSError: the folder cannot be written.
     """
+    from export.strict_json import finite
     from tfmodels.files import write_json
 
     console = make_console()
     options.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.output) as folder:
         results = measure(options, Path(folder), console)
-    write_json(options.output / RESULTS, results)
+    write_json(options.output / RESULTS, finite(results))
     print_serving(console, results)
     console.print(f"written: {options.output / RESULTS}", soft_wrap=True, highlight=False)
     return 0

@@ -17,6 +17,7 @@ from benchmarks.memory import peak_bytes, reset_peak
 from benchmarks.models import FAMILIES, SIZES, class_name, config_fields
 from benchmarks.timing import seconds
 from export.arguments import lengths
+from export.strict_json import dumped
 
 DOCUMENTS = "documents.json"
 VOCABULARY = {"base": 2000, "tiny": 300}
@@ -58,7 +59,7 @@ def write(options: argparse.Namespace) -> dict[str, Any]:
             warm_up=False,
         )
     documents = {str(tokens): document(tokenizer, tokens) for tokens in {*options.lengths, *options.documents}}
-    (options.folder / DOCUMENTS).write_text(json.dumps(documents), encoding="utf-8")
+    (options.folder / DOCUMENTS).write_text(dumped(documents), encoding="utf-8")
     return {"parameters": model.count_params()}
 
 
@@ -142,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one action and print its figures."""
     options = _parser().parse_args(arguments)
-    print(json.dumps({"write": write, "ask": ask}[options.action](options)))
+    print(dumped({"write": write, "ask": ask}[options.action](options)))
 
 
 if __name__ == "__main__":

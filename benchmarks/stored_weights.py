@@ -43,6 +43,7 @@ def weights(options: argparse.Namespace) -> int:
         ValueError: no model or documents there.
         OSError: the folder cannot be written.
     """
+    from export.strict_json import finite
     from tfmodels.auto import load_pretrained
     from tfmodels.files import write_json
 
@@ -51,7 +52,7 @@ def weights(options: argparse.Namespace) -> int:
     console = make_console()
     results = [_measure(model, tokenizer, examples, options, dtype, console) for dtype in WEIGHTS_DTYPES]
     options.output.mkdir(parents=True, exist_ok=True)
-    write_json(options.output / RESULTS, results)
+    write_json(options.output / RESULTS, finite(results))
     headings = ("MB on disk", "logit error", "answers changed", "ROUGE-1", "ROUGE-2", "ROUGE-L")
     table = make_table(console, f"{len(examples)} documents", "weights", headings)
     for row in results:

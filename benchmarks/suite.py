@@ -52,6 +52,7 @@ def run_suite(
         WorkerError: a process failed.
         OSError: the folder cannot be written.
     """
+    from export.strict_json import finite
     from tfmodels.files import write_json
 
     output.mkdir(parents=True, exist_ok=True)
@@ -64,7 +65,7 @@ def run_suite(
         runs = _runs_in_turn(row, min(rounds, row.most_rounds or rounds), backend, quick, run, console)
         figures[row.name] = row_figures(row, runs, figures, results["ceiling"])
         results["rows"][row.name] = _entry(row, figures[row.name], runs)
-        write_json(output / RESULTS, results)
+        write_json(output / RESULTS, finite(results))
         print_row(console, position, len(rows), row.name, figures[row.name])
     print_table(console, rows, figures)
     plots = save_plots(rows, figures, output)

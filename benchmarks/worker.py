@@ -4,7 +4,6 @@ python -m benchmarks.worker ours led encode 4096
 python -m benchmarks.worker theirs longt5-tglobal train 4096 --repeats 1
 """
 
-import json
 import os
 import statistics
 import sys
@@ -16,6 +15,7 @@ from benchmarks.models import make_encoded, make_inputs
 from benchmarks.routine import Routine
 from benchmarks.task import OURS, Task, parse_task
 from benchmarks.timing import median_seconds, seconds
+from export.strict_json import dumped
 
 
 def measure(task: Task) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one task and print its figures."""
     task = parse_task(arguments)
     set_environment(task)
-    print(json.dumps(measure(task)), flush=True)
+    print(dumped(measure(task)), flush=True)
 
 
 if __name__ == "__main__":

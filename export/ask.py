@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from export.client import SavedModel, import_server_libraries, latest_version
+from export.reading import decoded_text, read_text
 from export.remote import DEFAULT_NAME, Client, GrpcClient, RestClient
 
 _SERVER_ONLY = ("rest", "name", "version", "timeout")
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m export ask", description="Answer from a SavedModel, or a server of it.")
     parser.add_argument("directory", nargs="?", metavar="DIR", help="a SavedModel, or the folder of its versions")
     parser.add_argument("text", nargs="?", help="the document; without it and --file, standard input is read")
-    parser.add_argument("--file", type=Path, help="a file with the document")
+    parser.add_argument("--file", type=Path, help="a file with the document, plain or .gz")
     parser.add_argument("--signature", help="default: serving_default")
     parser.add_argument("--question", help="to a model that answers questions")
     parser.add_argument(
@@ -104,6 +105,11 @@ def _ask_server(options: argparse.Namespace) -> int:
 
 
 def _print_answer(client: Client | SavedModel, options: argparse.Namespace, document: str) -> int:
+    for name, text in (("text", document), ("--question", options.question)):
+        try:
+            (text or "").encode("utf-8")
+        except UnicodeEncodeError as error:  # how the command line holds bytes of another encoding
+            raise ValueError(f"{name} must be UTF-8. Received: {error}") from None
     inputs: dict[str, Any] = {name: [number] for name, number in options.set}
     if options.question is not None:
         inputs["question"] = [options.question]
@@ -128,10 +134,6 @@ def _client(options: argparse.Namespace, settings: dict[str, Any]) -> Client:
 
 
 def _document(options: argparse.Namespace) -> str:
-    if options.text is not None:
-        return options.text
-    data = options.file.read_bytes() if options.file is not None else sys.stdin.buffer.read()
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"the document must be UTF-8. Received: {error}") from None
+    if options.file is not None:
+        return read_text(options.file)
+    return decoded_text(sys.stdin.buffer.read(), "standard input") if options.text is None else options.text

@@ -4,15 +4,18 @@ python -m export bulk served/summaries --input documents.jsonl --output summarie
 python -m export bulk served/summaries --input documents.jsonl --output summaries.jsonl --signature summarize \
     --set max_new_tokens=64 --set num_return_sequences=1 --batch-size 4 --workers 8 --address auto
 
-A row of the output is the input's row without its documents, plus `answer_line`, the number of its line, and one field
-per output of the signature: `answer_text`, `answer_score`, ... Rows keep their order. Rows that cannot be asked about
-go to OUTPUT.bad.jsonl, with line and reason. Until all is done, finished shards are in the folder
-OUTPUT.shards: the same command goes on where a killed one stopped. On a cluster, `tfmodels[bulk]` must be installed on
-every node, and DIR, the input and the output must be in a folder that all nodes share.
+The input is JSON lines (.jsonl), the same compressed (.jsonl.gz), or CSV with a header (.csv), in UTF-8; empty lines
+are no rows. A row of the output is the input's row without its documents, plus `answer_line`, the number of its line,
+and one field per output of the signature: `answer_text`, `answer_score`, ..., null where a figure is no number. Rows
+keep their order. Rows that cannot be asked about go to OUTPUT.bad.jsonl, with line, reason and the number of further
+lines that went with them. Until all is done, finished shards are in the folder OUTPUT.shards (with the rows of a
+compressed input): the same command goes on where a killed one stopped. On a cluster, `tfmodels[bulk]` must be installed
+on every node, and DIR, the input and the output must be in a folder that all nodes share.
 """
 
 import argparse
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -26,9 +29,11 @@ from typing import Any
 
 from export.arguments import count
 from export.ask import constant
-from export.bulk_rows import Shard, find_shards, written_whole
+from export.bulk_rows import Shard, file_digest, find_shards, unpacked, written_whole
 from export.bulk_worker import BulkWorker, Settings, shard_file
 from export.client import latest_version
+from export.reading import check_file
+from export.strict_json import dumped
 
 _SETTINGS = "settings.json"
 # Of a worker that dies, as by a machine that goes away.
@@ -48,7 +53,8 @@ def main(arguments: list[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     if not options.input.is_file():
-        raise FileNotFoundError(f"input must be a file of JSON lines. Received: input={options.input}")
+        raise FileNotFoundError(f"input must be a file of JSON lines or CSV. Received: input={options.input}")
+    check_file(options.input)
     if options.output.exists():
         raise FileExistsError(f"output must not exist. Received: output={options.output}")
     if bad_file(options.output).exists() and not shard_folder(options.output).exists():
@@ -89,8 +95,14 @@ def run(settings: Settings, output: Path, workers: int | None = None, address: s
         ImportError: Ray is not installed.
     """
     folder = shard_folder(output)
-    shards, digest = find_shards(settings.input, settings.shard_rows)
-    _begin(folder, _identity(settings, digest))
+    is_new = _begin(folder, _identity(settings, file_digest(settings.input)))
+    try:
+        settings = dataclasses.replace(settings, input=unpacked(settings.input, folder))
+        shards = find_shards(settings.input, settings.shard_rows, settings.max_bytes)
+    except BaseException:
+        if is_new:
+            shutil.rmtree(folder)
+        raise
     missing = [shard for shard in shards if not shard_file(folder, shard).is_file()]
     if missing:
         if len(missing) < len(shards):
@@ -126,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         "python -m export bulk", description="Answers to a file of documents; killed, it goes on where it stopped."
     )
     parser.add_argument("directory", metavar="DIR", help="a SavedModel, or the folder of its versions")
-    parser.add_argument("--input", type=Path, required=True, help="JSON lines, a document each")
+    parser.add_argument("--input", type=Path, required=True, help=".jsonl, .jsonl.gz or .csv: a document each")
     parser.add_argument("--output", type=Path, required=True, help="JSON lines; must not exist")
     parser.add_argument("--signature", default="serving_default", help="default: serving_default")
     parser.add_argument(
@@ -159,20 +171,22 @@ def _identity(settings: Settings, digest: str) -> dict[str, Any]:
     return identity | {"model": hashlib.sha256(held.read_bytes()).hexdigest(), "input": digest}
 
 
-def _begin(folder: Path, identity: dict[str, Any]) -> None:
+def _begin(folder: Path, identity: dict[str, Any]) -> bool:
+    """Begin a run, or go on with one that had the same settings; whether it is a new one."""
     try:
         begun = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         folder.mkdir(parents=True, exist_ok=True)
         with written_whole(folder / _SETTINGS) as partial:
-            partial.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
-        return
+            partial.write_text(dumped(identity, indent=2) + "\n", encoding="utf-8")
+        return True
     other = sorted(name for name in identity if begun.get(name) != identity[name])
     if other:
         raise ValueError(
             f"{folder} holds a run that was begun with another {', '.join(other)}. "
             "Give the same to go on, or delete the folder to begin anew."
         )
+    return False
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.bulk_rows import BadRow, Row, Shard, read_rows, write_lines
+from export.bulk_rows import BadRow, Row, Shard, check_columns, read_rows, write_lines
 from export.client import SavedModel, import_server_libraries
 from export.tensors import Signature, find_signature
 
@@ -17,8 +17,8 @@ LINE = "line"
 class Settings:
     """What a bulk run does; a run that goes on must have the same.
 
-    model: a version's folder. input: the JSON-lines file. fields: the row's field by input of the signature.
-    constants: inputs that are the same for every row. prefix: of the names under which answers are written.
+    model: a version's folder. input: the file of rows, in a run not compressed. fields: the row's field by input of the
+    signature. constants: inputs that are the same for every row. prefix: of the names under which answers are written.
     """
 
     model: Path
@@ -51,10 +51,13 @@ class BulkWorker:
         """Load the model, and ask it for a batch of empty texts.
 
         Raises:
-            ValueError: no SavedModel, or a signature, fields, constants or a batch size that do not fit it.
+            ValueError: no SavedModel, or a signature, fields, constants or a batch size that do not fit it, or a header
+                that lacks a field.
             ChildProcessError: the model failed.
         """
-        self._load().try_out()
+        model = self._load()
+        check_columns(self._settings.input, model.fields.values(), self._reserved(model))
+        model.try_out()
 
     def run(self, shard: Shard) -> tuple[int, int]:
         """Answer the rows of a shard and write them, in order; the numbers of rows that were answered and not.
@@ -71,7 +74,10 @@ class BulkWorker:
         good = [row for row in rows if not isinstance(answers[row.line], BadRow)]
         write_lines(
             shard_file(self._folder, shard, "bad"),
-            ({LINE: row.line, "reason": row.reason} for row in sorted(bad, key=lambda row: row.line)),
+            (
+                {LINE: row.line, "reason": row.reason, **({"lost_lines": row.lost_lines} if row.lost_lines else {})}
+                for row in sorted(bad, key=lambda row: row.line)
+            ),
         )
         # Last: it is the sign that the shard is done.
         write_lines(shard_file(self._folder, shard), (self._output(model, row, answers[row.line]) for row in good))
@@ -87,8 +93,12 @@ class BulkWorker:
 
     def _read(self, shard: Shard, model: "_Asked") -> Iterator[Row | BadRow]:
         settings = self._settings
-        reserved = [settings.prefix + name for name in (LINE, *model.signature.outputs)]
+        reserved = self._reserved(model)
         return read_rows(settings.input, shard, model.fields, model.texts, reserved, settings.max_bytes)
+
+    def _reserved(self, model: "_Asked") -> list[str]:
+        """The fields that the run writes."""
+        return [self._settings.prefix + name for name in (LINE, *model.signature.outputs)]
 
     def _answers(self, model: "_Asked", rows: Sequence[Row]) -> dict[int, Any]:
         """Answers, or what is wrong, by line."""

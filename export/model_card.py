@@ -1,10 +1,10 @@
 """The README of an exported version: what goes in, what comes out, and a request to copy."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from export.manifest import Manifest
+from export.strict_json import dumped, finite
 
 FILE_NAME = "README.md"
 
@@ -40,7 +40,7 @@ def model_card(manifest: Manifest, name: str, example: tuple[Mapping[str, Any], 
         name: what a server calls the model.
         example: a request to `serving_default` and its answer, as JSON has them.
     """
-    request, answer = (json.dumps(values, ensure_ascii=False) for values in example)
+    request, answer = (dumped(finite(values), ensure_ascii=False) for values in example)
     lengths = ", ".join(f"{length:,}" for length in manifest.lengths)
     batch = "any number" if manifest.batch_sizes is None else f"at most {max(manifest.batch_sizes)}"
     return f"""# {name}: {manifest.model}
@@ -67,7 +67,7 @@ An older one loads it when it knows all that `manifest.json` lists.
 
 ## Settings
 ```json
-{json.dumps(manifest.settings, indent=2, sort_keys=True)}
+{dumped(manifest.settings, indent=2, sort_keys=True)}
 ```
 """
 

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from export.strict_json import dumped
 from export.tensors import Field, Signature, decoded_outputs, find_signature
 
 DEFAULT_NAME = "model"
@@ -255,7 +256,7 @@ class RestClient(Client):
 
     def _predict(self, name: str, signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         columns = {key: _as_json(array) for key, array in arrays.items()}
-        body = json.dumps({"signature_name": name, "inputs": columns}).encode("ascii")
+        body = dumped({"signature_name": name, "inputs": columns}).encode("ascii")
         answer = self._send(":predict", body, _described(name, arrays))
         try:
             outputs = answer["outputs"]

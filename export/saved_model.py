@@ -20,6 +20,7 @@ from export.weights import WeightsDtype
 from tfmodels import GenerationConfig
 from tfmodels.heads import ReadsSourceTwice
 from tfmodels.layers.checks import check_positive
+from tfmodels.plain_values import plain
 from tfmodels.seq2seq import Seq2Seq
 
 _LIBRARIES = ("tensorflow", "tensorflow-text", "keras")
@@ -32,7 +33,7 @@ def export_saved_model(
     path: str | os.PathLike[str],
     lengths: Sequence[int] = (1024,),
     batch_sizes: Sequence[int] | None = None,
-    generation_config: GenerationConfig | None = None,
+    generation_config: GenerationConfig | Mapping[str, Any] | None = None,
     signatures: Sequence[str] | None = None,
     jit_compile: bool = False,
     weights_dtype: WeightsDtype = None,
@@ -54,7 +55,7 @@ def export_saved_model(
         lengths: source lengths in tokens.
         batch_sizes: requests are filled up with empty documents to the next of these sizes, and larger ones are errors;
             None: any number of documents. With XLA, so that each size is compiled once, in the warm-up.
-        generation_config: settings of a language model's head; None: the model's.
+        generation_config: settings of a language model's head, see `GenerationConfig.of`; None: the model's.
         signatures: the names of those to write; None: all that the head has, see `export.signatures`.
         jit_compile: compile the model's part under XLA; stock TensorFlow Serving refuses such graphs.
         weights_dtype: None, "bfloat16" or "int8": how matrices are stored, see `StoredWeights`.
@@ -147,6 +148,7 @@ def _checked_names(kind: type[Signatures], names: Sequence[str] | None) -> tuple
 
 def _checked_sizes(name: str, sizes: Sequence[int], least: int) -> tuple[int, ...]:
     """Ascending, each once."""
+    sizes = plain(sizes)
     if not sizes:
         raise ValueError(f"{name} must hold at least one size. Received: {name}={sizes!r}")
     for size in sizes:

@@ -11,7 +11,7 @@ SOURCES = sorted(
 )
 GROUND_FLOOR = ("layers", "generation", "checkpoints", "text")
 FAMILIES = ("led", "longt5")
-BASEMENT = ("files", "hashing", "hub", "labels")
+BASEMENT = ("files", "hashing", "hub", "labels", "plain_values")
 UPPER_FLOOR = [
     f"tfmodels.{path.stem}" for path in (ROOT / "tfmodels").glob("*.py") if path.stem not in (*BASEMENT, "__init__")
 ]

@@ -1,9 +1,11 @@
 """Files that are whole or not there: written beside their final name, then renamed."""
 
 import json
+import math
 import os
 import shutil
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 # Neither a number nor a name that a pattern for finished files would find.
 PARTIAL = ".partial-"
+_DEEPEST = 50
 
 
 @contextmanager
@@ -48,17 +51,53 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ValueError: not UTF-8, not JSON, or not an object; the path is named.
         OSError: the file cannot be read.
+
+    Warns:
+        UserWarning: a key that stands twice in an object; the last one counts, as for every reader.
     """
+    repeated: dict[str, None] = {}
+
+    def of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            names = [name for name, _ in pairs]
+            repeated.update(dict.fromkeys(name for name in found if names.count(name) > 1))
+        return found
+
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        values = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=of_pairs)
+    except (ValueError, RecursionError) as error:  # of the first kind is also a number of too many digits
         raise ValueError(f"path must be a JSON file in UTF-8. Received: path={os.fspath(path)} ({error})") from None
     if not isinstance(values, dict):
         raise ValueError(f"path must hold a JSON object. Received: path={os.fspath(path)} with {type(values).__name__}")
+    if repeated:
+        listed = ", ".join(f"{name!r:.80}" for name in repeated)
+        warnings.warn(f"{os.fspath(path)} has keys that stand twice, and the last counts: {listed}", stacklevel=2)
     return values
 
 
 def write_json(path: str | os.PathLike[str], values: Any) -> None:
-    """Write `values` as a JSON file, whole or not at all."""
+    """Write `values` as a JSON file, whole or not at all.
+
+    Raises:
+        ValueError: a NaN or an infinity, which JSON does not have; its place is named.
+    """
+    try:
+        text = json.dumps(values, indent=2, sort_keys=True, allow_nan=False)
+    except ValueError:
+        found = "; ".join(_not_finite(values, ()))
+        raise ValueError(
+            f"values must be such as JSON has, no NaN and no infinity. Received: {found or 'a circle'}, for {path}"
+        ) from None
     with written_whole(path) as partial:
-        partial.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def _not_finite(values: Any, place: tuple[str, ...]) -> Iterator[str]:
+    """Where numbers are none, and which."""
+    if isinstance(values, float) and not math.isfinite(values):
+        yield f"{'.'.join(place) or 'the value'}={values}"
+    elif len(place) < _DEEPEST and isinstance(values, (dict, list, tuple)):
+        pairs = values.items() if isinstance(values, dict) else enumerate(values)
+        for key, value in pairs:
+            yield from _not_finite(value, (*place, str(key)))

@@ -2,12 +2,16 @@
 
 import dataclasses
 import os
+import re
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
+from tfmodels.config_keys import check_refused, remarks, resolved, without_bare_numbers, without_labels_that_differ
 from tfmodels.files import read_json_object, write_json
 from tfmodels.layers.checks import check_positive
 from tfmodels.layers.heads import check_heads
+from tfmodels.plain_values import plain, whole_number
 
 MOST_LABELS = 100_000
 TOKEN_IDS = ("pad_token_id", "eos_token_id", "decoder_start_token_id")
@@ -29,8 +33,14 @@ class ModelConfig:
 
     Keys of a `config.json` that the family does not know are kept in `extra` and written back.
 
+    NumPy scalars and arrays are taken for the numbers and lists that they hold.
+
     Attributes:
+        aliases: transformers' further names of fields in a `config.json`.
+        ids_of_reference: special ids of which transformers has a default for the family, so that null means none.
+        eos_token_ids: all end tokens of generation where the file lists several; `eos_token_id` is the first.
         output_attentions, output_hidden_states: what calls return that do not say.
+        gradient_checkpointing: whether the model starts with its blocks recomputed in the backward pass.
         num_labels: classes of a classification head; the length of `id2label` where that is given.
         id2label, label2id: names of the classes; None: LABEL_0, LABEL_1, ...
         problem_type: "regression", "single_label_classification" or "multi_label_classification"; None: by the labels.
@@ -41,11 +51,15 @@ class ModelConfig:
     """
 
     model_type: ClassVar[str] = ""
+    aliases: ClassVar[Mapping[str, str]] = {}
+    ids_of_reference: ClassVar[tuple[str, ...]] = ()
     vocab_size: int = 1
     d_model: int = 1
     pad_token_id: int = 0
     eos_token_id: int = 1
     decoder_start_token_id: int = 0
+    eos_token_ids: tuple[int, ...] = ()
+    gradient_checkpointing: bool = False
     output_attentions: bool = False
     output_hidden_states: bool = False
     num_labels: int | None = None
@@ -66,13 +80,15 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
+            # A frozen dataclass is normalised through its base's setter.
+            object.__setattr__(self, field.name, plain(getattr(self, field.name), field.name))
             self._check_type(field.name, field.type)
         for name in TOKEN_IDS:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more. Received: {name}={getattr(self, name)}")
         if self.problem_type not in PROBLEM_TYPES:
             raise ValueError(f"problem_type must be one of {PROBLEM_TYPES}. Received: {self.problem_type!r}")
-        # A frozen dataclass is normalised through its base's setter.
+        self._check_end_tokens()
         object.__setattr__(self, "pruned_heads", self._checked_pruned_heads(self.pruned_heads))
         self._name_labels()
 
@@ -86,6 +102,17 @@ class ModelConfig:
             wanted = getattr(annotation, "__name__", str(annotation))
             raise ValueError(f"{name} must be of type {wanted} and finite. Received: {name}={value!r:.80}")
 
+    def _check_end_tokens(self) -> None:
+        ids = self.eos_token_ids if isinstance(self.eos_token_ids, (list, tuple)) else (self.eos_token_ids,)
+        found = tuple(dict.fromkeys(ids)) or (self.eos_token_id,)
+        if any(isinstance(token, bool) or not isinstance(token, int) or token < 0 for token in found):
+            raise ValueError(f"eos_token_id must be an id or a list of ids. Received: {list(found)!r:.80}")
+        if found[0] != self.eos_token_id:
+            raise ValueError(
+                f"eos_token_ids must begin with eos_token_id={self.eos_token_id}. Received: eos_token_ids={found!r:.80}"
+            )
+        object.__setattr__(self, "eos_token_ids", found)
+
     def _name_labels(self) -> None:
         if self.num_labels is not None:
             check_positive("num_labels", self.num_labels)
@@ -96,7 +123,7 @@ class ModelConfig:
             names = {index: f"LABEL_{index}" for index in range(2 if self.num_labels is None else self.num_labels)}
         try:
             # By id: a file may have its keys in the order of texts, with "10" before "2".
-            names = dict(sorted((int(index), str(name)) for index, name in names.items()))
+            names = dict(sorted((whole_number(index), str(name)) for index, name in names.items()))
         except (AttributeError, TypeError, ValueError):
             raise ValueError(f"id2label must map class ids to names. Received: id2label={names!r:.80}") from None
         if sorted(names) != list(range(len(names))) or self.num_labels not in (None, len(names)) or not names:
@@ -114,7 +141,7 @@ class ModelConfig:
     def _checked_pruned_heads(self, pruned: Any) -> dict[int, list[int]]:
         layers, heads = self.encoder_sizes
         try:
-            found = {int(layer): list(pruned[layer]) for layer in pruned}
+            found = {whole_number(layer): list(plain(pruned[layer])) for layer in pruned}
         except (TypeError, ValueError, LookupError):
             raise ValueError(f"pruned_heads must map layers to lists of heads. Received: {pruned!r:.80}") from None
         unknown = sorted(layer for layer in found if not 0 <= layer < layers)
@@ -137,24 +164,72 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Config from the keys of a `config.json`; `ValueError` when it belongs to another family."""
-        values = dict(values)
+        """Config from the keys of a `config.json`.
+
+        Raises:
+            ValueError: a config of another family; and as the class.
+
+        Warns:
+            UserWarning: keys that transformers knows and that are not followed here, see `tfmodels.config_keys`.
+        """
+        made, told = cls._of_keys(values)
+        _warn(told, "the model's config")
+        return made
+
+    @classmethod
+    def _of_keys(cls, given: Mapping[str, Any]) -> tuple[Self, list[str]]:
+        """The config, and remarks on what of the keys it does not follow."""
+        values: dict[str, Any] = {str(key): plain(value, str(key)) for key, value in given.items()}
         found = values.pop("model_type", cls.model_type)
         if found != cls.model_type:
             raise ValueError(
                 f"model_type must be {cls.model_type!r} for {cls.__name__}. Received: model_type={found!r}"
             )
+        check_refused(values)
+        told = remarks(values)
         values.pop("is_encoder_decoder", None)  # what the families are, and written back
+        for step in (cls.resolved_keys, without_labels_that_differ, cls._with_ids):
+            values, more = step(values)
+            told += more
         names = {field.name for field in dataclasses.fields(cls)} - {"extra"}
+        extra, more = without_bare_numbers({key: value for key, value in values.items() if key not in names})
         known = {key: value for key, value in values.items() if key in names}
-        # The reference writes null for an id that it leaves to its default.
-        known = {key: value for key, value in known.items() if value is not None or key not in TOKEN_IDS}
-        return cls(**known, extra={key: value for key, value in values.items() if key not in names})
+        return cls(**known, extra=extra), told + more
+
+    @classmethod
+    def resolved_keys(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """The keys under the fields' own names, and remarks."""
+        return resolved(values, cls.aliases)
+
+    @classmethod
+    def _with_ids(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """The keys with an id where there is null or a list, and remarks."""
+        defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+        values, told = dict(values), []
+        values.pop("eos_token_ids", None)  # what the list is called here alone
+        ends = values.get("eos_token_id")
+        if isinstance(ends, list) and ends:
+            values["eos_token_id"], values["eos_token_ids"] = ends[0], tuple(ends)
+        for name in TOKEN_IDS:
+            if name not in values or values[name] is not None:
+                continue
+            # Generation begins with this token where none is named.
+            first = values.get("bos_token_id") if name == "decoder_start_token_id" else None
+            values[name] = defaults[name] if first is None else first
+            if name in cls.ids_of_reference:
+                told.append(f"{name}=None: {values[name]} is taken for it")
+        return values, told
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> Self:
-        """Config from a `config.json` file; `ValueError` when it is not a JSON object."""
-        return cls.from_dict(read_json_object(path))
+        """Config from a `config.json` file, see `from_dict`; errors and warnings name the file."""
+        values = read_json_object(path)
+        try:
+            made, told = cls._of_keys(values)
+        except ValueError as error:
+            raise ValueError(f"{error} (in {os.fspath(path)})") from None
+        _warn(told, os.fspath(path))
+        return made
 
     def to_dict(self, architecture: str | None = None) -> dict[str, Any]:
         """The keys of a `config.json`, unknown ones included; `architecture` is the reference's name of the model."""
@@ -163,6 +238,10 @@ class ModelConfig:
         # JSON has no other keys than strings, and Keras' files are JSON too.
         values["id2label"] = {str(index): name for index, name in values["id2label"].items()}
         del values["num_labels"]  # the number of names, as in the reference's files
+        ends = values.pop("eos_token_ids")
+        values["eos_token_id"] = self.eos_token_id if len(ends) == 1 else list(ends)
+        if not values["gradient_checkpointing"]:
+            del values["gradient_checkpointing"]  # transformers writes it no more, and still reads it
         values["pruned_heads"] = {str(layer): heads for layer, heads in values["pruned_heads"].items()}
         named = {"model_type": self.model_type, "is_encoder_decoder": True}
         architectures = {} if architecture is None else {"architectures": [architecture]}
@@ -185,13 +264,35 @@ class ModelConfig:
             changes = {"id2label": None, "label2id": None, **changes}
         elif "id2label" in changes:
             changes = {"num_labels": None, "label2id": None, **changes}
-        return dataclasses.replace(self, **changes)
+        if "eos_token_id" in changes:
+            changes = {"eos_token_ids": (), **changes}
+        try:
+            return dataclasses.replace(self, **changes)
+        except ValueError as error:
+            # The caller did not write those fields of the rule that stand in a file.
+            kept = sorted(name for name in names - set(changes) if re.search(rf"\b{name}\b", str(error)))
+            told = ", ".join(f"{name}={getattr(self, name)!r:.80}" for name in kept)
+            raise ValueError(f"{error} (the config to be changed has {told})" if kept else str(error)) from None
+
+
+def _warn(told: list[str], source: str) -> None:
+    if told:
+        warnings.warn(f"These keys of {source} are not followed as they stand: {'; '.join(told)}", stacklevel=3)
 
 
 def config_of(config_class: type[ModelConfig], config: Any) -> Any:
-    """`config` itself, or the config that a saved `.keras` file holds as a dict; `ValueError` for anything else."""
+    """`config` itself, or made of the dict that a saved `.keras` file holds, or of transformers' config.
+
+    Raises:
+        ValueError: another kind of value; and as `ModelConfig.from_dict`.
+    """
     if isinstance(config, config_class):
         return config
     if isinstance(config, dict):
-        return config_class.from_dict(config)
+        # What is not followed was told where the file was read.
+        return config_class._of_keys(config)[0]
+    as_dict = None if isinstance(config, (ModelConfig, type)) else getattr(config, "to_dict", None)
+    keys = as_dict() if callable(as_dict) else None
+    if isinstance(keys, Mapping):
+        return config_class.from_dict(keys)
     raise ValueError(f"config must be a {config_class.__name__}. Received: config={config!r}")

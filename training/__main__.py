@@ -143,7 +143,8 @@ def _finetune(options: argparse.Namespace) -> int:
         on_bad_row=lambda message: print(f"skipped: {message}", file=sys.stderr),
     )
     if read.skipped:
-        console.print(f"skipped {read.skipped:,} bad rows")
+        further = f", and {read.lost_lines:,} lines that went with them" if read.lost_lines else ""
+        console.print(f"skipped {read.skipped:,} bad rows{further}")
     split = hold_out(read.examples)
     print_corpus(console, corpus_summary(split))
     keras.utils.set_random_seed(settings.seed)  # the weights and dropout's seeds are drawn when a model is made

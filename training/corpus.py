@@ -6,7 +6,6 @@ is the docstring's first sentence. Files are found and parsed, never imported.
 
 import hashlib
 import importlib.util
-import json
 import os
 import statistics
 import sysconfig
@@ -15,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from export.strict_json import dumped
 from tfmodels.files import written_whole
 from training.docstrings import examples_from_source
 from training.examples import Example
@@ -153,7 +153,7 @@ def write_jsonl(examples: Iterable[Example], path: str | os.PathLike) -> None:
     """
     with written_whole(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as stream:
         for example in examples:
-            stream.write(json.dumps(asdict(example)) + "\n")
+            stream.write(dumped(asdict(example)) + "\n")
 
 
 def corpus_summary(split: Split) -> CorpusSummary:

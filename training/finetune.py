@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from rich.console import Console
 
+from export.strict_json import finite
 from tfmodels.files import write_json
 from training.batches import SummarizationBatches
 from training.callbacks import Clock, Evaluate, History, ProgressBar, Schedule
@@ -205,5 +206,5 @@ def evaluate_rouge(
 
 
 def write_report(output: Path, report: dict[str, Any]) -> None:
-    """Write the figures of a run as `output/report.json`."""
-    write_json(output / "report.json", {"rouge_score": rouge_version(), **report})
+    """Write the figures of a run as `output/report.json`; one that is no number, as a loss that diverged, is null."""
+    write_json(output / "report.json", finite({"rouge_score": rouge_version(), **report}))

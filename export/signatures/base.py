@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from export.signatures.requests import check_ids, check_rows, check_texts, padded_columns, padded_rows
 from export.weights import StoredWeights, Untracked, WeightsDtype
+from tfmodels.plain_values import plain
 from tfmodels.seq2seq import Seq2Seq
 
 Tensors = dict[str, tf.Tensor]
@@ -89,7 +90,7 @@ class Signatures(tf.Module):
             raise ValueError(
                 f"{unknown[0]} must be a setting of the model's head, which has {has}. Received: {unknown}"
             )
-        return settings
+        return plain(settings)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -17,15 +17,15 @@ class GenerationSignatures(Signatures):
 
     Args:
         *arguments: those of `Signatures`.
-        generation_config: settings; None: the model's.
+        generation_config: settings, see `GenerationConfig.of`; None: the model's.
         **further: those of `Signatures`.
     """
 
     setting_names = ("generation_config",)
 
-    def __init__(self, *arguments: Any, generation_config: GenerationConfig | None = None, **further: Any) -> None:
+    def __init__(self, *arguments: Any, generation_config: Any = None, **further: Any) -> None:
         super().__init__(*arguments, **further)
-        settings = generation_config or self.model.generation_config
+        settings = GenerationConfig.of(generation_config, self.model.generation_config)
         self.is_random = bool(settings.do_sample) and settings.seed is None
         # A search of beams knows all of them; whoever wants more samples says so in the settings.
         beams = settings.num_beams if settings.num_beams > 1 else settings.num_return_sequences

@@ -7,61 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self
 
 from tfmodels.files import read_json_object, write_json
-from tfmodels.generation.config_checks import (
-    check_at_least,
-    check_finite,
-    check_flag,
-    check_number,
-    decay,
-    token_ids,
-    words,
-)
+from tfmodels.generation.config_checks import RULES, token_ids
+from tfmodels.generation.reference_settings import HARMLESS, NOT_BUILT, is_idle
+from tfmodels.generation.usable_settings import usable_settings
+from tfmodels.plain_values import plain
 
 # The reference's length where nothing is asked for: so many tokens after the prompt.
 DEFAULT_NEW_TOKENS = 20
-# Settings that change no output of ours, or say how the reference computes it or what it returns.
-_HARMLESS = frozenset(
-    (
-        "_from_model_config",
-        "_commit_hash",
-        "transformers_version",
-        "use_cache",
-        "is_encoder_decoder",
-        "bos_token_id",
-        "cache_implementation",
-        "cache_config",
-        "return_legacy_cache",
-        "prefill_chunk_size",
-        "compile_config",
-        "disable_compile",
-        "return_dict_in_generate",
-        "output_attentions",
-        "output_hidden_states",
-        "output_scores",
-        "output_logits",
-        "low_memory",
-        "is_assistant",
-        "num_assistant_tokens",
-        "num_assistant_tokens_schedule",
-        "assistant_confidence_threshold",
-        "max_matching_ngram_size",
-        "assistant_early_exit",
-        "assistant_lookbehind",
-        "target_lookbehind",
-    )
-)
-# The reference's settings that are not built here, with the values at which they do nothing.
-_NOT_BUILT: dict[str, tuple[Any, ...]] = {
-    "epsilon_cutoff": (0.0,),
-    "eta_cutoff": (0.0,),
-    "remove_invalid_values": (False,),
-    "token_healing": (False,),
-    "guidance_scale": (1.0,),
-    "diversity_penalty": (0.0,),
-    "num_beam_groups": (1,),
-    **dict.fromkeys(("max_time", "stop_strings", "sequence_bias", "watermarking_config", "penalty_alpha"), ()),
-    **dict.fromkeys(("dola_layers", "constraints", "force_words_ids", "prompt_lookup_num_tokens"), ()),
-}
 _SPECIAL_IDS = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
 _OF_SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 
@@ -137,57 +89,21 @@ class GenerationConfig:
     eos_token_id: Any = None
     pad_token_id: int | None = None
 
+    # Which settings come from where, but for those that the caller wrote: for errors alone, so that settings that are
+    # equal share their compiled program.
+    _sources: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+
     def __post_init__(self) -> None:
-        self._check_counts()
-        self._check_numbers()
-        self._make_tuples()
+        for name, rule in RULES.items():
+            # A frozen dataclass is normalised through its base's setter; lists become tuples, as settings are keys.
+            object.__setattr__(self, name, rule(name, plain(getattr(self, name), name)))
         self._check_together()
-
-    def _check_counts(self) -> None:
-        lowest = {"num_beams": 1, "num_return_sequences": 1, "min_length": 0, "top_k": 0}
-        lowest |= {"no_repeat_ngram_size": 0, "encoder_no_repeat_ngram_size": 0}
-        optional = {"max_length": 2, "max_new_tokens": 1, "min_new_tokens": 0, "seed": 0}
-        optional |= dict.fromkeys(("forced_bos_token_id", "decoder_start_token_id", "pad_token_id"), 0)
-        for name, least in (lowest | optional).items():
-            if name in lowest or getattr(self, name) is not None:
-                check_at_least(name, getattr(self, name), least)
-
-    def _check_numbers(self) -> None:
-        check_finite("length_penalty", self.length_penalty)
-        for name in ("temperature", "repetition_penalty", "encoder_repetition_penalty"):
-            check_number(name, getattr(self, name), 0.0, above=True)
-        for name in ("top_p", "typical_p"):
-            check_number(name, getattr(self, name), 0.0, 1.0, above=True)
-        if self.min_p is not None:
-            check_number("min_p", self.min_p, 0.0, 1.0)
-        for name in ("do_sample", "renormalize_logits"):
-            check_flag(name, getattr(self, name))
-        if not isinstance(self.early_stopping, bool) and self.early_stopping != "never":
-            raise ValueError(
-                f"early_stopping must be True, False or 'never'. Received: early_stopping={self.early_stopping!r}"
-            )
-
-    def _make_tuples(self) -> None:
-        """Lists as tuples: settings are keys of the compiled searches."""
-        made: dict[str, Any] = {
-            "bad_words_ids": words("bad_words_ids", self.bad_words_ids),
-            "exponential_decay_length_penalty": decay(
-                "exponential_decay_length_penalty", self.exponential_decay_length_penalty
-            ),
-        }
-        for name in ("suppress_tokens", "begin_suppress_tokens", "eos_token_id", "forced_eos_token_id"):
-            found = token_ids(name, getattr(self, name))
-            made[name] = found or None
-        for name in ("eos_token_id", "forced_eos_token_id"):
-            made[name] = made[name][0] if made[name] and len(made[name]) == 1 else made[name]
-        for name, value in made.items():
-            object.__setattr__(self, name, value)
 
     def _check_together(self) -> None:
         if self.num_return_sequences > self.num_beams and (self.num_beams > 1 or not self.do_sample):
             raise ValueError(
-                f"num_return_sequences must be at most num_beams={self.num_beams}. "
-                f"Received: num_return_sequences={self.num_return_sequences}"
+                f"num_return_sequences must be at most num_beams={self.num_beams}. Received: num_return_sequences="
+                f"{self.num_return_sequences}{self.origin('num_return_sequences', 'num_beams')}"
             )
         # Of a length that counts the prompt and one that does not, only a prompt can say which is larger.
         if (self.min_new_tokens is None) == (self.max_new_tokens is None and self.max_length is not None):
@@ -195,15 +111,32 @@ class GenerationConfig:
         for name in ("forced_bos_token_id", "forced_eos_token_id"):
             lost = set(token_ids(name, getattr(self, name))) & set(self.suppress_tokens or ())
             if lost:
-                raise ValueError(f"{name} must not be among suppress_tokens. Received: {name}={lost.pop()}")
+                raise ValueError(
+                    f"{name} must not be among suppress_tokens. Received: {name}={lost.pop()}"
+                    f"{self.origin(name, 'suppress_tokens')}"
+                )
+
+    def origin(self, *names: str) -> str:
+        """Where those of the named settings come from that the caller did not write, as the end of an error's text.
+
+        >>> GenerationConfig.from_dict({"num_beams": 4}, source="the file s.json").origin("num_beams", "max_length")
+        ' (num_beams=4 comes from the file s.json)'
+        """
+        found = [
+            f"{name}={getattr(self, name)!r:.80} comes from {self._sources[name]}"
+            for name in names
+            if name in self._sources
+        ]
+        return f" ({', '.join(found)})" if found else ""
 
     def check_lengths(self, prompt_length: int) -> None:
         """Raise `ValueError` when sequences must be longer than they may."""
         if self.least_length(prompt_length) > self.total_length(prompt_length):
             name = "min_length" if self.min_new_tokens is None else "min_new_tokens"
             raise ValueError(
-                f"{name} must be at most the full length of {self.total_length(prompt_length)} tokens. "
-                f"Received: {name}={getattr(self, name)}, with a prompt of {prompt_length}"
+                f"{name} must be at most the full length of {self.total_length(prompt_length)} tokens. Received: "
+                f"{name}={getattr(self, name)}, with a prompt of {prompt_length}"
+                f"{self.origin(name, self.name_of_length)}"
             )
 
     def total_length(self, prompt_length: int = 1) -> int:
@@ -251,56 +184,105 @@ class GenerationConfig:
         for name, ids in found:
             for token in ids:
                 if token >= vocab_size:
-                    raise ValueError(f"{name} must be below the vocabulary's {vocab_size} tokens. Received: {token}")
+                    raise ValueError(
+                        f"{name} must be below the vocabulary's {vocab_size} tokens. Received: {token}"
+                        f"{self.origin(name)}"
+                    )
 
     @classmethod
     def names(cls) -> set[str]:
         """The settings that exist."""
-        return {field.name for field in dataclasses.fields(cls)}
+        return set(RULES)
 
     @classmethod
     def reference_names(cls) -> set[str]:
         """The settings that exist, and those of the reference that are not built here."""
-        return cls.names() | set(_NOT_BUILT)
+        return cls.names() | set(NOT_BUILT)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], strict: bool = True) -> Self:
+    def of(cls, value: Any, default: Self | None = None) -> Self:
+        """Settings from whatever holds them.
+
+        Args:
+            value: settings; a mapping of them, those that it lacks at their defaults; an object with transformers'
+                `to_diff_dict` or `to_dict`; or None.
+            default: what None stands for; None: all settings at their defaults.
+
+        Raises:
+            ValueError: another kind of value; and as `from_dict`.
+
+        >>> GenerationConfig.of({"num_beams": 4}).num_beams
+        4
+        """
+        if value is None:
+            return cls() if default is None else default
+        if isinstance(value, cls):
+            return value
+        given = value
+        if not isinstance(value, (Mapping, type)):
+            as_dict = getattr(value, "to_diff_dict", None) or getattr(value, "to_dict", None)
+            given = as_dict() if callable(as_dict) else None
+        if not isinstance(given, Mapping):
+            raise ValueError(
+                "generation_config must be a GenerationConfig, a mapping of settings or transformers' object. "
+                f"Received: generation_config={value!r:.80}"
+            )
+        made = cls.from_dict(given)
+        # Who writes a dict means the number; in transformers' files and objects it is the default.
+        is_meant = isinstance(value, Mapping) and given.get("max_length") is not None and made.max_new_tokens is None
+        return made.replace(max_length=given["max_length"]) if is_meant else made
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], strict: bool = True, source: str | None = None) -> Self:
         """Settings from a `generation_config.json`.
 
         Args:
             values: by name; None means the default. What says how the reference computes is passed over.
-            strict: refuse settings that are unknown, not built here or contradictory; otherwise warn, and leave them
-                out.
+            strict: refuse settings that are unknown, not built here, out of range or contradictory; otherwise leave out
+                those, as few as can be, with a warning that names each with its value and its rule.
+            source: where the settings come from, which errors about them then say; None: the caller wrote them, or
+                unless `strict`, the model's config.
 
         Raises:
             ValueError: see `strict`; and as the class.
         """
+        source = source or (None if strict else "the model's config")
+        place = "" if source is None else f" of {source}"
+        values = {str(key): value for key, value in values.items()}
         known = {key: value for key, value in values.items() if key in cls.names() and value is not None}
         if "top_k" in values and values["top_k"] is None:
             known["top_k"] = 0  # the reference's way to turn it off
+        if source is not None and values.get("bos_token_id") is not None:
+            # Where a file names no start token, the reference begins with this one.
+            known.setdefault("decoder_start_token_id", values["bos_token_id"])
         unknown = sorted(
-            key
-            for key, value in values.items()
-            if key not in cls.names() | _HARMLESS and value not in (None, *_NOT_BUILT.get(key, ()))
+            key for key, value in values.items() if key not in cls.names() | HARMLESS and not is_idle(key, value)
         )
         if unknown and strict:
-            raise ValueError(f"generation settings must be among {sorted(cls.names())}. Received: {unknown}")
+            raise ValueError(f"generation settings{place} must be among {sorted(cls.names())}. Received: {unknown}")
         if unknown:
-            warnings.warn(f"These generation settings are not supported and change nothing: {unknown}", stacklevel=2)
-        if known.get("max_length") == DEFAULT_NEW_TOKENS:
+            warnings.warn(
+                f"These generation settings{place} are not supported and change nothing: {unknown}", stacklevel=2
+            )
+        if plain(known.get("max_length"), "max_length") == DEFAULT_NEW_TOKENS:
             known.pop("max_length")  # the reference's default, which it takes for new tokens
+        if not strict:
+            known, reasons = usable_settings(cls, known)
+            if reasons:
+                told = "; ".join(f"{name} ({reason})" for name, reason in reasons.items())
+                warnings.warn(f"These generation settings{place} are left out: {told}", stacklevel=2)
         try:
-            return cls(**known)
+            return cls(**known, _sources={} if source is None else dict.fromkeys(known, source))
         except ValueError as error:
-            if strict:
-                raise
-            warnings.warn(f"These generation settings are left out, but for special ids: {error}", stacklevel=2)
-            return cls(**{name: known[name] for name in _SPECIAL_IDS if name in known})
+            told = str(error)
+            raise ValueError(told if source is None or source in told else f"{told} (from {source})") from None
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str], strict: bool = True) -> Self:
         """Settings from a file, see `from_dict`; `ValueError` when it is not a JSON object."""
-        return cls.from_dict(read_json_object(path), strict)
+        is_checkpoints = os.path.basename(path) == "generation_config.json"
+        source = "the checkpoint's generation_config.json" if is_checkpoints else f"the file {os.fspath(path)}"
+        return cls.from_dict(read_json_object(path), strict, source)
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write a `generation_config.json`, whole or not at all."""
@@ -308,7 +290,7 @@ class GenerationConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings that are set."""
-        values = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        values = {name: getattr(self, name) for name in RULES if getattr(self, name) is not None}
         if values.get("max_length") == DEFAULT_NEW_TOKENS:
             # In a file it would be the reference's default, which it takes for new tokens.
             values.setdefault("max_new_tokens", DEFAULT_NEW_TOKENS - 1)
@@ -318,10 +300,16 @@ class GenerationConfig:
     def with_ids_of(self, model_config: Any) -> Self:
         """The special ids that are None here, taken from a model's config or other settings."""
         missing = [name for name in _SPECIAL_IDS if getattr(self, name) is None]
-        return dataclasses.replace(self, **{name: getattr(model_config, name) for name in missing})
+        theirs = getattr(model_config, "_sources", dict.fromkeys(missing, "the model's config"))
+        sources = {**self._sources, **{name: theirs[name] for name in missing if name in theirs}}
+        found = {name: getattr(model_config, name) for name in missing}
+        if "eos_token_id" in found:
+            # A model's config may list several, of which its field is the first.
+            found["eos_token_id"] = getattr(model_config, "eos_token_ids", found["eos_token_id"])
+        return dataclasses.replace(self, **found, _sources=sources)
 
     def replace(self, **overrides: Any) -> Self:
-        """Settings with some changed; `ValueError` for an unknown one.
+        """Settings with some changed, None for off; `ValueError` for an unknown one.
 
         `max_length` takes the place of `max_new_tokens`, and `min_length` of `min_new_tokens`. Settings of sampling may
         be kept without `do_sample`, as files do, but not given.
@@ -334,11 +322,16 @@ class GenerationConfig:
         for total, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
             if overrides.get(total) is not None:
                 overrides.setdefault(new, None)
-        made = dataclasses.replace(self, **overrides)
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        sources = {name: source for name, source in self._sources.items() if name not in overrides}
+        defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(self)}
+        given = {name: value for name, value in overrides.items() if value is not None}
+        off: dict[str, Any] = {
+            name: 0 if name == "top_k" else defaults[name] for name in overrides if name not in given
+        }
+        made = dataclasses.replace(self, **given, **off, _sources=sources)
         for name in _OF_SAMPLING:
-            if not made.do_sample and name in overrides and overrides[name] != defaults[name]:
+            if not made.do_sample and name in given and getattr(made, name) != defaults[name]:
                 raise ValueError(
-                    f"{name} must go with do_sample=True. Received: {name}={overrides[name]!r} and do_sample=False"
+                    f"{name} must go with do_sample=True. Received: {name}={getattr(made, name)!r} and do_sample=False"
                 )
         return made

@@ -1,7 +1,10 @@
 """The rules that settings of generation keep, each with an error that names the setting, the rule and what came."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+Rule = Callable[[str, Any], Any]
+"""(name, value) -> the value as a setting holds it; `ValueError` where it is none."""
 
 
 def check_at_least(name: str, value: Any, lowest: int) -> None:
@@ -78,3 +81,68 @@ def decay(name: str, value: Any) -> tuple[int, float] | None:
     check_at_least(f"{name}[0]", value[0], 0)
     check_number(f"{name}[1]", value[1], 0.0, above=True)
     return value[0], float(value[1])
+
+
+def _ids(name: str, value: Any) -> tuple[int, ...] | None:
+    return token_ids(name, value) or None
+
+
+def _id_or_ids(name: str, value: Any) -> int | tuple[int, ...] | None:
+    found = token_ids(name, value)
+    return found[0] if len(found) == 1 else found or None
+
+
+def _at_least(lowest: int, optional: bool = True) -> Rule:
+    def rule(name: str, value: Any) -> Any:
+        if value is not None or not optional:
+            check_at_least(name, value, lowest)
+        return value
+
+    return rule
+
+
+def _number(low: float, high: float = 1e300, above: bool = True, optional: bool = False) -> Rule:
+    def rule(name: str, value: Any) -> Any:
+        if value is not None or not optional:
+            check_number(name, value, low, high, above)
+        return value
+
+    return rule
+
+
+def _finite(name: str, value: Any) -> Any:
+    check_finite(name, value)
+    return value
+
+
+def _flag(name: str, value: Any) -> Any:
+    check_flag(name, value)
+    return value
+
+
+def _early_stopping(name: str, value: Any) -> Any:
+    if not isinstance(value, bool) and value != "never":
+        raise ValueError(f"{name} must be True, False or 'never'. Received: {name}={value!r:.80}")
+    return value
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("num_beams", "num_return_sequences"), _at_least(1, optional=False)),
+    **dict.fromkeys(("min_length", "top_k"), _at_least(0, optional=False)),
+    **dict.fromkeys(("no_repeat_ngram_size", "encoder_no_repeat_ngram_size"), _at_least(0, optional=False)),
+    "max_length": _at_least(2),
+    "max_new_tokens": _at_least(1),
+    **dict.fromkeys(("min_new_tokens", "seed", "forced_bos_token_id"), _at_least(0)),
+    **dict.fromkeys(("decoder_start_token_id", "pad_token_id"), _at_least(0)),
+    "length_penalty": _finite,
+    **dict.fromkeys(("temperature", "repetition_penalty", "encoder_repetition_penalty"), _number(0.0)),
+    **dict.fromkeys(("top_p", "typical_p"), _number(0.0, 1.0)),
+    "min_p": _number(0.0, 1.0, above=False, optional=True),
+    **dict.fromkeys(("do_sample", "renormalize_logits"), _flag),
+    "early_stopping": _early_stopping,
+    "bad_words_ids": words,
+    "exponential_decay_length_penalty": decay,
+    **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens"), _ids),
+    **dict.fromkeys(("eos_token_id", "forced_eos_token_id"), _id_or_ids),
+}
+"""The rule that each setting keeps by itself."""

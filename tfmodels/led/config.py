@@ -1,8 +1,10 @@
 """Configuration of LED."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from tfmodels.config_keys import SAME_ACTIVATIONS, resolved
 from tfmodels.layers.checks import check_divides, check_even_positive, check_not_negative, check_positive, check_rate
 from tfmodels.layers.feed_forward import activation_function
 from tfmodels.model_config import ModelConfig
@@ -25,6 +27,13 @@ class LEDConfig(ModelConfig):
     """
 
     model_type: ClassVar[str] = "led"
+    ids_of_reference: ClassVar[tuple[str, ...]] = ("pad_token_id", "eos_token_id", "decoder_start_token_id")
+    aliases: ClassVar[Mapping[str, str]] = {
+        "num_attention_heads": "encoder_attention_heads",
+        "hidden_size": "d_model",
+        "attention_probs_dropout_prob": "attention_dropout",
+        "initializer_range": "init_std",
+    }
 
     vocab_size: int = 50265
     max_encoder_position_embeddings: int = 16384
@@ -99,6 +108,19 @@ class LEDConfig(ModelConfig):
                 f"attention_window must be one number or one for each of encoder_layers={self.encoder_layers}. "
                 f"Received: attention_window={window}"
             )
+
+    @classmethod
+    def resolved_keys(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """The keys under the fields' own names, and remarks."""
+        found, told = resolved(values, cls.aliases)
+        # transformers writes it and compares it with the list of windows; `encoder_layers` is what it builds.
+        number, layers = found.pop("num_hidden_layers", None), found.get("encoder_layers", cls.encoder_layers)
+        if number not in (None, layers):
+            told.append(f"num_hidden_layers={number!r:.80}: encoder_layers={layers!r:.80} is followed")
+        name = found.get("activation_function")
+        if isinstance(name, str):
+            found["activation_function"] = SAME_ACTIVATIONS.get(name, name)
+        return found, told
 
     @property
     def hidden_size(self) -> int:

@@ -1,8 +1,10 @@
 """Configuration of LongT5."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from tfmodels.config_keys import SAME_ACTIVATIONS, resolved
 from tfmodels.layers.checks import check_not_negative, check_positive, check_rate
 from tfmodels.layers.feed_forward import activation_function
 from tfmodels.model_config import ModelConfig
@@ -26,6 +28,13 @@ class LongT5Config(ModelConfig):
     """
 
     model_type: ClassVar[str] = "longt5"
+    ids_of_reference: ClassVar[tuple[str, ...]] = ("pad_token_id", "eos_token_id")
+    aliases: ClassVar[Mapping[str, str]] = {
+        "hidden_size": "d_model",
+        "num_attention_heads": "num_heads",
+        "num_hidden_layers": "num_layers",
+        "head_dim": "d_kv",
+    }
 
     vocab_size: int = 32128
     d_model: int = 512
@@ -99,6 +108,19 @@ class LongT5Config(ModelConfig):
         total = self.vocab_size * width + self.num_layers * (4 * width * inner + forward) - 4 * width * left_out
         return total + (self.decoder_layers * (8 * width * inner + forward) if with_decoder else 0)
 
+    @classmethod
+    def resolved_keys(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """The keys under the fields' own names, and remarks."""
+        found, told = resolved(values, cls.aliases)
+        if "num_hidden_layers" in values and values.get("num_decoder_layers") is None:
+            # transformers gives the decoder the layers that it read before the other name.
+            found["num_decoder_layers"] = values.get("num_layers", cls.num_layers)
+        name, is_gated = found.pop("dense_act_fn", None), found.pop("is_gated_act", None)
+        form = found.get("feed_forward_proj", cls.feed_forward_proj)
+        if isinstance(form, str) and (name is not None or is_gated is not None):
+            found["feed_forward_proj"] = _feed_forward_of(form, name, is_gated)
+        return found, told
+
     @property
     def hidden_size(self) -> int:
         """The reference's other name of `d_model`."""
@@ -133,4 +155,20 @@ class LongT5Config(ModelConfig):
     def activation(self) -> str:
         """Activation of the feed-forward parts; the reference reads gated-gelu as the tanh form."""
         name = self.feed_forward_proj.split("-")[-1]
-        return "gelu_new" if self.feed_forward_proj == "gated-gelu" else name
+        return "gelu_new" if self.feed_forward_proj == "gated-gelu" else SAME_ACTIVATIONS.get(name, name)
+
+
+def _feed_forward_of(form: str, activation: Any, is_gated: Any) -> str:
+    """The `feed_forward_proj` that says the same as the two keys into which transformers takes it apart.
+
+    >>> _feed_forward_of("relu", "gelu_new", True), _feed_forward_of("gated-gelu", "gelu_new", True)
+    ('gated-gelu_new', 'gated-gelu')
+    """
+    parts = form.split("-")
+    gated = parts[0] == "gated" if is_gated is None else bool(is_gated)
+    usual = "gelu_new" if form == "gated-gelu" else parts[-1]
+    name = usual if activation is None else str(activation)
+    if gated == (parts[0] == "gated") and name == usual:
+        return form
+    # "gated-gelu" means the tanh form; the exact one has another name, too.
+    return f"gated-{'gelu_python' if name == 'gelu' else name}" if gated else name

@@ -1,5 +1,6 @@
 """A bulk run answers as the Python pipeline does, in order, goes on where it was killed, and says what is wrong."""
 
+import gzip
 import json
 import os
 import signal
@@ -39,10 +40,10 @@ def lines(path):
 def test_a_killed_run_goes_on_and_answers_as_the_python_pipeline(tmp_path):
     led = exported("led")
     texts = [TEXTS[number % 4] for number in range(14)]
-    source, output, bad = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "out.jsonl.bad.jsonl"
+    source, output, bad = tmp_path / "in.jsonl.gz", tmp_path / "out.jsonl", tmp_path / "out.jsonl.bad.jsonl"
     write(source, [{"article": text, "id": f"é{number}"} for number, text in enumerate(texts)])
-    with source.open("a") as file:
-        file.write("not JSON\n")
+    # Compressed, after a byte order mark, and with an empty line at the end.
+    source.write_bytes(gzip.compress(b"\xef\xbb\xbf" + source.read_bytes() + b"not JSON\n\n"))
     arguments = [led.folder, "--input", source, "--output", output, "--field", "text=article", "--batch-size", 3]
     killed = start(*arguments, "--shard-rows", 2)
     for line in killed.stderr:
@@ -67,19 +68,24 @@ def test_a_killed_run_goes_on_and_answers_as_the_python_pipeline(tmp_path):
     assert [row["answer_text"] for row in found] == [summaries[text] for text in texts]
     assert [row["answer_truncated"] for row in found] == [text == TEXTS[2] for text in texts]
     assert set(found[0]) == {"id", "answer_line", "answer_text", "answer_score", "answer_truncated"}
-    assert lines(bad) == [{"line": 15, "reason": "must be JSON (Expecting value: line 1 column 1 (char 0))"}]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl", "out.jsonl.bad.jsonl"]
+    (found,) = lines(bad)
+    assert found["line"] == 15
+    assert found["reason"].startswith("the line must be a JSON object. Received: 'not JSON")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl.gz", "out.jsonl", "out.jsonl.bad.jsonl"]
 
 
 def test_several_workers_take_texts_and_numbers_from_fields_and_constants(tmp_path):
-    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    write(source, [{"text": f"text {number}", "tokens": 4, "score": 1} for number in range(9)])
+    source, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    rows = "".join(f'"text\n{number}",4,1\n' for number in range(9))
+    source.write_text("text,tokens,score\n" + rows + "1,2\n")
     arguments = ["--input", source, "--output", output, "--signature", "summarize", "--workers", 2, "--shard-rows", 4]
     arguments += ["--field", "max_new_tokens=tokens", "--set", "num_return_sequences=2", "--prefix", "x"]
     status, printed, messages = run(toy(), *arguments)
-    assert (status, printed) == (0, f"wrote {output}: 9 rows\n"), messages
-    wanted = {"xscore": [0.0, 0.0], "xtext": ["text", "text"], "xtruncated": False, "tokens": 4, "score": 1}
-    assert lines(output) == [{"xline": number, **wanted} for number in range(1, 10)]
+    bad = tmp_path / "out.jsonl.bad.jsonl"
+    assert (status, printed) == (0, f"wrote {output}: 9 rows; 1 bad rows: {bad}\n"), messages
+    wanted = {"xscore": [0.0, 0.0], "xtext": ["text", "text"], "xtruncated": False, "tokens": "4", "score": "1"}
+    assert lines(output) == [{"xline": number, **wanted} for number in range(2, 20, 2)]
+    assert lines(bad)[0]["line"] == 20
 
 
 def test_what_the_model_refuses_for_every_row_is_told_before_the_run(tmp_path):
@@ -126,7 +132,7 @@ def test_a_signature_that_rows_do_not_fit_is_told():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"--input": "missing"}, FileNotFoundError, "input must be a file of JSON lines. Received: input="),
+        ({"--input": "missing"}, FileNotFoundError, "input must be a file of JSON lines or CSV. Received: input="),
         ({"--output": "in.jsonl"}, FileExistsError, "output must not exist. Received: output="),
         ({"DIR": "in.jsonl"}, ValueError, "DIR must hold a SavedModel"),
     ],
@@ -139,6 +145,15 @@ def test_bad_files_are_errors_that_name_them(tmp_path, change, error, message):
         arguments += [name, str(tmp_path / value)]
     with pytest.raises(error, match=message):
         bulk.main(arguments)
+
+
+def test_a_compressed_file_that_breaks_off_leaves_nothing_begun(tmp_path):
+    packed = gzip.compress(b"".join(b'{"text": "%d"}\n' % (number * 7919) for number in range(2000)))
+    (tmp_path / "in.jsonl.gz").write_bytes(packed[:-9])
+    arguments = [toy(), "--input", tmp_path / "in.jsonl.gz", "--output", tmp_path / "out.jsonl"]
+    with pytest.raises(ValueError, match="in.jsonl.gz: the file must be valid gzip"):
+        bulk.main([str(argument) for argument in arguments])
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl.gz"]
 
 
 @pytest.mark.parametrize("again", [["--set", "text=1"], ["--field", "text=b"]])

@@ -1,0 +1,62 @@
+"""Settings of a file that can be followed: as many as there are, and why the others cannot."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+from tfmodels.generation.config_checks import RULES
+from tfmodels.plain_values import plain
+
+# What can contradict something else; of two that do, the first goes.
+_CONTRADICTABLE = (
+    "num_return_sequences",
+    "min_new_tokens",
+    "min_length",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "suppress_tokens",
+    "max_new_tokens",
+    "max_length",
+    "num_beams",
+    "do_sample",
+)
+
+
+def usable_settings(make: Callable[..., Any], settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The settings without those that break a rule, and without as few as can be where some contradict each other.
+
+    Args:
+        make: the class of settings, whose `ValueError` says that they contradict each other.
+        settings: by name.
+
+    Returns:
+        The settings that stay; and by name of each that does not, the rule that it breaks.
+
+    >>> from tfmodels.generation.config import GenerationConfig
+    >>> usable_settings(GenerationConfig, {"num_beams": 4, "top_p": 7})
+    ({'num_beams': 4}, {'top_p': 'top_p must be a number above 0 and at most 1. Received: top_p=7'})
+    """
+    reasons = {name: _broken(partial(_follow, name, settings[name])) for name in settings}
+    kept = {name: value for name, value in settings.items() if reasons[name] is None}
+    candidates = [name for name in _CONTRADICTABLE if name in kept]
+    for count in range(len(candidates) + 1):
+        for gone in combinations(candidates, count):
+            rest = {name: value for name, value in kept.items() if name not in gone}
+            if _broken(partial(make, **rest)) is None:
+                reasons |= {name: _broken(partial(make, **rest, **{name: kept[name]})) for name in gone}
+                return rest, {name: reason for name, reason in reasons.items() if reason is not None}
+    raise ValueError(f"settings must be among those of {make}. Received: {sorted(settings)}")
+
+
+def _follow(name: str, value: Any) -> None:
+    RULES[name](name, plain(value, name))
+
+
+def _broken(check: Callable[[], Any]) -> str | None:
+    """The rule that a check finds broken."""
+    try:
+        check()
+    except ValueError as error:
+        return str(error)
+    return None
