@@ -52,6 +52,7 @@ class Encoder(Pretrained, Stack):
         check_policy(self.dtype_policy)
         self.config = config_of(self.config_class, config)
         self.set_layerdrop(0.0)
+        self.gradient_checkpointing = self.config.gradient_checkpointing
         self.make_parts(embed_tokens, self.dtype_policy)
         self.build()
 

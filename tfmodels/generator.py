@@ -142,7 +142,9 @@ class Generator(Seq2Seq):
         """
         inputs, settings = self._told_apart(generation_config, {"input_ids": input_ids, **further})
         if settings.num_beams > 1:
-            raise ValueError(f"num_beams must be 1 to stream. Received: num_beams={settings.num_beams}")
+            raise ValueError(
+                f"num_beams must be 1 to stream. Received: num_beams={settings.num_beams}{settings.origin('num_beams')}"
+            )
         options = _Options(settings, tuple(processors), False, False, jit_compile)
         options, given = self._prepared(options, inputs, prefix_allowed)
         return iter(()) if given["prompt"].shape[0] == 0 else self._stream(options, given)
@@ -178,7 +180,7 @@ class Generator(Seq2Seq):
         for name, ours in _OTHER_NAMES.items():
             if name in overrides:
                 raise ValueError(f"{name} is {ours} here: see generate's arguments. Received: {name}")
-        return inputs, (settings or self.generation_config).replace(**overrides)
+        return inputs, GenerationConfig.of(settings, self.generation_config).replace(**overrides)
 
     def _prepared(
         self, options: _Options, inputs: dict[str, Any], allowed: Any, limits: Any = None
@@ -195,10 +197,12 @@ class Generator(Seq2Seq):
         given["prompt"] = prompt_of(prompt, count, settings, self.config)
         length = given["prompt"].shape[1]
         self.check_target_length("decoder_input_ids", length)
-        self.check_target_length(settings.name_of_length, settings.total_length(length) - 1)
+        name = settings.name_of_length
+        self.check_target_length(name, settings.total_length(length) - 1, settings.origin(name))
         missing = settings.needs_source_ids if "input_ids" not in given else ()
         if missing:
-            raise ValueError(f"input_ids must be given, too, for {missing[0]}. Received: no input_ids")
+            origin = settings.origin(missing[0])
+            raise ValueError(f"input_ids must be given, too, for {missing[0]}. Received: no input_ids{origin}")
         if allowed is not None:
             given["allowed"] = token_mask(allowed, count, self.config.vocab_size)
         if limits is not None:

@@ -127,7 +127,7 @@ def prompt_of(prompt: Any, documents: int | Tensor, settings: GenerationConfig, 
     if not length or length >= settings.total_length(length):
         raise ValueError(
             f"decoder_input_ids must have from 1 to {settings.total_length(length) - 1} tokens, as "
-            f"{settings.name_of_length} says. Received: {length}"
+            f"{settings.name_of_length} says. Received: {length}{settings.origin(settings.name_of_length)}"
         )
     settings.check_lengths(length)
     values = concrete_value(prompt)
@@ -135,6 +135,7 @@ def prompt_of(prompt: Any, documents: int | Tensor, settings: GenerationConfig, 
         if (values[:, 0] != start).any():
             raise ValueError(
                 f"decoder_input_ids must begin with decoder_start_token_id={start}. Received: {values[:, 0].tolist()}"
+                f"{settings.origin('decoder_start_token_id')}"
             )
         if values.min() < 0 or values.max() >= config.vocab_size:
             raise ValueError(

@@ -44,6 +44,15 @@ class Seq2SeqLM(Generator):
         self.generation_config = _generation_config(self.config)
         self._generators = {}
 
+    @property
+    def generation_config(self) -> GenerationConfig:
+        """Settings of generation; a dict or transformers' object is taken as `GenerationConfig.of` does."""
+        return self._generation_config
+
+    @generation_config.setter
+    def generation_config(self, value: Any) -> None:
+        self._generation_config = GenerationConfig.of(value)
+
     @classmethod
     def check_head(cls, names: Sequence[str], source: str) -> None:
         """Raise `ValueError` where a file is plainly of a model with another head."""
@@ -151,5 +160,6 @@ class Seq2SeqLM(Generator):
 def _generation_config(config: Any) -> GenerationConfig:
     """The settings that a `config.json` may hold beside the model's own fields."""
     ids = {name: getattr(config, name) for name in ("decoder_start_token_id", "eos_token_id", "pad_token_id")}
+    ids["eos_token_id"] = config.eos_token_ids
     found = {name: value for name, value in config.extra.items() if name in GenerationConfig.reference_names()}
     return GenerationConfig.from_dict({**found, **ids}, strict=False)

@@ -292,12 +292,13 @@ class Seq2Seq(TrainableModel):
         outputs |= {f"decoder_{name}": found[name] for name in ("hidden_states", "attentions") if name in found}
         return outputs | {name: found[name] for name in ("cross_attentions",) if name in found}
 
-    def check_target_length(self, name: str, length: int) -> None:
-        """Raise `ValueError` when a target passes the decoder's positions."""
+    def check_target_length(self, name: str, length: int, origin: str = "") -> None:
+        """Raise `ValueError` when a target passes the decoder's positions; `origin` says where the length is from."""
         limit = getattr(self.config, "max_decoder_position_embeddings", None)
         # A length that is not known is no integer: under JAX a symbol.
         if limit is not None and isinstance(length, Integral) and length > limit:
-            raise ValueError(f"{name} must be at most max_decoder_position_embeddings={limit}. Received: {length}")
+            rule = f"{name} must be at most max_decoder_position_embeddings={limit}"
+            raise ValueError(f"{rule}. Received: {length}{origin}")
 
     def prune_heads(self, heads_to_prune: Mapping[int, list[int]]) -> None:
         """Remove attention heads of the encoder for good; see `Encoder.prune_heads`."""

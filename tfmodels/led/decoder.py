@@ -78,6 +78,7 @@ class LEDDecoder(Decoder):
         policy = self.dtype_policy
         self.num_heads = config.decoder_attention_heads
         self.set_layerdrop(config.decoder_layerdrop)
+        self.gradient_checkpointing = config.gradient_checkpointing
         self.pad_token_id = config.pad_token_id
         self.max_length = config.max_decoder_position_embeddings
         self.embed_tokens = embed_tokens or token_embedding(config, policy, "embed_tokens")

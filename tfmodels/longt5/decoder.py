@@ -82,6 +82,7 @@ class LongT5Decoder(Decoder):
         policy = self.dtype_policy
         self.num_heads = config.num_heads
         self.set_layerdrop(0.0)
+        self.gradient_checkpointing = config.gradient_checkpointing
         self.embed_tokens = embed_tokens or token_embedding(config, policy, "embed_tokens")
         self.relative_attention_bias = RelativePositionBias(
             config.num_heads,
