@@ -30,6 +30,7 @@ UNDER_JAX = (
     "test_chunked_loss.py",
     "test_every_head.py",
     "test_invariance.py",
+    "test_keras_files.py",
     "test_methods.py",
     "test_models.py",
     "test_objective.py",

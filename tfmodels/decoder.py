@@ -209,9 +209,10 @@ class Decoder(keras.layers.Layer, Stack):
         """Empty self-attention caches for `rows` targets of `max_length` tokens, one per block."""
         caches = []
         for block in self.blocks:
-            heads, size = block.self_attention.num_heads, block.self_attention.head_size
-            keys = ops.zeros((rows, heads, size, max_length), self.compute_dtype)
-            caches.append((keys, ops.zeros((rows, heads, max_length, size), self.compute_dtype)))
+            attention = block.self_attention
+            heads, size = attention.num_heads, attention.head_size
+            keys = ops.zeros((rows, heads, size, max_length), attention.k_proj.compute_dtype)
+            caches.append((keys, ops.zeros((rows, heads, max_length, size), attention.v_proj.compute_dtype)))
         return caches
 
     def step(

@@ -53,7 +53,8 @@ class Encoder(Pretrained, Stack):
         self.config = config_of(self.config_class, config)
         self.set_layerdrop(0.0)
         self.gradient_checkpointing = self.config.gradient_checkpointing
-        self.make_parts(embed_tokens, self.dtype_policy)
+        with keras.name_scope(self.name, caller=self):  # sublayers' paths then carry their parents' names
+            self.make_parts(embed_tokens, self.dtype_policy)
         self.build()
 
     def weights_root(self) -> Any:
@@ -165,6 +166,13 @@ class Encoder(Pretrained, Stack):
         Raises:
             ValueError: a layer or head that does not exist, or all heads of a layer.
         """
+        if self.owner() is not None:
+            self.owner().prune_heads(heads_to_prune)
+        else:
+            self.prune_own_heads(heads_to_prune)
+
+    def prune_own_heads(self, heads_to_prune: Mapping[int, list[int]]) -> None:
+        """The same here alone, for the model that this encoder is a part of."""
         config = self.config.with_pruned_heads(heads_to_prune)
         for layer in self._flatten_layers():  # all of them first, so that none is pruned when one cannot be
             check_plain(layer, "prune_heads")

@@ -57,6 +57,7 @@ class Generator(Seq2Seq):
 
     generation_config: GenerationConfig
     _generators: dict[Any, Callable[..., Any]]
+    _generators_of: tuple[int, ...] = ()
 
     def logits(self, hidden_states: Tensor, tied_kernel: Tensor | None = None) -> Tensor:
         """The head: (..., E) -> (..., V); `tied_kernel` is what the method of that name returned, or None."""
@@ -244,6 +245,11 @@ class Generator(Seq2Seq):
 
     def _program(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` compiled, once for each key, which ends in whether to use XLA."""
+        # A program reads the variables that it was made for: a part may have been quantized, adapted or resized since.
+        variables = tuple(map(id, self.variables))
+        if variables != self._generators_of:
+            self._generators.clear()
+            self._generators_of = variables
         if key not in self._generators:
             while len(self._generators) >= _MOST_PROGRAMS:
                 self._generators.pop(next(iter(self._generators)))

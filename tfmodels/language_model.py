@@ -5,7 +5,7 @@ Shape letters: B batch, T target length, E model size, V vocabulary.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -62,6 +62,20 @@ class Seq2SeqLM(Generator):
                 f"{source} must be a language model's. Received: the head {other[0]}; "
                 "new_head=True takes its body alone"
             )
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the model, and its settings of generation."""
+        return {**super().get_config(), "generation_config": self.generation_config.to_dict()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """A model like the one that gave the config."""
+        arguments = dict(config)
+        settings = arguments.pop("generation_config", None)
+        model = super().from_config(arguments, custom_objects)
+        if settings is not None:
+            model.generation_config = settings
+        return model
 
     def make_lm_head(self, stddev: float, policy: Any) -> None:
         """Create and build the head: `lm_head`, None where it is the table of embeddings."""

@@ -3,6 +3,7 @@
 import math
 import os
 import warnings
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import partial
 from numbers import Integral
@@ -17,6 +18,14 @@ from tfmodels.checkpoints.mapping import Row
 from tfmodels.hub import fetch_beside, local_folder
 from tfmodels.layers.surgery import check_plain, replace_weight
 from tfmodels.model_config import ModelConfig
+from tfmodels.training_state import (
+    adapt,
+    load_training_variables,
+    restore_training_config,
+    save_training_variables,
+    take_training_config,
+    training_config,
+)
 
 STORED_DTYPES = ("float32", "bfloat16", "float16")
 LORA_TARGETS = ("query", "value", "q", "v", "q_proj", "v_proj")
@@ -47,6 +56,7 @@ class Pretrained(keras.Model):
     has_decoder: ClassVar[bool] = True
     config: Any
     quantized_mode: str | None = None
+    _owner: Any = None
 
     @classmethod
     def weight_rows(cls, config: Any) -> list[Row]:
@@ -66,6 +76,15 @@ class Pretrained(keras.Model):
     @classmethod
     def check_head(cls, names: Sequence[str], source: str) -> None:
         """Raise `ValueError` where a file is plainly of a model with another head."""
+
+    def owner(self) -> Any:
+        """The model that this one is a part of, None where it stands by itself."""
+        return None if self._owner is None else self._owner()
+
+    def belong_to(self, model: Any) -> None:
+        """Become a part of a model: what is changed here is changed there."""
+        # Past Keras' tracking, which would take the model for a part of its part.
+        self.__dict__["_owner"] = weakref.ref(model)
 
     def weights_root(self) -> Any:
         """The object from which the paths of `weight_rows` start."""
@@ -201,6 +220,9 @@ class Pretrained(keras.Model):
         Raises:
             ValueError: a table of another width.
         """
+        if self.owner() is not None:
+            self.owner().set_input_embeddings(embeddings)
+            return
         table = np.asarray(getattr(embeddings, "embeddings", embeddings))
         if table.ndim != 2 or table.shape[1] != self.config.d_model:
             raise ValueError(
@@ -275,7 +297,7 @@ class Pretrained(keras.Model):
         for variable in self.trainable_variables:
             variable.trainable = False
         for layer in found:
-            layer.enable_lora(rank)
+            adapt(layer, rank)
         self.forget_compiled()
 
     def quantize(self, mode: Any = None, config: Any = None, filters: Any = None, **kwargs: Any) -> None:
@@ -283,6 +305,11 @@ class Pretrained(keras.Model):
 
         Position biases stay as they are: a few hundred numbers that are added to float32 scores.
         """
+        if self.owner() is not None:
+            raise ValueError(
+                "quantize must be called on the whole model, which is saved as one; filters choose among its layers. "
+                f"Received: quantize of its part {self.name}"
+            )
         super().quantize(mode, config=config, filters=filters or _is_large, **kwargs)
         self.quantized_mode = None if filters else mode
         self.forget_compiled()
@@ -296,17 +323,28 @@ class Pretrained(keras.Model):
                 "Received: one that was quantized in part"
             )
         quantized = {"quantized_mode": self.quantized_mode} if is_quantized else {}
-        return {**super().get_config(), "config": self.config.to_dict(), **quantized}
+        return {**super().get_config(), "config": self.config.to_dict(), **quantized, **training_config(self)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """A model like the one that gave the config."""
         arguments = dict(config)
-        mode = arguments.pop("quantized_mode", None)
+        mode, training = arguments.pop("quantized_mode", None), take_training_config(arguments)
         model = cls(**arguments)
         if mode is not None:  # the saved variables are those of quantized layers
             model.quantize(mode)
+        restore_training_config(model, training)
         return model
+
+    def save_own_variables(self, store: Any) -> None:
+        """Write the model's own variables, and once for all its parts what Keras leaves out."""
+        super().save_own_variables(store)
+        if self.owner() is None:
+            save_training_variables(self, store)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read what `save_own_variables` wrote, or what Keras' own wrote."""
+        super().load_own_variables(load_training_variables(self, store) if self.owner() is None else store)
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """How many numbers the weights hold.
@@ -324,8 +362,15 @@ class Pretrained(keras.Model):
         return sum(int(np.prod(weight.shape)) for weight in counted)
 
     def forget_compiled(self) -> None:
-        """Drop the compiled functions, which know the model as it was."""
-        self.train_function = self.test_function = self.predict_function = None
+        """Drop the compiled functions, which know the model as it was; a running `fit` goes on with new ones."""
+        if self.train_function is not None:
+            self.make_train_function(force=True)
+        if self.test_function is not None:
+            self.make_test_function(force=True)
+        if self.predict_function is not None:
+            self.make_predict_function(force=True)
+        if self.owner() is not None:
+            self.owner().forget_compiled()
 
 
 def resized_rows(table: np.ndarray, rows: int) -> np.ndarray:

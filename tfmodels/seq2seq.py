@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, ClassVar
 
+import keras
 from keras import ops
 
 from tfmodels.cache import StaticCache, reference_cache, static_cache
@@ -65,9 +66,11 @@ class Seq2Seq(TrainableModel):
         super().__init__(autocast=False, **kwargs)
         check_policy(self.dtype_policy)
         self.config = config_of(self.config_class, config)
-        # The head first: making a large table takes thrice its memory for a moment, which what follows uses again.
-        self.make_head(self.dtype_policy)
-        self.make_parts(self.dtype_policy)
+        with keras.name_scope(self.name, caller=self):  # sublayers' paths then carry their parents' names
+            # The head first: making a large table takes thrice its memory for a moment, which what follows uses again.
+            self.make_head(self.dtype_policy)
+            self.make_parts(self.dtype_policy)
+        self.encoder.belong_to(self)
         self.build()
 
     def make_parts(self, policy: Any) -> None:
@@ -300,9 +303,20 @@ class Seq2Seq(TrainableModel):
             rule = f"{name} must be at most max_decoder_position_embeddings={limit}"
             raise ValueError(f"{rule}. Received: {length}{origin}")
 
+    def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
+        """As in Keras: the call as a SavedModel, from ids and masks to outputs, of any number and length of documents.
+
+        `export.export_saved_model` writes what serves text: tokenizer, search and several lengths.
+        """
+        if kwargs.get("input_signature") is None:
+            names = (*self.encoder_inputs, "decoder_input_ids")
+            specs = {name: keras.InputSpec(shape=(None, None), dtype="int32", name=name) for name in names}
+            kwargs["input_signature"] = [specs]
+        super().export(filepath, format, **kwargs)
+
     def prune_heads(self, heads_to_prune: Mapping[int, list[int]]) -> None:
         """Remove attention heads of the encoder for good; see `Encoder.prune_heads`."""
-        self.encoder.prune_heads(heads_to_prune)
+        self.encoder.prune_own_heads(heads_to_prune)
         self._set_config(self.encoder.config)
         self.forget_compiled()
 

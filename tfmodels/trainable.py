@@ -143,6 +143,24 @@ class TrainableModel(Pretrained):
         # Past Keras' tracking, as in its own `compile`: it would be a metric of the model once more.
         self.__dict__["_loss_tracker"] = LabelMean(name="loss")
         self.__dict__["_gradients"] = GlobalGradients.of(self.optimizer)
+        self._auto_scale_loss = kwargs.get("auto_scale_loss", True)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """What `compile` was given, for a file."""
+        config = super().get_compile_config()
+        if not config:
+            return config
+        is_built = self.optimizer is not None and self.optimizer.built
+        return {**config, "auto_scale_loss": self._auto_scale_loss, "optimizer_is_built": is_built}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile as the model of a file was; Keras then reads the optimizer's variables."""
+        arguments = keras.saving.deserialize_keras_object(config)
+        is_built = arguments.pop("optimizer_is_built", True)
+        self.compile(**arguments)
+        # One that has made no step yet has no variables in the file either.
+        if is_built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
 
     def label_classes(self, labels: Any) -> int | None:
         """How many classes labels are of, where a row has one label that is a class."""

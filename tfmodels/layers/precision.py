@@ -10,7 +10,8 @@ Tensor = Any
 
 def check_policy(policy: Any) -> None:
     """Raise `ValueError` where a policy asks for numbers that the backend would silently make smaller."""
-    dtypes = {policy.compute_dtype, policy.variable_dtype}
+    policies = [policy, *policy.values()] if isinstance(policy, keras.dtype_policies.DTypePolicyMap) else [policy]
+    dtypes = {dtype for each in policies for dtype in (each.compute_dtype, each.variable_dtype)}
     if keras.backend.backend() == "jax" and "float64" in dtypes:
         import jax
 
@@ -24,13 +25,16 @@ def check_policy(policy: Any) -> None:
 def overflow_safe_dtype(policy: Any) -> Any:
     """Policy for T5's norms and feed-forward output, whose activations pass 65,504, float16's largest number.
 
-    float32 under float16 compute, the given policy otherwise (bfloat16 has float32's range).
+    float32 under float16 compute, the given policy otherwise (bfloat16 has float32's range); of a map each policy.
 
     >>> overflow_safe_dtype(keras.DTypePolicy("mixed_float16")).name
     'float32'
     >>> overflow_safe_dtype(keras.DTypePolicy("mixed_bfloat16")).name
     'mixed_bfloat16'
     """
+    if isinstance(policy, keras.dtype_policies.DTypePolicyMap):
+        safe = {path: overflow_safe_dtype(each) for path, each in policy.items()}
+        return keras.dtype_policies.DTypePolicyMap(overflow_safe_dtype(policy.default_policy), safe)
     return keras.DTypePolicy("float32") if policy.compute_dtype == "float16" else policy
 
 

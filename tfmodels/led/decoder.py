@@ -81,8 +81,9 @@ class LEDDecoder(Decoder):
         self.gradient_checkpointing = config.gradient_checkpointing
         self.pad_token_id = config.pad_token_id
         self.max_length = config.max_decoder_position_embeddings
-        self.embed_tokens = embed_tokens or token_embedding(config, policy, "embed_tokens")
-        self.embed_positions = position_embedding(config, self.max_length, policy)
+        with keras.name_scope(self.name, caller=self):  # the tables are built here, under their parent's name
+            self.embed_tokens = embed_tokens or token_embedding(config, policy, "embed_tokens")
+            self.embed_positions = position_embedding(config, self.max_length, policy)
         self.embedding_norm = layer_norm(policy, "embedding_norm")
         self.blocks = [
             LEDDecoderBlock(config, dtype=policy, name=f"block_{index}") for index in range(config.decoder_layers)

@@ -83,7 +83,8 @@ class LongT5Decoder(Decoder):
         self.num_heads = config.num_heads
         self.set_layerdrop(0.0)
         self.gradient_checkpointing = config.gradient_checkpointing
-        self.embed_tokens = embed_tokens or token_embedding(config, policy, "embed_tokens")
+        with keras.name_scope(self.name, caller=self):  # the table is built here, under its parent's name
+            self.embed_tokens = embed_tokens or token_embedding(config, policy, "embed_tokens")
         self.relative_attention_bias = RelativePositionBias(
             config.num_heads,
             config.relative_attention_num_buckets,
