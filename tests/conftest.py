@@ -31,6 +31,7 @@ UNDER_JAX = (
     "test_every_head.py",
     "test_invariance.py",
     "test_keras_files.py",
+    "test_keras_habits.py",
     "test_methods.py",
     "test_models.py",
     "test_objective.py",

@@ -176,12 +176,6 @@ def test_a_change_through_the_encoder_reaches_the_whole(kind, change, tmp_path):
 
 
 @every_kind
-def test_a_part_cannot_be_quantized_behind_its_model(kind):
-    with pytest.raises(ValueError, match="quantize must be called on the whole model.*Received: quantize of its part"):
-        make(kind).get_encoder().quantize("int8")
-
-
-@every_kind
 def test_searches_see_layers_that_were_changed_one_by_one(kind):
     model, inputs = make(kind), make_inputs(kind)
     before = model.generate(**inputs, max_new_tokens=2, return_dict=True)

@@ -51,6 +51,12 @@ class DecoderBlock(keras.layers.Layer):
     cross_attention: CachedAttention
     self_attention_norm: keras.layers.Layer
     cross_attention_norm: keras.layers.Layer
+    # By tracing the call, which returns more than hidden states.
+    compute_output_spec = keras.Operation.compute_output_spec
+
+    def compute_output_shape(self, hidden_states_shape: Any) -> tuple[Any, ...]:
+        """(R, T, E) of the hidden states, for `summary`."""
+        return tuple(hidden_states_shape)
 
     def before(self, hidden_states: Tensor, norm: keras.layers.Layer) -> Tensor:
         """What an attention gets."""
@@ -122,6 +128,13 @@ class Decoder(keras.layers.Layer, Stack):
     blocks: list[DecoderBlock]
     num_heads: int
     config: Any
+
+    # By tracing the call, whose outputs depend on its arguments.
+    compute_output_spec = keras.Operation.compute_output_spec
+
+    def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[Any, ...]]:
+        """Of the last hidden states, for `summary`."""
+        return {"last_hidden_state": (*tuple(input_shape)[:2], self.config.d_model)}
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the decoder (with an embedding of its own)."""

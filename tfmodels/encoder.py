@@ -28,6 +28,13 @@ OPTIONAL_INPUTS = ("head_mask", "inputs_embeds")
 class EncoderBlock(keras.layers.Layer):
     """One layer of an encoder; called with the hidden states, `head_mask`, `training` and the encoder's context."""
 
+    # By tracing the call: it checks the inputs.
+    compute_output_spec = keras.Operation.compute_output_spec
+
+    def compute_output_shape(self, hidden_states_shape: Any) -> tuple[Any, ...]:
+        """(B, L, E), as the input."""
+        return tuple(hidden_states_shape)
+
     def attentions(self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any) -> dict[str, Tensor]:
         """Attention probabilities of the call with the same arguments, without dropout."""
         raise NotImplementedError
@@ -55,7 +62,7 @@ class Encoder(Pretrained, Stack):
         self.gradient_checkpointing = self.config.gradient_checkpointing
         with keras.name_scope(self.name, caller=self):  # sublayers' paths then carry their parents' names
             self.make_parts(embed_tokens, self.dtype_policy)
-        self.build()
+        self.build((None, None))
 
     def weights_root(self) -> Any:
         """The object from which the paths of `weight_rows` start: a model of which only the encoder is there."""
@@ -136,6 +143,13 @@ class Encoder(Pretrained, Stack):
         if asked["output_attentions"]:
             outputs |= {name: tuple(layer[name] for layer in attentions) for name in attentions[0]}
         return outputs
+
+    # By tracing the call, whose outputs depend on its arguments.
+    compute_output_spec = keras.Operation.compute_output_spec
+
+    def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[Any, ...]]:
+        """Of the last hidden states, for `summary`."""
+        return {"last_hidden_state": (*tuple(input_shape)[:2], self.config.d_model)}
 
     def _checked_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """One of ids and embeddings, and masks of their size."""

@@ -45,6 +45,13 @@ class ClassificationHead(keras.layers.Layer):
         self.dense.build(inputs_shape)
         self.out_proj.build((*inputs_shape[:-1], self.dense.units))
 
+    # By tracing the call, as where there is no `compute_output_shape`.
+    compute_output_spec = keras.Operation.compute_output_spec
+
+    def compute_output_shape(self, inputs_shape: Any) -> tuple[Any, ...]:
+        """(B, C)."""
+        return (*inputs_shape[:-1], self.out_proj.units)
+
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Logits."""
         hidden = ops.tanh(self.dense(self.dropout(inputs, training=training)))

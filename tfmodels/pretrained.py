@@ -1,23 +1,24 @@
 """What all models share besides their computation: loading, saving, and changing what is already built."""
 
-import math
 import os
 import warnings
 import weakref
 from collections.abc import Mapping, Sequence
 from functools import partial
-from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
 
+from tfmodels.checkpoint_checks import check_size, stored_dtype, with_vocabulary_of
 from tfmodels.checkpoints import check_landmarks, load_checkpoint, open_checkpoint, save_weights
 from tfmodels.checkpoints.mapping import Row
 from tfmodels.hub import fetch_beside, local_folder
+from tfmodels.layers.checks import check_positive
 from tfmodels.layers.surgery import check_plain, replace_weight
 from tfmodels.model_config import ModelConfig
+from tfmodels.plain_values import plain
 from tfmodels.training_state import (
     adapt,
     load_training_variables,
@@ -45,6 +46,8 @@ class Pretrained(keras.Model):
         may_lack: prefixes of tensors whose initial values are what a file means that does not hold them.
         token_tables: the reference's names of the table of token embeddings.
         head_prefixes: prefixes of the reference names of the head, which `new_head=True` starts anew.
+        harmless_tensors: the reference's names of tensors of older versions, which it passes over, too.
+        position_fields: fields of the config that `resize_position_embeddings` changes.
     """
 
     config_class: ClassVar[type[ModelConfig]]
@@ -53,6 +56,8 @@ class Pretrained(keras.Model):
     token_tables: ClassVar[tuple[str, ...]] = ()
     head_prefixes: ClassVar[tuple[str, ...]] = ()
     may_lack: ClassVar[tuple[str, ...]] = ()
+    harmless_tensors: ClassVar[tuple[str, ...]] = ()
+    position_fields: ClassVar[tuple[str, ...]] = ()
     has_decoder: ClassVar[bool] = True
     config: Any
     quantized_mode: str | None = None
@@ -109,64 +114,50 @@ class Pretrained(keras.Model):
             revision: of the hub repository.
             ignore_tensors: names of tensors in the file that the model does not have; any other is an error.
             new_head: start this model's head anew, whatever head the file holds.
-            **overrides: fields of the config.
+            **overrides: fields of the config. Other numbers of LED's positions repeat or cut those of the file.
 
         Raises:
             ValueError: a file that does not fit the model; every tensor is accounted for.
 
         Warns:
-            UserWarning: the file holds another number of tokens than its config says; the file counts.
+            UserWarning: the file holds another number of tokens than its config says (the file counts), or of positions
+                than the overrides.
         """
+        source = str(name_or_folder)
         folder = local_folder(name_or_folder, revision)
+        positions = {name: overrides.pop(name) for name in cls.position_fields if name in overrides}
         config = cls.config_class.from_json(folder / "config.json").replace(**overrides)
         with open_checkpoint(folder) as reader:
             if "vocab_size" not in overrides:
-                config = cls._with_vocabulary_of(reader, config, str(name_or_folder))
-            check_landmarks(reader, cls.landmarks(config), str(name_or_folder))
-            cls._check_size(reader, config, str(name_or_folder))
+                config = with_vocabulary_of(reader, config, cls.token_tables, source)
+            check_landmarks(reader, cls.landmarks(config), source)
+            check_size(reader, config, cls.has_decoder, source)
             if not new_head:
-                cls.check_head(reader.names(), str(name_or_folder))
+                cls.check_head(reader.names(), source)
             if dtype == "auto":
-                dtype = _stored_dtype(reader)
+                dtype = stored_dtype(reader)
         unread = cls.head_prefixes if new_head else ()
         model = cls(config, dtype=dtype)
         load_checkpoint(
             model.weights_root(),
             [row for row in cls.weight_rows(config) if not f"{row.reference}.".startswith(unread)],
             folder,
-            str(name_or_folder),
-            ignored=ignore_tensors,
+            source,
+            ignored=(*ignore_tensors, *cls.harmless_tensors),
             left_out=(*cls.other_parts(), *unread),
             new=cls.may_lack,
             fetch=partial(fetch_beside, name_or_folder, folder),
         )
         model.read_settings(folder)
-        return model
-
-    @classmethod
-    def _check_size(cls, reader: Any, config: Any, source: str) -> None:
-        """Raise `ValueError` where a config asks for more than the file holds, before a model of that size is made."""
-        asked = config.least_weights(cls.has_decoder)
-        held = sum(math.prod(reader.shape(name)) for name in reader.names())
-        if asked > held:
-            raise ValueError(
-                f"{source} must hold the weights of its config's layers, at least {asked} numbers as the config says. "
-                f"Received: {held} numbers"
+        positions = {name: count for name, count in positions.items() if count != getattr(config, name)}
+        if positions:
+            model.resize_position_embeddings(**positions)
+            warnings.warn(
+                f"{source} holds other numbers of positions than were asked for: the learnt ones are repeated or cut "
+                f"(Beltagy et al. 2020, section 5). The model gets {positions}",
+                stacklevel=2,
             )
-
-    @classmethod
-    def _with_vocabulary_of(cls, reader: Any, config: Any, source: str) -> Any:
-        """The config with as many tokens as the file's table has; a warning where it said otherwise."""
-        shapes = [reader.shape(name) for name in cls.token_tables if name in reader.names()]
-        if not shapes or len(shapes[0]) != 2 or shapes[0][0] == config.vocab_size:
-            return config
-        tokens = shapes[0][0]
-        warnings.warn(
-            f"{source} holds embeddings of {tokens} tokens and its config says vocab_size={config.vocab_size}: "
-            f"the model gets {tokens}",
-            stacklevel=3,
-        )
-        return config.replace(vocab_size=tokens)
+        return model
 
     def read_settings(self, folder: Path) -> None:
         """Read what else a checkpoint's folder holds for this class."""
@@ -240,24 +231,36 @@ class Pretrained(keras.Model):
     def resize_head(self, vocab_size: int) -> None:
         """Give the head another number of tokens; models without one have nothing to do."""
 
-    def resize_token_embeddings(self, new_num_tokens: int) -> keras.layers.Layer:
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
+    ) -> keras.layers.Layer:
         """Add rows at the end of the token embeddings, or cut them there; the head follows. Compile again afterwards.
 
         New rows are drawn around the mean of the old ones with a small part of their spread, so that they start as
         likely as any token.
 
+        Args:
+            new_num_tokens: how many rows; None: as many as there are.
+            pad_to_multiple_of: and more, up to a multiple of this.
+
         Returns:
             The layer of token embeddings.
 
         Raises:
-            ValueError: not a positive number.
+            ValueError: not positive numbers.
         """
-        if not isinstance(new_num_tokens, Integral) or isinstance(new_num_tokens, bool) or new_num_tokens < 1:
-            raise ValueError(f"new_num_tokens must be a positive integer. Received: new_num_tokens={new_num_tokens!r}")
+        rows = plain(self.config.vocab_size if new_num_tokens is None else new_num_tokens, "new_num_tokens")
+        multiple = plain(1 if pad_to_multiple_of is None else pad_to_multiple_of, "pad_to_multiple_of")
+        check_positive("new_num_tokens", rows)
+        check_positive("pad_to_multiple_of", multiple)
         layer = self.get_input_embeddings()
         check_plain(layer, "resize_token_embeddings")
-        self.set_input_embeddings(resized_rows(np.asarray(layer.embeddings), int(new_num_tokens)))
+        self.set_input_embeddings(resized_rows(np.asarray(layer.embeddings), -(-rows // multiple) * multiple))
         return layer
+
+    def resize_position_embeddings(self, **positions: int) -> None:
+        """Give learnt positions other numbers: LED's alone."""
+        raise ValueError(f"{type(self).__name__} must have learnt positions. Received: {sorted(positions)}")
 
     def _set_config(self, config: Any) -> None:
         self.config = config
@@ -305,11 +308,6 @@ class Pretrained(keras.Model):
 
         Position biases stay as they are: a few hundred numbers that are added to float32 scores.
         """
-        if self.owner() is not None:
-            raise ValueError(
-                "quantize must be called on the whole model, which is saved as one; filters choose among its layers. "
-                f"Received: quantize of its part {self.name}"
-            )
         super().quantize(mode, config=config, filters=filters or _is_large, **kwargs)
         self.quantized_mode = None if filters else mode
         self.forget_compiled()
@@ -395,10 +393,3 @@ def _is_large(layer: Any) -> bool:
 
 def _is_buffer(weight: Any) -> bool:
     return "seed_generator" in weight.path or weight.name == "final_logits_bias"
-
-
-def _stored_dtype(reader: Any) -> str | None:
-    """The type of the largest tensor, where it is one that models compute in."""
-    largest = max(reader.names(), key=lambda name: np.prod(reader.shape(name)))
-    name = str(reader.dtype(largest))
-    return name if name in (*STORED_DTYPES, "float64") else None

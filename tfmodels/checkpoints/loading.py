@@ -182,7 +182,7 @@ def _check_names(missing: Sequence[str], unknown: Sequence[str], source: str) ->
     if missing:
         message += f" Missing: {_listed(missing)}."
     if unknown:
-        message += f" Unknown: {_listed(unknown)}."
+        message += f" Unknown: {_listed(unknown)}; ignore_tensors=[...] passes over tensors by name."
     if list(missing) == ["lm_head.weight"]:
         message += (
             " The file holds no head although its config says that it is not tied: generated text would be noise."

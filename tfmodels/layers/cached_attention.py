@@ -236,6 +236,13 @@ class CachedAttention(keras.layers.Layer):
         found = self.probabilities(folded, keys_values, attention_mask, None, head_mask)
         return per_row(found, ops.shape(hidden_states)[0])
 
+    # By tracing the call, as where there is no `compute_output_shape`: it checks the inputs.
+    compute_output_spec = keras.Operation.compute_output_spec
+
+    def compute_output_shape(self, hidden_states_shape: Any) -> tuple[Any, ...]:
+        """(B, T, E), as the queries."""
+        return tuple(hidden_states_shape)
+
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {

@@ -127,6 +127,13 @@ class FeedForward(keras.layers.Layer):
             hidden = hidden * self.wi_linear(inputs)
         return self.wo(self.hidden_dropout(hidden, training=training))
 
+    # By tracing the call, as where there is no `compute_output_shape`: it checks the inputs.
+    compute_output_spec = keras.Operation.compute_output_spec
+
+    def compute_output_shape(self, inputs_shape: Any) -> tuple[Any, ...]:
+        """(B, L, E), as the input."""
+        return tuple(inputs_shape)
+
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {

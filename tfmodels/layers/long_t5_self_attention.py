@@ -219,6 +219,13 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
             found = scale_heads(found, take_heads(head_mask, self.heads, self.num_heads, axis=0)[:, None])
         return {"attentions": ops.swapaxes(found, 1, 2)}
 
+    # By tracing the call, as where there is no `compute_output_shape`: it checks the inputs.
+    compute_output_spec = keras.Operation.compute_output_spec
+
+    def compute_output_shape(self, hidden_states_shape: Any) -> tuple[Any, ...]:
+        """(B, L, E), as the input."""
+        return tuple(hidden_states_shape)
+
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {

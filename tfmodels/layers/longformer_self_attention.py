@@ -17,7 +17,7 @@ from tfmodels.layers.dense_attention import dense_probabilities
 from tfmodels.layers.dropout import hash_dropout
 from tfmodels.layers.global_rows import attend_to_document
 from tfmodels.layers.heads import check_heads, kept_heads, scale_heads, take_heads, units_of_heads
-from tfmodels.layers.projection import projection
+from tfmodels.layers.projection import projection, zero_of
 from tfmodels.layers.surgery import keep_units
 from tfmodels.layers.window import WindowGeometry
 
@@ -143,6 +143,8 @@ class LongformerSelfAttention(keras.layers.Layer):
         slots = self._slots(valid, attention_mask, global_attention_mask)
         if slots is None:
             output = self._attend_locally(hidden_states, valid, None, head_mask, training)
+            if training:
+                output = output + ops.cast(zero_of(self.query_global, self.key_global, self.value_global), output.dtype)
         else:
             in_slot = ops.any(slots, axis=1)  # (B, L)
             # Slots are read and written by products with their one-hot rows, whose gradients are products too: cheaper
@@ -243,6 +245,13 @@ class LongformerSelfAttention(keras.layers.Layer):
             bool(training),
         )
         return merge_heads(output if head_mask is None else scale_heads(output, head_mask))
+
+    # By tracing the call, as where there is no `compute_output_shape`: it checks the inputs.
+    compute_output_spec = keras.Operation.compute_output_spec
+
+    def compute_output_shape(self, hidden_states_shape: Any) -> tuple[Any, ...]:
+        """(B, L, H * D), of the heads that are left."""
+        return (*hidden_states_shape[:-1], len(self.heads) * (hidden_states_shape[-1] // self.num_heads))
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""

@@ -97,6 +97,14 @@ class RelativePositionBias(keras.layers.Layer):
         )
         return ops.moveaxis(self.embedding(buckets), -1, -3)  # (..., Q, K, H) -> (..., H, Q, K)
 
+    # By tracing the call, as where there is no `compute_output_shape`: it checks the inputs.
+    compute_output_spec = keras.Operation.compute_output_spec
+
+    def compute_output_shape(self, relative_position_shape: Any) -> tuple[Any, ...]:
+        """(..., H, Q, K)."""
+        *rows, queries, keys = relative_position_shape
+        return (*rows, self.num_heads, queries, keys)
+
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {

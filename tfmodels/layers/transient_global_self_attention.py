@@ -15,6 +15,7 @@ from tfmodels.layers.blocks import split_into_blocks
 from tfmodels.layers.checks import check_positive
 from tfmodels.layers.long_t5_self_attention import LongT5LocalSelfAttention, or_ones
 from tfmodels.layers.norm import ScaledRMSNormalization
+from tfmodels.layers.projection import zero_of
 from tfmodels.layers.window import WindowGeometry
 
 Tensor = Any
@@ -122,7 +123,12 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
         """Attend; see the class docstring."""
         attention_mask = or_ones(attention_mask, hidden_states)
         extra = self._summaries(hidden_states, attention_mask, side_bias)
-        return self._attend(hidden_states, attention_mask, window_bias, extra, head_mask, training)
+        output = self._attend(hidden_states, attention_mask, window_bias, extra, head_mask, training)
+        if extra is None and training:
+            unused = [self.global_input_layer_norm]
+            unused += [self.global_relative_attention_bias] if self.has_relative_attention_bias else []
+            output = output + ops.cast(zero_of(*unused), output.dtype)
+        return output
 
     def attentions(  # type: ignore[override]
         self,

@@ -19,7 +19,15 @@ from tfmodels.layers.projection import projection
 from tfmodels.layers.recompute import recompute
 from tfmodels.layers.surgery import keep_inputs
 from tfmodels.led.config import LEDConfig
-from tfmodels.led.weights import DECODER_PREFIXES, HEAD_PREFIXES, TOKEN_TABLES, encoder_rows, landmarks
+from tfmodels.led.positions import POSITION_FIELDS, resize_positions
+from tfmodels.led.weights import (
+    DECODER_PREFIXES,
+    HARMLESS_TENSORS,
+    HEAD_PREFIXES,
+    TOKEN_TABLES,
+    encoder_rows,
+    landmarks,
+)
 
 Tensor = Any
 
@@ -61,7 +69,8 @@ def token_embedding(config: LEDConfig, policy: Any, name: str) -> keras.layers.R
     embedding = keras.layers.ReversibleEmbedding(
         config.vocab_size, config.d_model, embeddings_initializer=start, dtype=policy, name=name
     )
-    embedding.build()
+    embedding.build((None, None))
+    embedding.output_shape = (None, None, config.d_model)  # for `summary`: Keras' own needs another name of the input's
     return embedding
 
 
@@ -193,6 +202,8 @@ class LEDEncoder(Encoder):
     has_decoder: ClassVar[bool] = False
     token_tables: ClassVar[tuple[str, ...]] = TOKEN_TABLES
     landmarks = staticmethod(landmarks)
+    harmless_tensors: ClassVar[tuple[str, ...]] = HARMLESS_TENSORS
+    position_fields: ClassVar[tuple[str, ...]] = POSITION_FIELDS[:1]
 
     @classmethod
     def weight_rows(cls, config: LEDConfig) -> list[Row]:
@@ -212,6 +223,14 @@ class LEDEncoder(Encoder):
             for layer in range(config.encoder_layers)
         ]
         self.dropout = Dropout(config.dropout, dtype=policy, name="dropout")
+
+    def resize_position_embeddings(self, **positions: int) -> None:
+        """Repeat or cut the learnt positions; see `LEDParts.resize_position_embeddings`."""
+        if self.owner() is not None:
+            self.owner().resize_position_embeddings(**positions)
+            return
+        self.config = resize_positions(self, {POSITION_FIELDS[0]: self.embed_positions}, positions)
+        self.forget_compiled()
 
     def parts(self) -> list[keras.layers.Layer]:
         """The sublayers that are built from the shape of the hidden states."""

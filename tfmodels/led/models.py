@@ -12,7 +12,16 @@ from tfmodels.layers.surgery import replace_weight
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.decoder import LEDDecoder
 from tfmodels.led.encoder import ENCODER_INPUTS, LEDEncoder, token_embedding
-from tfmodels.led.weights import HEAD_PREFIXES, PREFIX, TOKEN_TABLES, body_rows, decoder_landmarks, language_model_rows
+from tfmodels.led.positions import POSITION_FIELDS, resize_positions
+from tfmodels.led.weights import (
+    HARMLESS_TENSORS,
+    HEAD_PREFIXES,
+    PREFIX,
+    TOKEN_TABLES,
+    body_rows,
+    decoder_landmarks,
+    language_model_rows,
+)
 from tfmodels.seq2seq import Seq2Seq
 
 Tensor = Any
@@ -26,13 +35,30 @@ class LEDParts(Seq2Seq):
     left_out: ClassVar[tuple[str, ...]] = HEAD_PREFIXES
     token_tables: ClassVar[tuple[str, ...]] = TOKEN_TABLES
     landmarks = staticmethod(decoder_landmarks)
+    harmless_tensors: ClassVar[tuple[str, ...]] = HARMLESS_TENSORS
+    position_fields: ClassVar[tuple[str, ...]] = POSITION_FIELDS
+
+    def resize_position_embeddings(self, **positions: int) -> None:
+        """Repeat the learnt positions over and over, or cut them (Beltagy et al. 2020, section 5). Compile again.
+
+        Args:
+            **positions: `max_encoder_position_embeddings`, `max_decoder_position_embeddings`.
+
+        Raises:
+            ValueError: another name, or a number that is not positive.
+        """
+        tables = (self.encoder.embed_positions, self.decoder.embed_positions)
+        config = resize_positions(self, dict(zip(POSITION_FIELDS, tables, strict=True)), positions)
+        self._set_config(config)
+        self.decoder.max_length = config.max_decoder_position_embeddings
+        self.forget_compiled()
 
     def make_parts(self, policy: Any) -> None:
         """Create the embeddings, the encoder and the decoder."""
         self.shared = token_embedding(self.config, policy, "shared")
         self.encoder = LEDEncoder(self.config, embed_tokens=self.shared, dtype=policy, name="encoder")
         self.decoder = LEDDecoder(self.config, embed_tokens=self.shared, dtype=policy, name="decoder")
-        self.decoder.build()
+        self.decoder.build((None, None))
 
 
 @keras.saving.register_keras_serializable("tfmodels")

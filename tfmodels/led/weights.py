@@ -15,6 +15,8 @@ TOKEN_TABLES = (*(PREFIX + name for name in _TABLES), *_TABLES)
 """The names under which a file may hold the table of token embeddings."""
 HEAD_PREFIXES = ("final_logits_bias", "lm_head.", "classification_head.", "qa_outputs.")
 DECODER_PREFIXES = ("led.decoder.", "decoder.")
+HARMLESS_TENSORS = ("led.encoder.version", "led.decoder.version", "encoder.version", "decoder.version")
+"""What fairseq's BART wrote, and transformers' LED passed over by name as long as files held it."""
 _LONGFORMER_PROJECTIONS = ("query", "key", "value", "query_global", "key_global", "value_global")
 
 

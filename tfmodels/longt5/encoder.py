@@ -19,7 +19,14 @@ from tfmodels.layers.precision import overflow_safe_dtype
 from tfmodels.layers.recompute import recompute
 from tfmodels.layers.transient_global_self_attention import LongT5TransientGlobalSelfAttention
 from tfmodels.longt5.config import LongT5Config
-from tfmodels.longt5.weights import DECODER_PREFIXES, HEAD_PREFIXES, TOKEN_TABLES, encoder_rows, landmarks
+from tfmodels.longt5.weights import (
+    DECODER_PREFIXES,
+    HARMLESS_TENSORS,
+    HEAD_PREFIXES,
+    TOKEN_TABLES,
+    encoder_rows,
+    landmarks,
+)
 
 Tensor = Any
 
@@ -44,7 +51,8 @@ def token_embedding(config: LongT5Config, policy: Any, name: str) -> keras.layer
     embedding = keras.layers.ReversibleEmbedding(
         config.vocab_size, config.d_model, embeddings_initializer=initializer, dtype=policy, name=name
     )
-    embedding.build()
+    embedding.build((None, None))
+    embedding.output_shape = (None, None, config.d_model)  # for `summary`: Keras' own needs another name of the input's
     return embedding
 
 
@@ -167,6 +175,7 @@ class LongT5Encoder(Encoder):
     has_decoder: ClassVar[bool] = False
     token_tables: ClassVar[tuple[str, ...]] = TOKEN_TABLES
     landmarks = staticmethod(landmarks)
+    harmless_tensors: ClassVar[tuple[str, ...]] = HARMLESS_TENSORS
 
     @classmethod
     def weight_rows(cls, config: LongT5Config) -> list[Row]:

@@ -11,6 +11,7 @@ from tfmodels.longt5.config import LongT5Config
 from tfmodels.longt5.decoder import LongT5Decoder
 from tfmodels.longt5.encoder import ENCODER_INPUTS, LongT5Encoder, token_embedding
 from tfmodels.longt5.weights import (
+    HARMLESS_TENSORS,
     HEAD_PREFIXES,
     PREFIX,
     TOKEN_TABLES,
@@ -31,13 +32,14 @@ class LongT5Parts(Seq2Seq):
     left_out: ClassVar[tuple[str, ...]] = HEAD_PREFIXES
     token_tables: ClassVar[tuple[str, ...]] = TOKEN_TABLES
     landmarks = staticmethod(decoder_landmarks)
+    harmless_tensors: ClassVar[tuple[str, ...]] = HARMLESS_TENSORS
 
     def make_parts(self, policy: Any) -> None:
         """Create the embeddings, the encoder and the decoder."""
         self.shared = token_embedding(self.config, policy, "shared")
         self.encoder = LongT5Encoder(self.config, embed_tokens=self.shared, dtype=policy, name="encoder")
         self.decoder = LongT5Decoder(self.config, embed_tokens=self.shared, dtype=policy, name="decoder")
-        self.decoder.build()
+        self.decoder.build((None, None))
 
     def head_stddev(self) -> float:
         """Standard deviation of the initial kernels of T5's small heads."""

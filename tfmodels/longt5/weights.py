@@ -15,6 +15,9 @@ TOKEN_TABLES = (*(PREFIX + name for name in _TABLES), *_TABLES)
 """The names under which a file may hold the table of token embeddings."""
 HEAD_PREFIXES = ("lm_head.", "classification_head.", "qa_outputs.")
 DECODER_PREFIXES = ("transformer.decoder.", "decoder.")
+_UNUSED_BIAS = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
+HARMLESS_TENSORS = (_UNUSED_BIAS, PREFIX + _UNUSED_BIAS)
+"""A bias that older cross-attentions had and none used; transformers passes over it by name."""
 
 
 def landmarks(config: LongT5Config) -> Mapping[tuple[str, ...], tuple[int, ...]]:
