@@ -1,12 +1,14 @@
 """A folder gives the ids, sizes and texts of transformers, in Python and in the graph, whatever its files hold."""
 
+import json
 import logging
+import pickle
 import random
 import warnings
 
 import pytest
 import tensorflow as tf
-from folders import REFUSED, TOKENS, led_kinds, t5_kinds, texts_with, written
+from folders import REFUSED, TOKENS, led_kinds, numbered, t5_kinds, texts_with, token, written
 
 from tfmodels.text import LEDTokenizer, LongT5Tokenizer
 
@@ -110,3 +112,163 @@ def test_a_folder_of_t5_is_read_as_in_transformers(t5_files, kind, tmp_path):
     assert_python_equal(again, transformers.T5Tokenizer.from_pretrained(tmp_path / "b"), TEXTS)
     reference.save_pretrained(tmp_path / "c")
     assert_python_equal(LongT5Tokenizer.from_pretrained(tmp_path / "c"), reference, TEXTS)
+
+
+# A line break alone is nothing in T5's normalization.
+JSON_TOKENS = [name for name in TOKENS if name != "\n"]
+JSON_KINDS = {
+    "plain": ({}, {}),
+    "lower-casing": ({}, {"normalizer": {"type": "Lowercase"}}),
+    "added_tokens_decoder": (
+        {"tokenizer_config.json": {"added_tokens_decoder": numbered(SIZE, *map(token, JSON_TOKENS)), "legacy": False}},
+        {},
+    ),
+    "additional special tokens": (
+        {"tokenizer_config.json": {"additional_special_tokens": ["[EVENT]"], "extra_ids": 3, "eos_token": "[E]"}},
+        {},
+    ),
+    "truncation and padding": (
+        {"tokenizer_config.json": {"model_max_length": 512}},
+        {
+            "truncation": {"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+            "padding": {
+                "strategy": {"Fixed": 8},
+                "direction": "Right",
+                "pad_to_multiple_of": None,
+                "pad_id": 0,
+                "pad_type_id": 0,
+                "pad_token": "<pad>",
+            },
+        },
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def t5_json(t5_files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("t5")
+    written(folder, t5_files)
+    transformers.T5TokenizerFast.from_pretrained(folder).save_pretrained(folder / "saved")
+    return json.loads((folder / "saved" / "tokenizer.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def led_json(led_files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("led")
+    written(folder, led_files)
+    transformers.LEDTokenizerFast.from_pretrained(folder).save_pretrained(folder / "saved")
+    return json.loads((folder / "saved" / "tokenizer.json").read_text())
+
+
+@pytest.mark.parametrize("kind", JSON_KINDS)
+@pytest.mark.parametrize("family", ["led", "t5"])
+def test_tokenizer_json_alone_is_read_as_in_transformers(family, kind, request, tmp_path):
+    ours, theirs = (
+        (LEDTokenizer, transformers.LEDTokenizerFast)
+        if family == "led"
+        else (LongT5Tokenizer, transformers.T5TokenizerFast)
+    )
+    files, changes = JSON_KINDS[kind]
+    written(tmp_path / "a", {**files, "tokenizer.json": {**request.getfixturevalue(f"{family}_json"), **changes}})
+    tokenizer, reference = ours.from_pretrained(tmp_path / "a"), theirs.from_pretrained(tmp_path / "a")
+    refused = "folder must hold spiece.model" if family == "t5" else None
+    if kind == "lower-casing" and family == "led":
+        refused = "normalizer of tokenizer.json must be null"
+    assert_equal(tokenizer, reference, TEXTS, refused)
+    pairs = tokenizer(TEXTS[:50], text_pair=TEXTS[50:100])
+    rows = [row[mask == 1].tolist() for row, mask in zip(pairs["input_ids"], pairs["attention_mask"], strict=True)]
+    assert rows == reference(TEXTS[:50], TEXTS[50:100])["input_ids"]
+    tokenizer.save_pretrained(tmp_path / "b")
+    again = ours.from_pretrained(tmp_path / "b")
+    assert again.to_files() == tokenizer.to_files()
+    assert_python_equal(again, theirs.from_pretrained(tmp_path / "b"), TEXTS)
+    assert pickle.loads(pickle.dumps(tokenizer)).to_files() == tokenizer.to_files()
+
+
+def test_an_added_token_that_normalization_leaves_nothing_of_is_refused(t5_json, tmp_path):
+    config = {"added_tokens_decoder": numbered(SIZE, token("\n"))}
+    written(tmp_path, {"tokenizer.json": t5_json, "tokenizer_config.json": config})
+    with pytest.raises(ValueError, match=r"leaves nothing of them. Received: '\\n' with normalized=True"):
+        LongT5Tokenizer.from_pretrained(tmp_path)
+
+
+def test_another_tokenizer_json_beside_a_sentencepiece_model_is_refused(t5_files, t5_json, tmp_path):
+    written(tmp_path, t5_files, **{"tokenizer.json": t5_json})
+    assert len(LongT5Tokenizer.from_pretrained(tmp_path)) == SIZE
+    for changes, found in (
+        ({"normalizer": {"type": "Sequence", "normalizers": [{"type": "Lowercase"}]}}, "normalizer Lowercase"),
+        ({"model": {**t5_json["model"], "vocab": t5_json["model"]["vocab"][1:]}}, "other pieces"),
+    ):
+        written(tmp_path, {"tokenizer.json": {**t5_json, **changes}})
+        with pytest.raises(ValueError, match=f"tokenizer.json must hold the model of spiece.model.* Received: {found}"):
+            LongT5Tokenizer.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("family", ["led", "t5"])
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"tokenizer_config.json": {"padding_side": "left"}}, "padding_side in tokenizer_config.json must be 'right'"),
+        ({"tokenizer_config.json": {"truncation_side": "left"}}, "truncation_side in tokenizer_config.json must be"),
+        ({"tokenizer_config.json": {"init_inputs": ["x"]}}, "init_inputs in tokenizer_config.json must be empty"),
+        ({"tokenizer_config.json": {"vocab_file": "/a/b.txt"}}, "vocab_file in tokenizer_config.json must be one of"),
+        ({"tokenizer_config.json": {"model_max_length": "x"}}, "model_max_length in tokenizer_config.json must be a"),
+        ({"tokenizer_config.json": {"eos_token": None}}, "eos_token must not be null"),
+        ({"tokenizer_config.json": {"eos_token": 3}}, "eos_token in tokenizer_config.json must be a str"),
+        ({"tokenizer_config.json": {"eos_token": {"content": "</s>"}}}, "eos_token in tokenizer_config.json must be"),
+        ({"tokenizer_config.json": {"split_special_tokens": 1}}, "split_special_tokens in .* must be true or false"),
+        ({"tokenizer_config.json": {"clean_up_tokenization_spaces": "no"}}, "clean_up_tokenization_spaces in"),
+        ({"tokenizer_config.json": {"add_prefix_space": "no"}}, "add_prefix_space in"),
+        ({"tokenizer_config.json": {"additional_special_tokens": "x"}}, "additional_special_tokens must be a list"),
+        ({"tokenizer_config.json": {"extra_special_tokens": ["x"]}}, "extra_special_tokens in .* must be an object"),
+        ({"tokenizer_config.json": {"added_tokens_decoder": {"x": {}}}}, "added_tokens_decoder in .* must map ids"),
+        ({"tokenizer_config.json": {"added_tokens_decoder": {"9": {}}}}, r"\[9\].content must be a str"),
+        (
+            {"tokenizer_config.json": {"added_tokens_decoder": {"9": {"content": "a", "lstrip": 1}}}},
+            r"added_tokens_decoder in tokenizer_config.json\[9\].lstrip must be one of",
+        ),
+        ({"added_tokens.json": {"x": -1}}, "added_tokens.json must map tokens to ids"),
+        ({"added_tokens.json": [1]}, "added_tokens.json must hold a JSON object"),
+        ({"special_tokens_map.json": {"eos_token": {"content": 1}}}, "eos_token in special_tokens_map.json.content"),
+        ({"special_tokens_map.json": {"additional_special_tokens": [1]}}, r"additional_special_tokens\[0\] in"),
+        ({"tokenizer_config.json": b"{" * 100_000}, "tokenizer_config.json must be JSON"),
+    ],
+)
+def test_settings_that_are_not_followed_are_refused_by_name(family, files, message, request):
+    own = request.getfixturevalue(f"{family}_files")
+    given = {name: found if isinstance(found, bytes) else json.dumps(found).encode() for name, found in files.items()}
+    with pytest.raises(ValueError, match=message):
+        (LEDTokenizer if family == "led" else LongT5Tokenizer).from_files({**own, **given})
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"legacy": "no"}, "legacy in tokenizer_config.json must be true or false"),
+        ({"extra_ids": -1}, "extra_ids in tokenizer_config.json must be an integer of at least 0"),
+        ({"extra_ids": 7, "additional_special_tokens": ["<extra_id_0>"]}, "extra_ids and additional_special_tokens in"),
+        ({"sp_model_kwargs": {"enable_sampling": True}}, "sp_model_kwargs in tokenizer_config.json must be empty"),
+        ({"added_tokens_decoder": {"700": token("e")}}, "added tokens must have the ids of the model's pieces"),
+        (
+            {"added_tokens_decoder": {"700": token("q~", single_word=True, lstrip=True)}},
+            "must not have single_word together with lstrip or rstrip",
+        ),
+    ],
+)
+def test_settings_of_t5_that_are_not_followed_are_refused_by_name(t5_files, config, message):
+    with pytest.raises(ValueError, match=message):
+        LongT5Tokenizer.from_files({**t5_files, "tokenizer_config.json": json.dumps(config).encode()})
+
+
+@pytest.mark.parametrize("config", [{"do_lower_case": True}, {"errors": "ignore"}])
+def test_settings_that_transformers_does_not_follow_are_warned_of(led_files, t5_files, config, tmp_path):
+    for ours, theirs, files in (
+        (LEDTokenizer, transformers.LEDTokenizerFast, led_files),
+        (LongT5Tokenizer, transformers.T5Tokenizer, t5_files),
+    ):
+        written(tmp_path / ours.__name__, files, **{"tokenizer_config.json": config})
+        with pytest.warns(UserWarning, match="in tokenizer_config.json is not followed"):
+            tokenizer = ours.from_pretrained(tmp_path / ours.__name__)
+        assert_python_equal(
+            tokenizer, theirs.from_pretrained(tmp_path / ours.__name__), ["Some WORDS \u00c9", *TEXTS[:20]]
+        )

@@ -145,8 +145,7 @@ class Tokenizer(abc.ABC):
     def add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
         """Adds tokens that are taken out of a text whole, before it is cut into pieces; they get the next ids.
 
-        Give the model as many rows: `model.resize_token_embeddings(len(tokenizer))`. What was made of the tokenizer
-        before, such as a layer, stays as it was.
+        Give the model as many rows: `model.resize_token_embeddings(len(tokenizer))`. Layers made before stay the same.
 
         Args:
             new_tokens: A str, a `tokenizers.AddedToken` (whose flags say, for instance, whether it takes white space
@@ -165,9 +164,9 @@ class Tokenizer(abc.ABC):
             >>> tokenizer.add_tokens(["<doc-sep>"]), tokenizer.tokenize("a<doc-sep>a")
             (1, ['a', '<doc-sep>', 'a'])
         """
-        tokens = given_tokens(new_tokens, "new_tokens")
+        count = self._add(given_tokens(new_tokens, "new_tokens"), special_tokens)
         self._in_graph = self._known = None
-        return self._add(tokens, special_tokens)
+        return count
 
     def add_special_tokens(self, special_tokens_dict: Mapping[str, Any]) -> int:
         """Adds special tokens without a role: `add_special_tokens({"additional_special_tokens": ["<doc-sep>"]})`.

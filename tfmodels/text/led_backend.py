@@ -9,8 +9,9 @@ from tokenizers import Tokenizer as BackendTokenizer
 from tokenizers import decoders, models, pre_tokenizers, processors
 
 from tfmodels.text.added_tokens import AddedToken, contents
+from tfmodels.text.fast_backend import add_tokens, added_tokens, backend_of, tokens_around, update_part
 from tfmodels.text.led_files import LEDVocabulary
-from tfmodels.text.settings import TOKENIZER, Settings, Token
+from tfmodels.text.settings import Token
 
 BOS, PAD, EOS, UNK, MASK = SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 _ROLES: dict[str, Token] = {
@@ -44,8 +45,7 @@ class LEDBackend:
     @property
     def added(self) -> dict[int, AddedToken]:
         """The added tokens by id, with their flags."""
-        tokens = self.tokenizer.get_added_tokens_decoder()
-        return {index: AddedToken.of(token, "token") for index, token in sorted(tokens.items())}
+        return added_tokens(self.tokenizer)
 
 
 def byte_level(model: models.BPE, add_prefix_space: bool) -> BackendTokenizer:
@@ -88,12 +88,12 @@ def build(vocabulary: LEDVocabulary) -> LEDBackend:
         roles = {**roles, **{role: AddedToken(token) for role, token in own.items()}}
         backend = _of_two_files(vocabulary, roles, prefix)
     else:
-        backend = _of_content(vocabulary.content)
+        backend = backend_of(vocabulary.content)
     special = dataclasses.replace(settings, roles=roles).special_tokens({})
-    _add(backend, settings, special)
+    add_tokens(backend, settings, special)
     backend.encode_special_tokens = settings.flag("split_special_tokens", False)
-    _update(backend, "pre_tokenizer", pre_tokenizers, {"add_prefix_space": prefix})
-    _update(backend, "post_processor", processors, {"add_prefix_space": prefix, "trim_offsets": trim})
+    update_part(backend, "pre_tokenizer", pre_tokenizers, {"add_prefix_space": prefix})
+    update_part(backend, "post_processor", processors, {"add_prefix_space": prefix, "trim_offsets": trim})
     start, end = _around(json.loads(backend.to_str())["post_processor"])
     names = {role: contents([token])[0] for role, token in roles.items() if token is not None}
     return LEDBackend(backend, names, contents(special), start, end)
@@ -112,46 +112,8 @@ def _of_two_files(
     return backend
 
 
-def _of_content(content: Mapping[str, Any]) -> BackendTokenizer:
-    try:
-        return BackendTokenizer.from_str(json.dumps({**content, "truncation": None, "padding": None}))
-    except Exception as error:
-        raise ValueError(f"{TOKENIZER} must be a file of the tokenizers library. Received: {error}") from error
-
-
-def _add(backend: BackendTokenizer, settings: Settings, special: Sequence[Token]) -> None:
-    tokens: list[Token] = [token for _, token in sorted(settings.added.items())]
-    known = [token.content for token in backend.get_added_tokens_decoder().values()] + contents(tokens)
-    tokens += [token for token in special if token not in known and token not in tokens]
-    names = contents(special)
-    flagged = [AddedToken.of(token, "token", special=contents([token])[0] in names) for token in tokens]
-    backend.add_tokens([token.for_backend() for token in flagged])
-
-
-def _update(backend: BackendTokenizer, part: str, kinds: Any, changes: Mapping[str, bool]) -> None:
-    """Puts settings into a part of the backend that has them."""
-    state = json.loads(getattr(backend, part).__getstate__()) if getattr(backend, part) is not None else {}
-    changed = {name: value for name, value in changes.items() if state.get(name, value) != value}
-    if changed:
-        arguments = {**state, **changed}
-        kind = getattr(kinds, arguments.pop("type"))
-        # The library writes pairs as lists, and takes them as tuples.
-        pairs = {name: tuple(value) for name, value in arguments.items() if isinstance(value, list)}
-        setattr(backend, part, kind(**{**arguments, **pairs}))
-
-
-def _around(processor: Mapping[str, Any] | None) -> tuple[tuple[str, int], tuple[str, int]]:
+def _around(processor: Mapping[str, Any] | None) -> list[tuple[str, int]]:
     """The tokens before and behind a text, else raises a `ValueError`."""
-    kind = (processor or {}).get("type")
-    if processor is not None and kind == "RobertaProcessing":
-        return tuple(processor["cls"]), tuple(processor["sep"])
-    if processor is not None and kind == "TemplateProcessing":
-        names = [[next(iter(piece.values()))["id"] for piece in processor[template]] for template in ("single", "pair")]
-        start, end = names[0][0], names[0][-1]
-        ids = [processor["special_tokens"].get(name, {}).get("ids", []) for name in (start, end)]
-        if names == [[start, "A", end], [start, "A", end, end, "B", end]] and [len(found) for found in ids] == [1, 1]:
-            return (start, ids[0][0]), (end, ids[1][0])
-    raise ValueError(
-        f"post_processor of {TOKENIZER} must be RobertaProcessing, or a template of the same form "
-        f"(cls A sep, cls A sep sep B sep). Received: {kind}"
-    )
+    if processor is not None and processor.get("type") == "RobertaProcessing":
+        return [tuple(processor["cls"]), tuple(processor["sep"])]
+    return tokens_around(processor, ("cls", "A", "sep"), ("cls", "A", "sep", "sep", "B", "sep"))

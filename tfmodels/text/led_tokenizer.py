@@ -12,6 +12,7 @@ from tokenizers import models, trainers
 from tfmodels.text.added_tokens import AddedToken, may_overlap
 from tfmodels.text.arguments import check_text, check_vocab_size, iterate_texts
 from tfmodels.text.base import Tokenizer
+from tfmodels.text.fast_backend import check_added
 from tfmodels.text.led_backend import SPECIAL_TOKENS, UNK, build, byte_level, check_special_tokens
 from tfmodels.text.led_files import MERGES, VOCAB, LEDVocabulary, read_files, write_files
 from tfmodels.text.offsets import Spans
@@ -107,6 +108,7 @@ class LEDTokenizer(Tokenizer):
 
     def _add(self, tokens: Sequence[Token], special: bool) -> int:
         flagged = [AddedToken.of(token, "token", special) for token in tokens]
+        check_added(self._backend, flagged)
         count = self._backend.add_tokens([token.for_backend() for token in flagged])
         self._name_tokens()
         return count

@@ -6,16 +6,26 @@ import io
 import random
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import sentencepiece
 
+from tfmodels.text.added_tokens import contents
 from tfmodels.text.arguments import check_text, check_vocab_size, iterate_texts
 from tfmodels.text.base import Tokenizer
 from tfmodels.text.offsets import Spans
 from tfmodels.text.sentencepiece_model import NO_PREFIX, SPACE_MARK
-from tfmodels.text.settings import CONFIG, SETTINGS_FILES, TOKENIZER, Settings, Token, read_settings, write_config
-from tfmodels.text.t5_tokens import SENTINEL_COUNT, Splitter, Stretch, read_tokens
+from tfmodels.text.settings import (
+    CONFIG,
+    SETTINGS_FILES,
+    TOKENIZER,
+    Settings,
+    Token,
+    json_object,
+    read_settings,
+    write_config,
+)
+from tfmodels.text.t5_tokens import SENTINEL_COUNT, Splitter, Stretch, check_same_model, read_tokens
 
 if TYPE_CHECKING:
     from tfmodels.text import sentencepiece_graph
@@ -54,6 +64,7 @@ class LongT5Tokenizer(Tokenizer):
     """
 
     file_names = (MODEL,)
+    substitute_file_name = TOKENIZER
     further_file_names = (TOKENIZER, *SETTINGS_FILES)
     marks_global_token = False
     repeats_final_eos = False
@@ -112,6 +123,10 @@ class LongT5Tokenizer(Tokenizer):
         return self._tokens.vocab()
 
     def _add(self, tokens: Sequence[Token], special: bool) -> int:
+        names = [name for name in contents(tokens) if special and "<extra_id_" in name]
+        if names:
+            # Their number must be `extra_ids`, by which transformers finds the ids of all of them.
+            raise ValueError(f"new_tokens must not be further sentinels. Received: {names}")
         count = self._tokens.add(tokens, special)
         self._name_tokens()
         return count
@@ -277,8 +292,14 @@ class LongT5Tokenizer(Tokenizer):
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Self:
+        if MODEL not in files and TOKENIZER in files:
+            from tfmodels.text.t5_json_tokenizer import LongT5JsonTokenizer
+
+            return cast(Self, LongT5JsonTokenizer.from_files(files))
         tokenizer = cls.__new__(cls)
         tokenizer._read(files[MODEL], read_settings(files, (MODEL, TOKENIZER)))
+        if TOKENIZER in files:
+            check_same_model(json_object(files[TOKENIZER], TOKENIZER), tokenizer._tokens.pieces)
         return tokenizer
 
     @classmethod

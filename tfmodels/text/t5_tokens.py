@@ -3,14 +3,15 @@
 import dataclasses
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from tfmodels.text.added_tokens import AddedToken, contents
-from tfmodels.text.settings import ADDITIONAL, CONFIG, Settings, Token
+from tfmodels.text.settings import ADDITIONAL, CONFIG, TOKENIZER, Settings, Token
 
 SENTINEL_COUNT = 100
 EOS, UNK, PAD = "</s>", "<unk>", "<pad>"
-_ROLES: dict[str, Token | None] = {"eos_token": EOS, "unk_token": UNK, "pad_token": PAD}
+ROLES: dict[str, Token | None] = {"eos_token": EOS, "unk_token": UNK, "pad_token": PAD}
 
 Stretch = tuple[str, int, int | None]
 """A part of a text, its first character's place there, and the id of the token that it is, if it is one."""
@@ -69,10 +70,8 @@ def read_tokens(pieces: Sequence[str], settings: Settings) -> T5Tokens:
     Raises:
         ValueError: When a special token has no id, or settings contradict each other.
     """
+    additional, placed = with_sentinels(settings)
     count = settings.options.get("extra_ids", SENTINEL_COUNT)
-    if type(count) is not int or count < 0:
-        raise ValueError(f"extra_ids in {CONFIG} must be an integer of at least 0. Received: {count!r}")
-    additional, placed = _with_sentinels(settings.additional, count)
     added = {
         len(pieces) - 1 + count - number: AddedToken(
             f"<extra_id_{number}>", lstrip=True, rstrip=True, normalized=False, special=True
@@ -81,15 +80,15 @@ def read_tokens(pieces: Sequence[str], settings: Settings) -> T5Tokens:
     }
     added.update(settings.added)
     ids = {token.content: index for index, token in added.items()}
-    roles = {**_ROLES, **settings.roles}
-    missing = [role for role in _ROLES if roles[role] is None]
+    roles = {**ROLES, **settings.roles}
+    missing = [role for role in ROLES if roles[role] is None]
     if missing:
         raise ValueError(f"{' and '.join(missing)} must not be null for LongT5. Received: null")
-    unnamed = [token for role, token in _ROLES.items() if role not in settings.roles and token not in {*pieces, *ids}]
+    unnamed = [token for role, token in ROLES.items() if role not in settings.roles and token not in {*pieces, *ids}]
     if unnamed:
         raise ValueError(f"model_proto must hold pad, eos and unk pieces. Received: none for {unnamed}")
     flagged = {
-        role: AddedToken.of(token, role, special=True) if isinstance(token, str) and role in _ROLES else token
+        role: AddedToken.of(token, role, special=True) if isinstance(token, str) and role in ROLES else token
         for role, token in roles.items()
     }
     special = dataclasses.replace(settings, roles=flagged, additional=tuple(additional)).special_tokens({})
@@ -100,8 +99,15 @@ def read_tokens(pieces: Sequence[str], settings: Settings) -> T5Tokens:
     return found
 
 
-def _with_sentinels(additional: Sequence[Token] | None, count: int) -> tuple[list[Token], int]:
-    """The special tokens without a role, and how many sentinels stand at the end of the vocabulary, last one first."""
+def with_sentinels(settings: Settings) -> tuple[list[Token], int]:
+    """The special tokens without a role, and how many sentinels stand at the end of the vocabulary, last one first.
+
+    Raises:
+        ValueError: When settings contradict each other.
+    """
+    additional, count = settings.additional, settings.options.get("extra_ids", SENTINEL_COUNT)
+    if type(count) is not int or count < 0:
+        raise ValueError(f"extra_ids in {CONFIG} must be an integer of at least 0. Received: {count!r}")
     sentinels = [f"<extra_id_{number}>" for number in range(count)]
     if additional is None:
         return list(sentinels), count
@@ -130,6 +136,27 @@ def _check_ids(tokens: T5Tokens) -> None:
                 f"added tokens of LongT5 must not have single_word together with lstrip or rstrip. "
                 f"Received: {token.content!r} ({index})"
             )
+
+
+def check_same_model(content: Mapping[str, Any], pieces: Sequence[str]) -> None:
+    """Raises `ValueError` when tokenizer.json, beside spiece.model, holds another model or normalizes more."""
+    vocab = (content.get("model") or {}).get("vocab")
+    others = [piece[0] for piece in vocab[: len(pieces)]] if isinstance(vocab, list) else list(pieces)
+    kinds = set(_kinds(content.get("normalizer")))
+    further = sorted(kinds - {"Sequence", "Precompiled", "Strip", "Replace", "Nmt", "NFKC"})
+    if others != list(pieces) or further:
+        found = f"normalizer {' and '.join(further)}" if further else "other pieces"
+        raise ValueError(
+            f"{TOKENIZER} must hold the model of spiece.model, which transformers' T5Tokenizer reads, while "
+            f"T5TokenizerFast reads {TOKENIZER}: take the file away that is not meant. Received: {found} in {TOKENIZER}"
+        )
+
+
+def _kinds(normalizer: Any) -> Iterator[str]:
+    if isinstance(normalizer, dict):
+        yield str(normalizer.get("type"))
+        for part in normalizer.get("normalizers") or []:
+            yield from _kinds(part)
 
 
 class Splitter:

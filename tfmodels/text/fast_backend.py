@@ -1,0 +1,89 @@
+"""Tokenizers of the tokenizers library, with the added tokens that transformers' fast classes give them."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tokenizers import Tokenizer as BackendTokenizer
+
+from tfmodels.text.added_tokens import AddedToken, contents
+from tfmodels.text.settings import TOKENIZER, Settings, Token
+
+
+def backend_of(content: Mapping[str, Any]) -> BackendTokenizer:
+    """The tokenizer that tokenizer.json describes, else raises a `ValueError`."""
+    try:
+        return BackendTokenizer.from_str(json.dumps({**content, "truncation": None, "padding": None}))
+    except Exception as error:
+        raise ValueError(f"{TOKENIZER} must be a file of the tokenizers library. Received: {error}") from error
+
+
+def add_tokens(backend: BackendTokenizer, settings: Settings, special: Sequence[Token]) -> None:
+    """Adds the tokens of the settings, and the special ones that are not there yet, in transformers' order."""
+    tokens: list[Token] = [token for _, token in sorted(settings.added.items())]
+    known = [token.content for token in backend.get_added_tokens_decoder().values()] + contents(tokens)
+    tokens += [token for token in special if token not in known and token not in tokens]
+    names = contents(special)
+    flagged = [AddedToken.of(token, "token", special=contents([token])[0] in names) for token in tokens]
+    check_added(backend, [*added_tokens(backend).values(), *flagged])
+    backend.add_tokens([token.for_backend() for token in flagged])
+
+
+def check_added(backend: BackendTokenizer, tokens: Iterable[AddedToken]) -> None:
+    """Raises `ValueError` for an added token that normalization leaves nothing of: the library fails on any text."""
+    for token in tokens:
+        normalizer = backend.normalizer if token.normalized else None
+        if normalizer is not None and not normalizer.normalize_str(token.content):
+            raise ValueError(
+                f"added tokens must not be normalized where the normalizer of {TOKENIZER} leaves nothing of them. "
+                f"Received: {token.content!r} with normalized=True"
+            )
+
+
+def update_part(backend: BackendTokenizer, part: str, kinds: Any, changes: Mapping[str, bool]) -> None:
+    """Puts settings into a part of the backend that has them."""
+    state = json.loads(getattr(backend, part).__getstate__()) if getattr(backend, part) is not None else {}
+    changed = {name: value for name, value in changes.items() if state.get(name, value) != value}
+    if changed:
+        arguments = {**state, **changed}
+        kind = getattr(kinds, arguments.pop("type"))
+        # The library writes pairs as lists, and takes them as tuples.
+        pairs = {name: tuple(value) for name, value in arguments.items() if isinstance(value, list)}
+        setattr(backend, part, kind(**{**arguments, **pairs}))
+
+
+def added_tokens(backend: BackendTokenizer) -> dict[int, AddedToken]:
+    """The added tokens by id, with their flags."""
+    tokens = backend.get_added_tokens_decoder()
+    return {index: AddedToken.of(token, "token") for index, token in sorted(tokens.items())}
+
+
+def tokens_around(
+    processor: Mapping[str, Any] | None, single: Sequence[str], pair: Sequence[str]
+) -> list[tuple[str, int]]:
+    """The special tokens of a template, each once in the order of `single`, else raises a `ValueError`.
+
+    Args:
+        processor: `post_processor` of tokenizer.json.
+        single, pair: The forms that it must have: "A" and "B" for texts, other names for one special token each.
+    """
+    found: dict[str, tuple[str, int]] = {}
+    kind = (processor or {}).get("type")
+    fits = processor is not None and kind == "TemplateProcessing"
+    for template, form in (("single", single), ("pair", pair)):
+        pieces = [next(iter(piece.items())) for piece in (processor or {}).get(template, [])] if fits else []
+        fits = fits and len(pieces) == len(form)
+        for (piece, what), name in zip(pieces, form, strict=False):
+            if name in ("A", "B"):
+                fits = fits and piece == "Sequence" and what["id"] == name
+                continue
+            ids = (processor or {})["special_tokens"].get(what["id"], {}).get("ids", [])
+            fits = fits and piece == "SpecialToken" and len(ids) == 1
+            token = (what["id"], ids[0] if ids else -1)
+            fits = fits and found.setdefault(name, token) == token
+    if not fits:
+        raise ValueError(
+            f"post_processor of {TOKENIZER} must have the form {' '.join(single)} and, for pairs, "
+            f"{' '.join(pair)}. Received: {kind}"
+        )
+    return list(found.values())
