@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from tfmodels.hub import local_folder
 from tfmodels.text.added_tokens import AddedToken, given_tokens
 from tfmodels.text.arguments import as_id_list, as_id_rows, check_text, check_texts
-from tfmodels.text.call import FURTHER_ARRAYS, as_tensors, label_array, source_arrays
+from tfmodels.text.call import as_tensors, label_array, source_arrays
 from tfmodels.text.cleanup import clean_up_spaces
 from tfmodels.text.offsets import Spans
 from tfmodels.text.padding import padded_arrays
@@ -271,29 +270,23 @@ class Tokenizer(abc.ABC):
             max_target_length: The same for `labels`.
             text_pair: As many second texts as texts: each row is a pair, such as a question and its document.
             lengths: Instead of `max_length`: L is the smallest of these that holds the longest row, or the largest.
-            global_attention: LED's global tokens: "first" (the default) marks position 0, "question" that and every
-                token of the first text of a pair, "none" none.
+            global_attention: LED's global tokens: "first" (position 0), "question" (also a pair's first text), "none".
             global_spans: LED's further global tokens: for each row a list of strings, which count at every place, and
                 of (start, end) in characters, all of the text, or of a pair's second text.
-            return_offsets: Adds `offsets`, the characters (start, end) of each token in its own text; (0, 0) for
-                special tokens and padding. See `answer_positions`.
+            return_offsets: Adds `offsets`: characters (start, end) of each token in its text; see `answer_positions`.
             return_special_tokens_mask: Adds `special_tokens_mask`, 1 on special tokens around texts and on padding.
             return_segment_mask: Adds `segment_mask`, 1 on the tokens of the second text of each pair.
-            padding: As in transformers: "max_length" pads to `max_length`, which is the default where that is given,
-                True or "longest" to the longest row. There is no False, as arrays have rows of one length.
-            truncation: As in transformers: True or "longest_first", "only_first", "only_second", or False, under which
-                a row that is too long is refused. `None` cuts as `max_length` says.
+            padding: "max_length", the default where a length is given; True or "longest" for the longest row.
+            truncation: "longest_first" (or True), "only_first", "only_second"; False refuses rows that are too long.
             return_tensors: "np" for arrays, the default, or "tf" for TensorFlow's tensors.
-            others: None. Other arguments of transformers are refused with what does it here.
 
         Returns:
             Arrays int32 by name: `input_ids` (B, L), `attention_mask` (B, L), for LED `global_attention_mask` (B, L),
             with targets `labels` (B, T), -100 on padding; and what was asked for, (B, L), `offsets` (B, L, 2).
 
         Raises:
-            ValueError: On wrong types, an empty list, a length below 2 (with pairs 4 or 6), other numbers of targets
-                or second texts than of texts, arguments of LED's global attention for LongT5, or arguments that
-                contradict each other.
+            ValueError: On wrong types, an empty list, a length below 2 (with pairs 4 or 6), other numbers of texts,
+                LED's global attention for LongT5, arguments that contradict each other, or others of transformers.
 
         Example:
             >>> from tfmodels.text import LEDTokenizer
@@ -304,10 +297,9 @@ class Tokenizer(abc.ABC):
         refuse_others(others)
         sources = check_texts(texts, "texts")
         labels = label_array(self, text_target, max_target_length, sources, (padding, truncation))
-        asked = (return_offsets, return_special_tokens_mask, return_segment_mask)
-        returns = list(itertools.compress(FURTHER_ARRAYS, asked))
         widths = read_row_lengths(self, (max_length, lengths), padding, truncation, text_pair is not None)
-        arrays = source_arrays(self, sources, text_pair, widths, (global_attention, global_spans), returns)
+        asked = (return_offsets, return_special_tokens_mask, return_segment_mask)
+        arrays = source_arrays(self, sources, text_pair, widths, (global_attention, global_spans), asked)
         return as_tensors(arrays | labels, return_tensors)
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 # What a call returns when asked for.
-FURTHER_ARRAYS = ("offsets", "special_tokens_mask", "segment_mask")
+_FURTHER_ARRAYS = ("offsets", "special_tokens_mask", "segment_mask")
 
 
 def source_arrays(
@@ -28,7 +29,7 @@ def source_arrays(
     text_pair: Any,
     lengths: RowLengths,
     global_tokens: tuple[str | None, Any],
-    returns: Sequence[str],
+    asked: Sequence[bool],
 ) -> dict[str, np.ndarray]:
     """The arrays of the texts or pairs, as `Tokenizer.__call__` describes them.
 
@@ -38,8 +39,9 @@ def source_arrays(
         text_pair: As in the call.
         lengths: How long rows are.
         global_tokens: Its `global_attention` and `global_spans`.
-        returns: Names of the further arrays asked for.
+        asked: Its `return_offsets`, `return_special_tokens_mask` and `return_segment_mask`.
     """
+    returns = list(itertools.compress(_FURTHER_ARRAYS, asked))
     seconds = None if text_pair is None else check_as_many(text_pair, "text_pair", sources)
     is_pair = seconds is not None
     name = check_global_attention(global_tokens[0], tokenizer.marks_global_token, is_pair)
