@@ -264,9 +264,8 @@ class Tokenizer(abc.ABC):
         Args:
             texts: One text or a sequence of B texts.
             text_target: As many targets as texts; adds `labels`.
-            max_length: The length L of every row: longer rows are truncated and keep their special tokens, shorter
-                ones are padded. `None` pads to the longest row and truncates nothing. Of a pair the second text is
-                cut first, and the first one loses only what is more than half.
+            max_length: The length L of every row, cut or padded to it; special tokens are never cut. `None` pads to
+                the longest row. Of a pair the second text is cut first; the first loses only what is more than half.
             max_target_length: The same for `labels`.
             text_pair: As many second texts as texts: each row is a pair, such as a question and its document.
             lengths: Instead of `max_length`: L is the smallest of these that holds the longest row, or the largest.
