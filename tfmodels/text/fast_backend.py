@@ -1,7 +1,7 @@
 """Tokenizers of the tokenizers library, with the added tokens that transformers' fast classes give them."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer as BackendTokenizer
@@ -29,14 +29,19 @@ def add_tokens(backend: BackendTokenizer, settings: Settings, special: Sequence[
     backend.add_tokens([token.for_backend() for token in flagged])
 
 
-def check_added(backend: BackendTokenizer, tokens: Iterable[AddedToken]) -> None:
-    """Raises `ValueError` for an added token that normalization leaves nothing of: the library fails on any text."""
+def check_added(backend: BackendTokenizer, tokens: Sequence[AddedToken]) -> None:
+    """Raises `ValueError` for added tokens that the library fails on, whatever the text or where they meet."""
     for token in tokens:
         normalizer = backend.normalizer if token.normalized else None
         if normalizer is not None and not normalizer.normalize_str(token.content):
             raise ValueError(
                 f"added tokens must not be normalized where the normalizer of {TOKENIZER} leaves nothing of them. "
                 f"Received: {token.content!r} with normalized=True"
+            )
+        if token.lstrip and not token.content.strip() and any(other.rstrip for other in tokens):
+            raise ValueError(
+                f"added tokens of white space must not have lstrip where another one has rstrip, which takes the same "
+                f"white space along. Received: {token.content!r} with lstrip=True"
             )
 
 

@@ -108,7 +108,7 @@ class LEDTokenizer(Tokenizer):
 
     def _add(self, tokens: Sequence[Token], special: bool) -> int:
         flagged = [AddedToken.of(token, "token", special) for token in tokens]
-        check_added(self._backend, flagged)
+        check_added(self._backend, [*self.added_tokens.values(), *flagged])
         count = self._backend.add_tokens([token.for_backend() for token in flagged])
         self._name_tokens()
         return count

@@ -79,6 +79,8 @@ class LongT5Tokenizer(Tokenizer):
         self._read_settings(settings)
         self.legacy = settings.options.get("legacy") is None or settings.flag("legacy", True)
         self.add_prefix_space = settings.flag("add_prefix_space", True)
+        if not self.legacy and SPACE_MARK in contents(settings.added.values()):
+            raise ValueError(f"legacy in {CONFIG} must be true beside the added token {SPACE_MARK!r}. Received: false")
         self._sentencepiece = _processor(model_proto, self.legacy)
         self._piece_count = self._sentencepiece.get_piece_size()
         pieces = [self._sentencepiece.id_to_piece(index) for index in range(self._piece_count)]
@@ -147,8 +149,8 @@ class LongT5Tokenizer(Tokenizer):
             return stretches
         # A prefix with nothing but a special token behind it is none.
         first, _, token_id = stretches[0]
-        is_lone = (token_id is not None and first == SPACE_MARK) or self._pieces(first) == [SPACE_MARK]
-        return stretches[1:] if is_lone else stretches
+        may_be_lone = token_id is None and not any(map(str.isalnum, first))
+        return stretches[1:] if may_be_lone and self._pieces(first) == [SPACE_MARK] else stretches
 
     def _prefixed(self, text: str) -> str:
         """The text that is split, with the prefix of the behaviour that is not legacy."""
@@ -244,10 +246,12 @@ class LongT5Tokenizer(Tokenizer):
         prefixed = _processor(self._model_proto, legacy=True)
         check_graph_can(self._model_proto, prefixed)
         apart = words_stand_alone(self._model_proto, prefixed)
-        self._warn_of_unknown_characters()
+        self._check_unknown_characters()
         scores = [prefixed.get_score(index) for index in range(self._piece_count)]
         model = sentencepiece_graph.SentencePieceModel(self._model_proto, scores, self._unknown_id)
-        tokens = {} if self._splits_special_tokens else self.added_tokens
+        # A token that a folder lists under two ids is read as one of them.
+        places = [] if self._splits_special_tokens else self._tokens.ids.values()
+        tokens = {index: self.added_tokens[index] for index in places}
         guard = None if self.legacy else self._guard_for_graph(apart)
         return sentencepiece_graph.SentencePieceGraph(self, tokens, model, apart, guard)
 
@@ -265,11 +269,16 @@ class LongT5Tokenizer(Tokenizer):
         vanishing = {" ", SPACE_MARK, *(character for character, text in changed.items() if not text.strip(SPACE_MARK))}
         return Guard(self._guard, self._guard_length, self.add_prefix_space, as_ranges(sorted(map(ord, vanishing))))
 
-    def _warn_of_unknown_characters(self) -> None:
+    def _check_unknown_characters(self) -> None:
         from tfmodels.text.sentencepiece_model import normalized_characters
 
         if not self._unknown_ids:
             return
+        if self._splits_special_tokens:
+            raise ValueError(
+                f"added tokens must have pieces of the model for a tokenizer with split_special_tokens to run in the "
+                f"graph. Received: {list(self._unknown_ids)}"
+            )
         results = {text for text in normalized_characters(self._model_proto).values() if text}
         names = [name for name in self._unknown_ids if any(text in name for text in results)]
         if names:
