@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -28,7 +27,7 @@ from tfmodels.text.settings import (
 from tfmodels.text.t5_tokens import SENTINEL_COUNT, Splitter, Stretch, check_same_model, read_tokens
 
 if TYPE_CHECKING:
-    from tfmodels.text import sentencepiece_graph
+    from tfmodels.text.sentencepiece_graph import SentencePieceGraph
 
 MODEL = "spiece.model"
 
@@ -239,54 +238,14 @@ class LongT5Tokenizer(Tokenizer):
             pending, after_special = [], True
         return (text + self._sentencepiece.decode(pending)).strip()
 
-    def _build_in_graph(self) -> sentencepiece_graph.SentencePieceGraph:
-        from tfmodels.text import sentencepiece_graph
-        from tfmodels.text.sentencepiece_model import check_graph_can, words_stand_alone
+    def _build_in_graph(self) -> SentencePieceGraph:
+        from tfmodels.text.t5_graph import Unprefixed, build_graph
 
-        prefixed = _processor(self._model_proto, legacy=True)
-        check_graph_can(self._model_proto, prefixed)
-        apart = words_stand_alone(self._model_proto, prefixed)
-        self._check_unknown_characters()
-        scores = [prefixed.get_score(index) for index in range(self._piece_count)]
-        model = sentencepiece_graph.SentencePieceModel(self._model_proto, scores, self._unknown_id)
         # A token that a folder lists under two ids is read as one of them.
         places = [] if self._splits_special_tokens else self._tokens.ids.values()
         tokens = {index: self.added_tokens[index] for index in places}
-        guard = None if self.legacy else self._guard_for_graph(apart)
-        return sentencepiece_graph.SentencePieceGraph(self, tokens, model, apart, guard)
-
-    def _guard_for_graph(self, words_stand_alone: bool) -> sentencepiece_graph.Guard:
-        from tfmodels.text.sentencepiece_graph import Guard
-        from tfmodels.text.sentencepiece_model import normalized_characters
-        from tfmodels.text.unicode_classes import as_ranges
-
-        if not words_stand_alone:
-            raise ValueError(
-                f"legacy in {CONFIG} must be true for a model whose pieces or normalization reach across spaces to run "
-                f"in the graph. Received: legacy=False"
-            )
-        changed = normalized_characters(self._model_proto)
-        vanishing = {" ", SPACE_MARK, *(character for character, text in changed.items() if not text.strip(SPACE_MARK))}
-        return Guard(self._guard, self._guard_length, self.add_prefix_space, as_ranges(sorted(map(ord, vanishing))))
-
-    def _check_unknown_characters(self) -> None:
-        from tfmodels.text.sentencepiece_model import normalized_characters
-
-        if not self._unknown_ids:
-            return
-        if self._splits_special_tokens:
-            raise ValueError(
-                f"added tokens must have pieces of the model for a tokenizer with split_special_tokens to run in the "
-                f"graph. Received: {list(self._unknown_ids)}"
-            )
-        results = {text for text in normalized_characters(self._model_proto).values() if text}
-        names = [name for name in self._unknown_ids if any(text in name for text in results)]
-        if names:
-            warnings.warn(
-                f"other characters that the model takes for {names} are unknown in the graph, and are these tokens "
-                f"outside it: the model itself has no piece for them",
-                stacklevel=2,
-            )
+        unprefixed = None if self.legacy else Unprefixed(self._guard, self._guard_length, self.add_prefix_space)
+        return build_graph(self, self._model_proto, tokens, self._unknown_ids, unprefixed)
 
     def to_files(self) -> dict[str, bytes]:
         files = {MODEL: self._model_proto}

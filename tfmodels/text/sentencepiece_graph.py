@@ -40,12 +40,14 @@ class Guard:
         length: How many ids it has.
         adds_prefix_space: Whether a text begins with a space of its own.
         vanishing: The characters that the model takes off the start of a text, as ranges for an RE2 class.
+        shortened: The characters of which it leaves something there, with what it leaves.
     """
 
     text: str
     length: int
     adds_prefix_space: bool
     vanishing: str
+    shortened: Mapping[str, str]
 
 
 class SentencePieceGraph(InGraphTokenizer):
@@ -95,6 +97,10 @@ class SentencePieceGraph(InGraphTokenizer):
             if guard is not None:
                 proto = _with_free_bytes(model.proto + NO_PREFIX)
                 self._unprefixed = tensorflow_text.FastSentencepieceTokenizer(proto)
+                # For a model without such characters: TensorFlow refuses an empty table.
+                names, kept = list(guard.shortened) or [""], list(guard.shortened.values()) or [""]
+                initializer = tf.lookup.KeyValueTensorInitializer(tf.constant(names), tf.constant(kept))
+                self._shortened = tf.lookup.StaticHashTable(initializer, "")
             self._piece_costs = tf.constant(costs, tf.float64)
             contents = [token.content for token in tokens.values()]
             self._added_ids = static_table(contents or [SEPARATOR], tf.string, list(tokens) or [-1], -1)
@@ -126,11 +132,18 @@ class SentencePieceGraph(InGraphTokenizer):
             return self._whole_ids(stretches)
         is_guarded = (tf.strings.substr(stretches, 0, 1) == " ") | (tf.strings.substr(stretches, 0, 3) == SPACE_MARK)
         # tensorflow_text keeps white space at the start of a text where it adds no prefix.
-        others = tf.strings.regex_replace(stretches, f"^[{guard.vanishing}]+", "")
+        others = self._without_space(tf.strings.regex_replace(stretches, f"^[{guard.vanishing}]+", ""))
         ids = self._whole_ids(tf.where(is_guarded, tf.strings.join([guard.text, stretches]), others))
         first = is_guarded & (ids.row_lengths() >= guard.length)
         places = tf.range(tf.size(ids.values), dtype=tf.int64) - tf.gather(ids.row_splits, _rows_of(ids))
         return _kept(ids, ~tf.gather(first, _rows_of(ids)) | (places >= guard.length))
+
+    def _without_space(self, stretches: tf.Tensor) -> tf.Tensor:
+        """Stretches (S,) without the space that their first character is normalized to begin with."""
+        first = tf.strings.substr(stretches, 0, 1, unit="UTF8_CHAR")
+        rest = tf.strings.substr(stretches, tf.strings.length(first), tf.strings.length(stretches))
+        kept = self._shortened.lookup(first)
+        return tf.where(kept == "", stretches, tf.strings.join([kept, rest]))
 
     def _whole_ids(self, stretches: tf.Tensor) -> tf.RaggedTensor:
         """Ids (S, None) of stretches (S,), which have a prefix only where the model adds one before each."""
