@@ -8,6 +8,9 @@ from typing import Any, Self
 
 import tokenizers
 
+# As many ids a vocabulary may have: what holds a row for each of them shall fit into memory.
+MOST_IDS = 10_000_000
+
 _FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 
 

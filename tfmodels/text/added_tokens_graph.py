@@ -12,6 +12,8 @@ from tfmodels.text.unicode_classes import PYTHON_SPACE, WHITE_SPACE, single_word
 # In front of a token where a word could have the same text. As the separator, it stands in no valid UTF-8.
 MARK = b"\xfe"
 _LSTRIP, _RSTRIP, _SINGLE_WORD = 1, 2, 4
+# With twice as many the regular expressions need more memory than they get, and run a hundred times as long.
+_MOST_BYTES = 16_384
 # The end of a text followed by a character.
 NOTHING = r"\z."
 
@@ -42,6 +44,12 @@ class TokenMarker(tf.Module):
         self.contents = tuple(sorted(named, key=len, reverse=True))
         self._space = PYTHON_SPACE if is_slow else WHITE_SPACE
         self._is_slow = is_slow
+        size = sum(len(name.encode()) for name in named)
+        if size > _MOST_BYTES:
+            raise ValueError(
+                f"added tokens must have at most {_MOST_BYTES:,} bytes altogether for the tokenizer to run in the "
+                f"graph. Received: {len(named):,} tokens of {size:,} bytes"
+            )
         self._has_single_words = any(token.single_word for token in named.values())
         if is_slow:
             _check_slow(named.values())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from tokenizers import models, trainers
 
-from tfmodels.text.added_tokens import AddedToken, may_overlap
+from tfmodels.text.added_tokens import MOST_IDS, AddedToken, may_overlap
 from tfmodels.text.arguments import check_text, check_vocab_size, iterate_texts
 from tfmodels.text.base import Tokenizer
 from tfmodels.text.fast_backend import check_added
@@ -233,6 +233,8 @@ def _check_vocabulary(vocab: Mapping[str, int], merges: Iterable[tuple[str, str]
         raise ValueError(
             "vocab must give every token an id of its own, none negative. Received: repeated or negative ids"
         )
+    if max(vocab.values(), default=0) >= MOST_IDS:
+        raise ValueError(f"vocab must have ids below {MOST_IDS:,}. Received: {max(vocab.values())}")
     for left, right in merges:
         unknown = [token for token in (left, right, left + right) if token not in vocab]
         if unknown:

@@ -265,7 +265,7 @@ class LongT5Tokenizer(Tokenizer):
 
             return cast(Self, LongT5JsonTokenizer.from_files(files))
         tokenizer = cls.__new__(cls)
-        tokenizer._read(files[MODEL], read_settings(files, (MODEL, TOKENIZER)))
+        tokenizer._read(files[MODEL], read_settings(files, (MODEL,)))
         if TOKENIZER in files:
             check_same_model(json_object(files[TOKENIZER], TOKENIZER), tokenizer._tokens.pieces)
         return tokenizer

@@ -7,9 +7,9 @@ import json
 import os
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
-from tfmodels.text.added_tokens import AddedToken, contents
+from tfmodels.text.added_tokens import MOST_IDS, AddedToken, contents
 
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
 SPECIAL_TOKENS, ADDED_TOKENS = "special_tokens_map.json", "added_tokens.json"
@@ -109,7 +109,7 @@ def read_settings(files: Mapping[str, bytes], own_files: Iterable[str]) -> Setti
         key: named.get(contents([token])[0], token) if token is not None and key in ROLES else token
         for key, token in tokens.items()
     }
-    _check_options(config, list(own_files))
+    _check_options(config, [name for name in own_files if name != TOKENIZER or name in files])
     options = {key: value for key, value in config.items() if key not in _PATHS}
     return Settings(options, tokens, additional, added)
 
@@ -158,8 +158,8 @@ def _read_additional(value: Any) -> tuple[Token, ...] | None:
 
 def _read_decoder(decoder: Any) -> dict[int, AddedToken]:
     name = f"added_tokens_decoder in {CONFIG}"
-    if not isinstance(decoder, dict) or not all(str(index).isdecimal() for index in decoder):
-        raise ValueError(f"{name} must map ids to tokens. Received: {str(decoder)[:80]}")
+    if not isinstance(decoder, dict) or not all(map(_is_number, decoder)):
+        raise ValueError(f"{name} must map ids below {MOST_IDS:,} to tokens. Received: {str(decoder)[:80]}")
     return {int(index): AddedToken.from_json(token, f"{name}[{index}]") for index, token in decoder.items()}
 
 
@@ -183,8 +183,10 @@ def _read_older_files(
         additional = _read_additional(roles.get(ADDITIONAL)) or ()
         special = contents(token for token in [*map(_read_token, map(roles.get, ROLES), ROLES), *additional] if token)
         for content, index in json_object(files[ADDED_TOKENS], ADDED_TOKENS).items():
-            if type(index) is not int or index < 0 or not content:
-                raise ValueError(f"{ADDED_TOKENS} must map tokens to ids. Received: {content!r}: {index!r}")
+            if not _is_id(index) or not content:
+                raise ValueError(
+                    f"{ADDED_TOKENS} must map tokens to ids below {MOST_IDS:,}. Received: {content!r}: {index!r}"
+                )
             added[index] = AddedToken.of(content, ADDED_TOKENS, special=content in special)
     tokenizer = json_object(files[TOKENIZER], TOKENIZER) if TOKENIZER in files else {}
     named = _read_tokens_of_tokenizer(tokenizer.get("added_tokens") or [])
@@ -195,13 +197,21 @@ def _read_tokens_of_tokenizer(tokens: Any) -> dict[int, AddedToken]:
     name = f"added_tokens of {TOKENIZER}"
     if not isinstance(tokens, list):
         raise ValueError(f"{name} must be a list. Received: {str(tokens)[:80]}")
-    found = {}
+    found: dict[int, AddedToken] = {}
     for index, token in enumerate(tokens):
         place = token.get("id") if isinstance(token, dict) else None
-        if type(place) is not int or place < 0:
-            raise ValueError(f"{name}[{index}].id must be an id. Received: {place!r}")
+        if not _is_id(place):
+            raise ValueError(f"{name}[{index}].id must be an id below {MOST_IDS:,}. Received: {place!r}")
         found[place] = AddedToken.from_json(token, f"{name}[{index}]")
     return found
+
+
+def _is_id(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < MOST_IDS
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < 12 and _is_id(int(text))
 
 
 def _special(value: Any, name: str) -> Any:
@@ -216,6 +226,9 @@ def _check_options(config: Mapping[str, Any], own_files: list[str]) -> None:
         raise ValueError(f"init_inputs in {CONFIG} must be empty. Received: {config['init_inputs']!r}")
     for name in _PATHS[:3]:
         path = config.get(name)
+        if name == "tokenizer_file" and TOKENIZER not in own_files:
+            # transformers does not read it then.
+            continue
         if path is not None and (not isinstance(path, str) or os.path.basename(path) not in own_files):
             raise ValueError(f"{name} in {CONFIG} must be one of {own_files}. Received: {path!r}")
     if config.get("do_lower_case"):

@@ -10,6 +10,7 @@ from tfmodels.text.added_tokens import AddedToken, contents
 from tfmodels.text.settings import ADDITIONAL, CONFIG, TOKENIZER, Settings, Token
 
 SENTINEL_COUNT = 100
+_MOST_SENTINELS = 100_000
 EOS, UNK, PAD = "</s>", "<unk>", "<pad>"
 ROLES: dict[str, Token | None] = {"eos_token": EOS, "unk_token": UNK, "pad_token": PAD}
 
@@ -106,8 +107,8 @@ def with_sentinels(settings: Settings) -> tuple[list[Token], int]:
         ValueError: When settings contradict each other.
     """
     additional, count = settings.additional, settings.options.get("extra_ids", SENTINEL_COUNT)
-    if type(count) is not int or count < 0:
-        raise ValueError(f"extra_ids in {CONFIG} must be an integer of at least 0. Received: {count!r}")
+    if type(count) is not int or not 0 <= count <= _MOST_SENTINELS:
+        raise ValueError(f"extra_ids in {CONFIG} must be an integer from 0 to {_MOST_SENTINELS}. Received: {count!r}")
     sentinels = [f"<extra_id_{number}>" for number in range(count)]
     if additional is None:
         return list(sentinels), count
