@@ -201,6 +201,64 @@ def test_more_added_tokens_than_regular_expressions_bear_are_refused_in_the_grap
             tokenizer.in_graph()
 
 
+@pytest.mark.parametrize("family", ["led", "t5"])
+def test_a_saved_tokenizer_takes_the_place_of_a_former_one(family, request, tmp_path):
+    ours = LEDTokenizer if family == "led" else LongT5Tokenizer
+    tokenizer = ours.from_files(request.getfixturevalue(f"{family}_files"))
+    files = tokenizer.to_files()
+    tokenizer.add_tokens(["<doc-sep>"])
+    tokenizer.save_pretrained(tmp_path)
+    written(tmp_path, {"added_tokens.json": {"[EVENT]": SIZE}, "config.json": {}})
+    ours.from_files(files).save_pretrained(tmp_path)
+    assert ours.from_pretrained(tmp_path).to_files() == files
+    assert (tmp_path / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": []},
+        {"model": {"type": "BPE", "vocab": 3}},
+        {"pre_tokenizer": [1]},
+        {"decoder": "x"},
+        {"truncation": [1]},
+        {"added_tokens": [3]},
+        {"added_tokens": [{"id": 1}]},
+        {"added_tokens": [{"id": 1, "content": "a", "lstrip": "yes"}]},
+        {"post_processor": {"type": "RobertaProcessing"}},
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}},
+    ],
+)
+@pytest.mark.parametrize("family", ["led", "t5"])
+def test_a_broken_tokenizer_json_is_refused_as_such(family, changes, request):
+    ours = LEDTokenizer if family == "led" else LongT5Tokenizer
+    content = {**request.getfixturevalue(f"{family}_json"), **changes}
+    with pytest.raises(ValueError, match="tokenizer.json|vocab"):
+        ours.from_files({"tokenizer.json": json.dumps(content).encode()}).encode("text")
+
+
+@pytest.mark.filterwarnings("ignore:other characters that the model takes for")
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [
+        ("led", "strips and white space"),
+        ("led", "single words"),
+        ("t5", "added_tokens_decoder, not legacy"),
+        ("t5", "added_tokens_decoder"),
+    ],
+)
+def test_the_graph_is_saved_with_its_added_tokens(family, kind, request, tmp_path):
+    ours, kinds = (LEDTokenizer, LED_KINDS) if family == "led" else (LongT5Tokenizer, T5_KINDS)
+    written(tmp_path / "a", request.getfixturevalue(f"{family}_files"), **kinds[kind])
+    tokenizer = ours.from_pretrained(tmp_path / "a")
+    tf.saved_model.save(tokenizer.in_graph(), str(tmp_path / "b"))
+    loaded = tf.saved_model.load(str(tmp_path / "b"))
+    ids = loaded.encode(tf.constant(TEXTS))
+    assert ids.to_list() == [tokenizer.encode(text) for text in TEXTS]
+    texts = loaded.decode(ids.to_tensor(default_value=-100)).numpy()
+    assert [text.decode() for text in texts] == tokenizer.batch_decode(ids.to_list())
+
+
 def test_another_tokenizer_json_beside_a_sentencepiece_model_is_refused(t5_files, t5_json, tmp_path):
     written(tmp_path, t5_files, **{"tokenizer.json": t5_json})
     assert len(LongT5Tokenizer.from_pretrained(tmp_path)) == SIZE

@@ -14,7 +14,10 @@ def backend_of(content: Mapping[str, Any]) -> BackendTokenizer:
     """The tokenizer that tokenizer.json describes, else raises a `ValueError`."""
     try:
         return BackendTokenizer.from_str(json.dumps({**content, "truncation": None, "padding": None}))
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:
+        # Where the library panics, its exception is no `Exception`.
         raise ValueError(f"{TOKENIZER} must be a file of the tokenizers library. Received: {error}") from error
 
 

@@ -11,7 +11,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors
 from tfmodels.text.added_tokens import AddedToken, contents
 from tfmodels.text.fast_backend import add_tokens, added_tokens, backend_of, tokens_around, update_part
 from tfmodels.text.led_files import LEDVocabulary
-from tfmodels.text.settings import Token
+from tfmodels.text.settings import Token, read_added_tokens
 
 BOS, PAD, EOS, UNK, MASK = SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 _ROLES: dict[str, Token] = {
@@ -59,8 +59,8 @@ def byte_level(model: models.BPE, add_prefix_space: bool) -> BackendTokenizer:
 def check_special_tokens(vocabulary: LEDVocabulary) -> None:
     """Raises `ValueError` when a special token that no file names would have to be added: another model's files."""
     settings = vocabulary.settings
-    own = [token["content"] for token in (vocabulary.content or {}).get("added_tokens") or []]
-    named = {*vocabulary.vocab, *own, *contents(settings.added.values())}
+    own = read_added_tokens(vocabulary.content or {}).values()
+    named = {*vocabulary.vocab, *contents(own), *contents(settings.added.values())}
     defaults = {contents([token])[0] for role, token in _ROLES.items() if role not in settings.roles}
     missing = [token for token in SPECIAL_TOKENS if token in defaults - named]
     if missing:

@@ -5,7 +5,16 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tfmodels.text.settings import CONFIG, TOKENIZER, Settings, json_object, read_settings, write_config
+from tfmodels.text.settings import (
+    CONFIG,
+    TOKENIZER,
+    Settings,
+    json_object,
+    json_part,
+    read_added_tokens,
+    read_settings,
+    write_config,
+)
 
 VOCAB, MERGES = "vocab.json", "merges.txt"
 _MERGES_HEADER = "#version: 0.2"
@@ -93,21 +102,22 @@ def _read_merges(content: bytes) -> Iterable[tuple[str, str]]:
 
 
 def _read_tokenizer(content: dict[str, Any]) -> LEDVocabulary:
-    model, splitter = content.get("model") or {}, content.get("pre_tokenizer") or {}
+    model, splitter = json_part(content, "model"), json_part(content, "pre_tokenizer")
     _require("model.type", model.get("type", "BPE"), "BPE")
     _require("pre_tokenizer.type", splitter.get("type"), "ByteLevel")
     _require("pre_tokenizer.use_regex", splitter.get("use_regex", True), True)
-    _require("decoder.type", (content.get("decoder") or {}).get("type"), "ByteLevel")
+    _require("decoder.type", json_part(content, "decoder").get("type"), "ByteLevel")
     for name, value in _MODEL_SETTINGS.items():
         # An empty prefix is none, and so is a dropout of nothing.
         _require(f"model.{name}", model.get(name) or value, value)
     for part in ("truncation", "padding"):
-        _require(f"{part}.direction", (content.get(part) or {}).get("direction", "Right"), "Right")
+        _require(f"{part}.direction", json_part(content, part).get("direction", "Right"), "Right")
     vocab = _checked_vocab(model.get("vocab"), f"model.vocab of {TOKENIZER}")
     unknown = model.get("unk_token")
     if unknown is not None and unknown not in vocab:
         raise ValueError(f"model.unk_token of {TOKENIZER} must be in model.vocab. Received: {unknown!r}")
     merges = [_pair(merge) for merge in model.get("merges") or []]
+    read_added_tokens(content)
     return LEDVocabulary(vocab, merges, unknown_token=unknown, content=content)
 
 

@@ -82,6 +82,14 @@ def json_object(content: bytes, name: str) -> dict[str, Any]:
     return found
 
 
+def json_part(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The object under a name in tokenizer.json, empty for null, else raises a `ValueError`."""
+    found = content.get(name)
+    if found is not None and not isinstance(found, dict):
+        raise ValueError(f"{name} of {TOKENIZER} must be an object or null. Received: {str(found)[:80]}")
+    return found or {}
+
+
 def read_settings(files: Mapping[str, bytes], own_files: Iterable[str]) -> Settings:
     """The settings in the content of files, by file name. What is not followed is refused by its name.
 
@@ -189,12 +197,13 @@ def _read_older_files(
                 )
             added[index] = AddedToken.of(content, ADDED_TOKENS, special=content in special)
     tokenizer = json_object(files[TOKENIZER], TOKENIZER) if TOKENIZER in files else {}
-    named = _read_tokens_of_tokenizer(tokenizer.get("added_tokens") or [])
+    named = read_added_tokens(tokenizer)
     return {**added, **named}, {token.content: token for token in named.values()}
 
 
-def _read_tokens_of_tokenizer(tokens: Any) -> dict[int, AddedToken]:
-    name = f"added_tokens of {TOKENIZER}"
+def read_added_tokens(tokenizer: Mapping[str, Any]) -> dict[int, AddedToken]:
+    """The added tokens in the content of tokenizer.json by id, else raises a `ValueError`."""
+    name, tokens = f"added_tokens of {TOKENIZER}", tokenizer.get("added_tokens") or []
     if not isinstance(tokens, list):
         raise ValueError(f"{name} must be a list. Received: {str(tokens)[:80]}")
     found: dict[int, AddedToken] = {}

@@ -12,7 +12,16 @@ from tfmodels.text.fast_backend import add_tokens, added_tokens, backend_of, che
 from tfmodels.text.long_t5_tokenizer import MODEL, LongT5Tokenizer
 from tfmodels.text.offsets import Spans
 from tfmodels.text.rows import Frame
-from tfmodels.text.settings import CONFIG, TOKENIZER, Settings, Token, json_object, read_settings, write_config
+from tfmodels.text.settings import (
+    CONFIG,
+    TOKENIZER,
+    Settings,
+    Token,
+    json_object,
+    json_part,
+    read_settings,
+    write_config,
+)
 from tfmodels.text.t5_tokens import ROLES, with_sentinels
 
 if TYPE_CHECKING:
@@ -122,7 +131,7 @@ class LongT5JsonTokenizer(LongT5Tokenizer):
 
 
 def _check(content: Mapping[str, Any], settings: Settings) -> None:
-    kind = (content.get("model") or {}).get("type")
+    kind = json_part(content, "model").get("type")
     if kind != "Unigram":
         raise ValueError(f"model.type of {TOKENIZER} must be 'Unigram' for LongT5. Received: {kind!r}")
     if settings.options.get("add_prefix_space") is not None:
@@ -134,6 +143,6 @@ def _check(content: Mapping[str, Any], settings: Settings) -> None:
     if missing:
         raise ValueError(f"{' and '.join(missing)} must not be null for LongT5. Received: null")
     for part in ("truncation", "padding"):
-        direction = (content.get(part) or {}).get("direction", "Right")
+        direction = json_part(content, part).get("direction", "Right")
         if direction != "Right":
             raise ValueError(f"{part}.direction of {TOKENIZER} must be 'Right'. Received: {direction!r}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tfmodels.text.added_tokens import AddedToken, contents
-from tfmodels.text.settings import ADDITIONAL, CONFIG, TOKENIZER, Settings, Token
+from tfmodels.text.settings import ADDITIONAL, CONFIG, TOKENIZER, Settings, Token, json_part
 
 SENTINEL_COUNT = 100
 _MOST_SENTINELS = 100_000
@@ -141,11 +141,11 @@ def _check_ids(tokens: T5Tokens) -> None:
 
 def check_same_model(content: Mapping[str, Any], pieces: Sequence[str]) -> None:
     """Raises `ValueError` when tokenizer.json, beside spiece.model, holds another model or normalizes more."""
-    vocab = (content.get("model") or {}).get("vocab")
-    others = [piece[0] for piece in vocab[: len(pieces)]] if isinstance(vocab, list) else list(pieces)
+    vocab = json_part(content, "model").get("vocab", [[piece] for piece in pieces])
+    others = [piece[:1] for piece in vocab[: len(pieces)]] if isinstance(vocab, list) else []
     kinds = set(_kinds(content.get("normalizer")))
     further = sorted(kinds - {"Sequence", "Precompiled", "Strip", "Replace", "Nmt", "NFKC"})
-    if others != list(pieces) or further:
+    if others != [[piece] for piece in pieces] or further:
         found = f"normalizer {' and '.join(further)}" if further else "other pieces"
         raise ValueError(
             f"{TOKENIZER} must hold the model of spiece.model, which transformers' T5Tokenizer reads, while "

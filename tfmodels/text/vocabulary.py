@@ -65,9 +65,14 @@ def files_in(folder: Path, kind: type[Tokenizer]) -> dict[str, bytes]:
     return {name: Path(folder, name).read_bytes() for name in names}
 
 
-def write_to(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes files into a folder, created when missing, each one whole."""
+def write_to(folder: Path, files: Mapping[str, bytes], kind: type[Tokenizer]) -> None:
+    """Writes files into a folder, created when missing, each one whole; those of a former tokenizer are taken away.
+
+    Which of them say what the tokenizer is, is decided by what is there: tokenizer.json comes before vocab.json.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         with written_whole(folder / name) as partial:
             partial.write_bytes(content)
+    for name in {*kind.file_names, *kind.further_file_names} - set(files):
+        (folder / name).unlink(missing_ok=True)
