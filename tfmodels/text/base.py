@@ -237,7 +237,7 @@ class Tokenizer(abc.ABC):
         return cls.from_files(files_in(local_folder(name_or_folder, revision), cls))
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Writes the tokenizer into `folder`, created when missing, in place of one there. No reader sees half a file."""
+        """Writes the tokenizer into `folder`, created when missing, in place of one there. No file is ever half."""
         write_to(Path(folder), self.to_files(), type(self))
 
     def __call__(
