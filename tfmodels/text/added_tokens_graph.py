@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
+from tokenizers.normalizers import Lowercase
 
 from tfmodels.text.added_tokens import AddedToken, may_overlap
+from tfmodels.text.lower_case import LowerCase
 from tfmodels.text.separators import SEPARATOR, joined_with_separators, split_at_separators, static_table
 from tfmodels.text.unicode_classes import PYTHON_SPACE, WHITE_SPACE, single_word_characters
 
@@ -16,6 +18,8 @@ _LSTRIP, _RSTRIP, _SINGLE_WORD = 1, 2, 4
 _MOST_BYTES = 16_384
 # The end of a text followed by a character.
 NOTHING = r"\z."
+# Stands for the step between patterns that puts text into lower case.
+_LOWER = r"\z\A"
 
 
 class TokenMarker(tf.Module):
@@ -29,18 +33,27 @@ class TokenMarker(tf.Module):
         is_slow: Whether the rules are those of transformers' Python classes: one search for all tokens, which may take
             white space from other tokens along. Otherwise those of the tokenizers library: tokens that are not
             `normalized` come first.
+        lowers: Whether the text between those is put into lower case.
 
     Attributes:
-        contents: The tokens' texts.
+        contents: What the tokens' texts are in a text.
+        ids: Pairs of these, behind the mark, and the tokens' ids.
         mark: What stands between a separator and a token, nothing where one expression is enough.
 
     Raises:
         ValueError: For rules that are not followed in the graph.
     """
 
-    def __init__(self, tokens: Mapping[int, AddedToken], is_slow: bool):
+    def __init__(self, tokens: Mapping[int, AddedToken], is_slow: bool, lowers: bool = False):
         super().__init__()
-        named = {token.content: token for token in tokens.values()}
+        lower = Lowercase().normalize_str if lowers else str
+        keys = {index: lower(token.content) if token.normalized else token.content for index, token in tokens.items()}
+        named = {keys[index]: token for index, token in tokens.items()}
+        if len(named) < len(tokens):
+            raise ValueError(
+                f"added tokens must differ in lower case, too, for the tokenizer to run in the graph. "
+                f"Received: {sorted(token.content for token in tokens.values())}"
+            )
         self.contents = tuple(sorted(named, key=len, reverse=True))
         self._space = PYTHON_SPACE if is_slow else WHITE_SPACE
         self._is_slow = is_slow
@@ -53,23 +66,30 @@ class TokenMarker(tf.Module):
         self._has_single_words = any(token.single_word for token in named.values())
         if is_slow:
             _check_slow(named.values())
-        if _needs_one_pattern(named, is_slow):
-            self.mark, self._rewrite = b"", SEPARATOR + rb"\1\2\3\4" + SEPARATOR
+        is_simple = not lowers and _needs_one_pattern(named, is_slow)
+        self.mark = b"" if is_slow or is_simple else MARK
+        self.ids = tuple((self.mark + name.encode(), index) for index, name in keys.items())
+        self._rewrite = SEPARATOR + rb"\1\2\3\4" + SEPARATOR if is_simple else b""
+        if is_simple:
             self._patterns = [self._grouped_pattern(named)] if named else []
             return
-        self.mark, self._rewrite = b"" if is_slow else MARK, b""
-        steps = [self.contents] if is_slow else _by_step(named)
-        self._patterns = [_alternatives(names) for names in steps if names]
+        first, second = (self.contents, ()) if is_slow else _by_step(named)
+        if lowers:
+            self._lower_case = LowerCase()
+        steps = [_alternatives(first), _LOWER * lowers, _alternatives(second)]
+        self._patterns = [pattern for pattern in steps if pattern]
         if self._has_single_words:
             self._word_character = f"[{single_word_characters()}]"
-        keys = [self.mark + name.encode() for name in named]
+        marked = [self.mark + name.encode() for name in named]
         with tf.init_scope():
-            self._flags = static_table(keys, tf.string, [_flags(token) for token in named.values()], 0)
+            self._flags = static_table(marked, tf.string, [_flags(token) for token in named.values()], 0)
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
         """Texts (B,) with separators around tokens, and the mark in front of them."""
         for pattern in self._patterns:
-            if self._rewrite:
+            if pattern == _LOWER:
+                texts = self._lowered(texts)
+            elif self._rewrite:
                 texts = tf.strings.regex_replace(texts, pattern, self._rewrite)
             else:
                 texts = self._slow_step(texts, pattern) if self._is_slow else self._step(texts, pattern)
@@ -83,6 +103,12 @@ class TokenMarker(tf.Module):
             for names in [[name for name in self.contents if tokens[name].strips == (lstrip, rstrip)]]
         ]
         return "|".join(groups)
+
+    def _lowered(self, texts: tf.Tensor) -> tf.Tensor:
+        stretches, rows = split_at_separators(texts)
+        is_token = _is_marked(stretches)
+        lowered = self._lower_case(tf.where(is_token, "", stretches))
+        return joined_with_separators(tf.where(is_token, stretches, lowered), rows, tf.size(texts))
 
     def _step(self, texts: tf.Tensor, pattern: str) -> tf.Tensor:
         stretches, rows = split_at_separators(texts)
@@ -145,7 +171,7 @@ def _needs_one_pattern(tokens: Mapping[str, AddedToken], is_slow: bool) -> bool:
     return is_slow or not any(may_overlap(name, other) for name in first for other in second)
 
 
-def _by_step(tokens: Mapping[str, AddedToken]) -> tuple[list[str], list[str]]:
+def _by_step(tokens: Mapping[str, AddedToken]) -> tuple[Sequence[str], Sequence[str]]:
     """Contents, longest first, of the tokens that are not normalized, and of the others."""
     names = sorted(tokens, key=len, reverse=True)
     first = [name for name in names if not tokens[name].normalized]

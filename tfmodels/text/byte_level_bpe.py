@@ -34,6 +34,7 @@ class ByteLevelBPE(InGraphTokenizer):
         whole_words: Words that the merges turn into a single token. They skip the loop.
         add_prefix_space: Whether each stretch between added tokens begins with a space.
         unknown_id: What stands for a byte without a symbol, `None` for nothing.
+        lowers: Whether texts are put into lower case.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class ByteLevelBPE(InGraphTokenizer):
         whole_words: Mapping[bytes, int],
         add_prefix_space: bool,
         unknown_id: int | None,
+        lowers: bool = False,
     ):
-        super().__init__(tokenizer, tokens, is_slow=False, words_stand_alone=True)
+        super().__init__(tokenizer, tokens, is_slow=False, words_stand_alone=True, lowers=lowers)
         bytes_by_id = [token_bytes.get(index, b"") for index in range(self.vocab_size)]
         unknown = _NO_SYMBOL if unknown_id is None else unknown_id
         ids_by_byte = [unknown if index is None else index for index in symbols]
@@ -61,7 +63,7 @@ class ByteLevelBPE(InGraphTokenizer):
             self._merge_ranks = static_table(merge_table.keys, tf.int64, merge_table.ranks, NO_MERGE)
             self._merge_results = tf.constant(merge_table.results, tf.int32)
             self._merges_at_once = None if merge_table.at_once.all() else tf.constant(merge_table.at_once)
-            added = {self.marker.mark + token.content.encode(): index for index, token in tokens.items()}
+            added = dict(self.marker.ids)
             if self._splits_first:
                 self._added_ids = static_table(list(added), tf.string, list(added.values()), -1)
             words = {**whole_words, **added}

@@ -29,12 +29,19 @@ class InGraphTokenizer(tf.Module, abc.ABC):
     Args:
         tokenizer: The Python tokenizer whose ids this module gives.
         tokens: The added tokens that are taken out of a text whole, by id.
-        is_slow: See `TokenMarker`.
+        is_slow, lowers: See `TokenMarker`.
         words_stand_alone: Whether a text's ids up to a space depend on nothing behind it. Otherwise long texts are
             always read whole.
     """
 
-    def __init__(self, tokenizer: Tokenizer, tokens: Mapping[int, AddedToken], is_slow: bool, words_stand_alone: bool):
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        tokens: Mapping[int, AddedToken],
+        is_slow: bool,
+        words_stand_alone: bool,
+        lowers: bool = False,
+    ):
         super().__init__()
         self.vocab_size = tokenizer.vocab_size
         self.pad_token_id = tokenizer.pad_token_id
@@ -44,7 +51,7 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         self.marks_global_token = tokenizer.marks_global_token
         self.repeats_final_eos = tokenizer.repeats_final_eos
         self._frame = tokenizer.frame
-        self.marker = TokenMarker(tokens, is_slow)
+        self.marker = TokenMarker(tokens, is_slow, lowers)
         self._cleans_up_spaces = tokenizer.cleans_up_spaces
         has_spaces = any(" " in token.content for token in tokens.values())
         self._words_stand_alone = words_stand_alone and not has_spaces

@@ -126,10 +126,11 @@ class LEDTokenizer(Tokenizer):
     def _build_in_graph(self) -> ByteLevelBPE:
         from tfmodels.text.byte_level_bpe import ByteLevelBPE
 
-        if self._backend.normalizer is not None:
+        normalizer = json.loads(self._backend.to_str())["normalizer"]
+        if normalizer not in (None, {"type": "Lowercase"}):
             raise ValueError(
-                f"normalizer of {TOKENIZER} must be null for the tokenizer to run in the graph, where texts are not "
-                f"normalized. Received: {json.loads(self._backend.to_str())['normalizer']}"
+                f"normalizer of {TOKENIZER} must be null or Lowercase for the tokenizer to run in the graph. "
+                f"Received: {normalizer}"
             )
         values = {symbol: value for value, symbol in enumerate(_byte_symbols())}
         contents = {**self._vocab, **{token.content: index for index, token in self.added_tokens.items()}}
@@ -151,7 +152,8 @@ class LEDTokenizer(Tokenizer):
         symbols = [self._vocab.get(symbol) for symbol in _byte_symbols()]
         unknown = self._vocab[self._vocabulary.unknown_token] if self._vocabulary.unknown_token is not None else None
         tokens = self._looked_for()
-        return ByteLevelBPE(self, tokens, token_bytes, symbols, merges, whole_words, self.add_prefix_space, unknown)
+        prefix, lowers = self.add_prefix_space, normalizer is not None
+        return ByteLevelBPE(self, tokens, token_bytes, symbols, merges, whole_words, prefix, unknown, lowers)
 
     def _looked_for(self) -> dict[int, AddedToken]:
         """The added tokens that are found in a text, for the graph."""
