@@ -21,15 +21,31 @@ def backend_of(content: Mapping[str, Any]) -> BackendTokenizer:
         raise ValueError(f"{TOKENIZER} must be a file of the tokenizers library. Received: {error}") from error
 
 
-def add_tokens(backend: BackendTokenizer, settings: Settings, special: Sequence[Token]) -> None:
-    """Adds the tokens of the settings, and the special ones that are not there yet, in transformers' order."""
+def add_tokens(backend: BackendTokenizer, settings: Settings, special: Sequence[Token]) -> set[str]:
+    """Adds the tokens of the settings, and the special ones that are not there yet, in transformers' order.
+
+    Returns:
+        What `add_flagged` returns.
+    """
     tokens: list[Token] = [token for _, token in sorted(settings.added.items())]
     known = [token.content for token in backend.get_added_tokens_decoder().values()] + contents(tokens)
     tokens += [token for token in special if token not in known and token not in tokens]
     names = contents(special)
     flagged = [AddedToken.of(token, "token", special=contents([token])[0] in names) for token in tokens]
-    check_added(backend, [*added_tokens(backend).values(), *flagged])
-    backend.add_tokens([token.for_backend() for token in flagged])
+    return add_flagged(backend, flagged)[1]
+
+
+def add_flagged(backend: BackendTokenizer, tokens: Sequence[AddedToken]) -> tuple[int, set[str]]:
+    """Adds tokens.
+
+    Returns:
+        How many were added, as the library counts, and the texts of those that were there with another `normalized`:
+        the library goes on looking for them in the text of either kind.
+    """
+    there = {token.content: token.normalized for token in added_tokens(backend).values()}
+    check_added(backend, [*added_tokens(backend).values(), *tokens])
+    count = backend.add_tokens([token.for_backend() for token in tokens])
+    return count, {token.content for token in tokens if there.get(token.content, token.normalized) != token.normalized}
 
 
 def check_added(backend: BackendTokenizer, tokens: Sequence[AddedToken]) -> None:

@@ -34,6 +34,7 @@ class LEDBackend:
         roles: The token of each role that has one.
         special: All special tokens of roles and settings, each once.
         start, end: The tokens around a text, with their ids.
+        twice: Added tokens that are looked for both in the text as it is and in the normalized text.
     """
 
     tokenizer: BackendTokenizer
@@ -41,6 +42,7 @@ class LEDBackend:
     special: Sequence[str]
     start: tuple[str, int]
     end: tuple[str, int]
+    twice: set[str]
 
     @property
     def added(self) -> dict[int, AddedToken]:
@@ -90,13 +92,13 @@ def build(vocabulary: LEDVocabulary) -> LEDBackend:
     else:
         backend = backend_of(vocabulary.content)
     special = dataclasses.replace(settings, roles=roles).special_tokens({})
-    add_tokens(backend, settings, special)
+    twice = add_tokens(backend, settings, special)
     backend.encode_special_tokens = settings.flag("split_special_tokens", False)
     update_part(backend, "pre_tokenizer", pre_tokenizers, {"add_prefix_space": prefix})
     update_part(backend, "post_processor", processors, {"add_prefix_space": prefix, "trim_offsets": trim})
     start, end = _around(json.loads(backend.to_str())["post_processor"])
     names = {role: contents([token])[0] for role, token in roles.items() if token is not None}
-    return LEDBackend(backend, names, contents(special), start, end)
+    return LEDBackend(backend, names, contents(special), start, end, twice)
 
 
 def _of_two_files(

@@ -12,12 +12,12 @@ from tokenizers import models, trainers
 from tfmodels.text.added_tokens import MOST_IDS, AddedToken, may_overlap
 from tfmodels.text.arguments import check_text, check_vocab_size, iterate_texts
 from tfmodels.text.base import Tokenizer
-from tfmodels.text.fast_backend import check_added
+from tfmodels.text.fast_backend import add_flagged
 from tfmodels.text.led_backend import SPECIAL_TOKENS, UNK, build, byte_level, check_special_tokens
 from tfmodels.text.led_files import MERGES, VOCAB, LEDVocabulary, read_files, write_files
 from tfmodels.text.offsets import Spans
 from tfmodels.text.rows import Frame
-from tfmodels.text.settings import SETTINGS_FILES, TOKENIZER, Settings, Token
+from tfmodels.text.settings import CONFIG, SETTINGS_FILES, TOKENIZER, Settings, Token
 
 if TYPE_CHECKING:
     from tfmodels.text.byte_level_bpe import ByteLevelBPE
@@ -108,8 +108,8 @@ class LEDTokenizer(Tokenizer):
 
     def _add(self, tokens: Sequence[Token], special: bool) -> int:
         flagged = [AddedToken.of(token, "token", special) for token in tokens]
-        check_added(self._backend, [*self.added_tokens.values(), *flagged])
-        count = self._backend.add_tokens([token.for_backend() for token in flagged])
+        count, twice = add_flagged(self._backend, flagged)
+        self._led.twice.update(twice)
         self._name_tokens()
         return count
 
@@ -157,12 +157,23 @@ class LEDTokenizer(Tokenizer):
 
     def _looked_for(self) -> dict[int, AddedToken]:
         """The added tokens that are found in a text, for the graph."""
+        twice = self._led.twice
+        if twice and self._backend.normalizer is not None:
+            raise ValueError(
+                f"added tokens of {TOKENIZER} and of {CONFIG} must agree on normalized for a tokenizer with a "
+                f"normalizer to run in the graph. Received: {sorted(twice)}"
+            )
+        # Without a normalizer the first search finds all of them.
+        tokens = {
+            index: dataclasses.replace(token, normalized=token.normalized and token.content not in twice)
+            for index, token in self.added_tokens.items()
+        }
         if not self._splits_special_tokens:
-            return self.added_tokens
-        found = {index: token for index, token in self.added_tokens.items() if not token.special}
+            return tokens
+        found = {index: token for index, token in tokens.items() if not token.special}
         special = [token.content for token in self.added_tokens.values() if token.special]
         for token in found.values():
-            if any(may_overlap(token.content, name) for name in special):
+            if any(may_overlap(token.content.lower(), name.lower()) for name in special):
                 raise ValueError(
                     f"added tokens must not overlap special tokens for a tokenizer with split_special_tokens to run in "
                     f"the graph. Received: {token.content!r}"

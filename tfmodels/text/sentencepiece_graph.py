@@ -12,7 +12,7 @@ from tfmodels.text.added_tokens import AddedToken
 from tfmodels.text.base import Tokenizer
 from tfmodels.text.in_graph import InGraphTokenizer, strip_white_space
 from tfmodels.text.sentencepiece_model import NO_PREFIX, SPACE_MARK
-from tfmodels.text.separators import SEPARATOR, regroup, split_at_separators, static_table
+from tfmodels.text.separators import regroup, split_at_separators, static_table
 
 # The normalization makes a space of each of these.
 _WHITE_SPACE = b" \t\r\n"
@@ -103,7 +103,7 @@ class SentencePieceGraph(InGraphTokenizer):
                 self._shortened = tf.lookup.StaticHashTable(initializer, "")
             self._piece_costs = tf.constant(costs, tf.float64)
             contents = [token.content for token in tokens.values()]
-            self._added_ids = static_table(contents or [SEPARATOR], tf.string, list(tokens) or [-1], -1)
+            self._added_ids = static_table(contents, tf.string, list(tokens), -1)
             # The texts of tokens that decoding keeps, by id.
             self._apart = tf.constant([apart.get(index, "") for index in range(self.vocab_size)]) if apart else None
 

@@ -33,7 +33,10 @@ def regroup(pieces: tf.RaggedTensor, rows: tf.Tensor, row_count: tf.Tensor) -> t
 def static_table(
     keys: Sequence[Any], key_dtype: tf.DType, values: Sequence[int], default: int
 ) -> tf.lookup.StaticHashTable:
-    """A table from keys to int32 values."""
+    """A table from keys to int32 values; without keys, of strings alone, every string has the default."""
+    if not keys:
+        # TensorFlow refuses an empty table, and no text is a separator.
+        keys, values = [SEPARATOR], [default]
     initializer = tf.lookup.KeyValueTensorInitializer(
         tf.constant(keys, key_dtype, shape=[len(keys)]), tf.constant(values, tf.int32, shape=[len(values)])
     )

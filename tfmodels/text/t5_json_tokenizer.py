@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tfmodels.text.added_tokens import AddedToken, contents
 from tfmodels.text.arguments import check_text
-from tfmodels.text.fast_backend import add_tokens, added_tokens, backend_of, check_added, tokens_around
+from tfmodels.text.fast_backend import add_flagged, add_tokens, added_tokens, backend_of, tokens_around
 from tfmodels.text.long_t5_tokenizer import MODEL, LongT5Tokenizer
 from tfmodels.text.offsets import Spans
 from tfmodels.text.rows import Frame
@@ -97,8 +97,7 @@ class LongT5JsonTokenizer(LongT5Tokenizer):
 
     def _add(self, tokens: Sequence[Token], special: bool) -> int:
         flagged = [AddedToken.of(token, "token", special) for token in tokens]
-        check_added(self._backend, [*self.added_tokens.values(), *flagged])
-        count = self._backend.add_tokens([token.for_backend() for token in flagged])
+        count, _ = add_flagged(self._backend, flagged)
         self._name_tokens()
         return count
 
