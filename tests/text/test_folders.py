@@ -215,6 +215,18 @@ def test_an_added_token_that_normalization_leaves_nothing_of_is_refused(t5_json,
         LongT5Tokenizer.from_pretrained(tmp_path)
 
 
+def test_a_token_listed_with_and_without_normalization_is_found_as_in_transformers_or_refused(led_json, tmp_path):
+    config = {"added_tokens_decoder": {"2": token("</s>", normalized=False, special=True), str(SIZE): token("s>")}}
+    files = {"tokenizer.json": led_json, "tokenizer_config.json": config}
+    texts = ["</s>s>", "a</s> b", "</S>", "s>", *TEXTS[:50]]
+    written(tmp_path, files)
+    tokenizer = LEDTokenizer.from_pretrained(tmp_path)
+    assert_equal(tokenizer, transformers.LEDTokenizerFast.from_pretrained(tmp_path), texts)
+    written(tmp_path, {"tokenizer.json": {**led_json, "normalizer": {"type": "Lowercase"}}})
+    tokenizer, reference = (peer.from_pretrained(tmp_path) for peer in (LEDTokenizer, transformers.LEDTokenizerFast))
+    assert_equal(tokenizer, reference, texts, "must agree on normalized")
+
+
 def test_more_added_tokens_than_regular_expressions_bear_are_refused_in_the_graph(led_files, t5_files):
     for tokenizer in (LEDTokenizer.from_files(led_files), LongT5Tokenizer.from_files(t5_files)):
         assert tokenizer.add_tokens([f"token{number:05}" for number in range(2000)]) == 2000

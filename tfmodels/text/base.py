@@ -360,8 +360,8 @@ class Tokenizer(abc.ABC):
             SavedModel tracks them.
 
         Raises:
-            ValueError: For a SentencePiece model that would have other ids there than in Python: one that is not
-                unigram, falls back to bytes, or normalizes otherwise than T5's.
+            ValueError: For what would have other ids there than in Python: a SentencePiece model that is not unigram,
+                falls back to bytes, or normalizes otherwise than T5's; some flags of added tokens; normalizers.
         """
         if self._in_graph is None:
             self._in_graph = self._build_in_graph()
