@@ -9,7 +9,10 @@ import string
 import pytest
 import tensorflow as tf
 from exactness import Counts, compare
+from folders import written
 from fuzzing import fuzz_bytes, fuzz_texts, long_text
+
+from tfmodels.text import LongT5Tokenizer
 
 COUNT = 20_000
 
@@ -41,3 +44,23 @@ def test_texts_of_many_pieces_beside_short_ones_have_the_same_ids(tokenizer, len
     # A batch in which one text is cut where sums begin anew, and others have special tokens or are empty.
     long = long_text(length * 4, seed=3)
     assert compare(tokenizer, ["a", long, "", "x<extra_id_3>y</s>", " \n", long[: length * 2], "</s>"]) == Counts(7)
+
+
+@pytest.mark.parametrize("adds_prefix_space", [True, False])
+def test_a_tokenizer_that_is_not_legacy_has_the_same_ids_everywhere(long_t5_tokenizer, adds_prefix_space, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    config = {"legacy": False, "add_prefix_space": adds_prefix_space}
+    written(tmp_path, long_t5_tokenizer.to_files(), **{"tokenizer_config.json": config})
+    tokenizer = LongT5Tokenizer.from_pretrained(tmp_path)
+    reference = transformers.T5Tokenizer.from_pretrained(tmp_path)
+    assert compare(tokenizer, fuzz_texts(4000), reference) == Counts(4000)
+    long = long_text(200_000, seed=3)
+    texts = [
+        long,
+        "\n" + long[:150_000],
+        long[:120_000] + "</s>" + long[60_000:],
+        "",
+        "\u00b4 a",
+        "x <extra_id_3> y</s>",
+    ]
+    assert compare(tokenizer, texts, reference) == Counts(len(texts))

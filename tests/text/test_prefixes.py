@@ -4,6 +4,7 @@ import random
 
 import pytest
 import tensorflow as tf
+import tokenizers
 from fuzzing import BROKEN_UTF8, FRAGMENTS, long_text
 
 from tfmodels.text import LEDTokenizer
@@ -75,6 +76,15 @@ def test_a_prefix_space_changes_nothing_of_it(led_tokenizer):
     prefixed = LEDTokenizer.from_files({**files, "tokenizer_config.json": b'{"add_prefix_space": true}'})
     assert prefixed.encode("word") == led_tokenizer.encode(" word")
     assert assert_padded_alike(prefixed, list(strange_texts(500))) > 0.4
+
+
+def test_added_tokens_change_nothing_of_it_but_where_they_hold_a_space(tokenizer):
+    own = type(tokenizer).from_files(tokenizer.to_files())
+    own.add_tokens(["<doc-sep>", "\n", "wor", tokenizers.AddedToken("<mask>x", rstrip=True)])
+    texts = [text.replace(b"word word", b"word<doc-sep>") for text in strange_texts(150, 7)]
+    assert assert_padded_alike(own, texts) > 0.4
+    own.add_tokens(["d w"])
+    assert assert_padded_alike(own, texts) == 0
 
 
 @pytest.mark.parametrize("filler", [" ", "\n", "\u3000", "\u200b", "<pad>"])

@@ -57,7 +57,6 @@ def test_a_model_that_the_graph_would_read_otherwise_is_refused_there_alone(sett
         ("user_defined_symbols", ["foo", "<x>"], True),
         ("split_by_whitespace", False, False),
         ("remove_extra_whitespaces", False, False),
-        ("pad_piece", "<pad >", False),
     ],
 )
 def test_other_models_are_as_in_python_and_read_in_part_where_words_stand_alone(setting, value, is_cut):
@@ -66,6 +65,11 @@ def test_other_models_are_as_in_python_and_read_in_part_where_words_stand_alone(
     assert compare(tokenizer, texts) == Counts(len(texts))
     graph, text = tokenizer.in_graph(), tf.constant(["return the width " * 1000])
     assert (graph.encode_up_to(text, 16).row_lengths()[0] < graph.encode(text).row_lengths()[0]) == is_cut
+
+
+def test_a_model_without_the_pieces_of_special_tokens_is_refused():
+    with pytest.raises(ValueError, match=r"pad, eos and unk pieces. Received: none for \['<pad>'\]"):
+        trained(pad_piece="<pad >")
 
 
 def test_a_rule_of_the_users_own_may_reach_across_a_space(tmp_path):

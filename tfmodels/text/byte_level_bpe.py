@@ -5,15 +5,17 @@ symbols of all words lie in one flat vector, and each step of a loop applies the
 A word that has no merge left leaves the vector, so one very long word costs its own length only.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfmodels.text.added_tokens import AddedToken
+from tfmodels.text.added_tokens_graph import re2_literal
 from tfmodels.text.base import Tokenizer
-from tfmodels.text.in_graph import SEPARATOR, InGraphTokenizer, regroup, split_at_separators
+from tfmodels.text.in_graph import InGraphTokenizer
+from tfmodels.text.separators import SEPARATOR, regroup, split_at_separators, static_table
 from tfmodels.text.unicode_classes import WHITE_SPACE, class_ranges
 
 NO_MERGE = np.iinfo(np.int32).max
@@ -25,64 +27,71 @@ class ByteLevelBPE(InGraphTokenizer):
 
     Args:
         tokenizer: The Python tokenizer whose ids this module gives.
-        special_token_pattern: See `InGraphTokenizer`.
+        tokens: See `InGraphTokenizer`.
         token_bytes: The bytes each token stands for, by id; ids that are missing stand for none.
+        symbols: The id of each byte value's symbol, `None` for a byte without one.
         merges: Pairs of ids and the id of what they merge into, best first.
         whole_words: Words that the merges turn into a single token. They skip the loop.
-        add_prefix_space: Whether each stretch between special tokens begins with a space.
-        marks_unknown_bytes: Whether a byte that no token stands for becomes the unknown token, or nothing.
+        add_prefix_space: Whether each stretch between added tokens begins with a space.
+        unknown_id: What stands for a byte without a symbol, `None` for nothing.
+        lowers: Whether texts are put into lower case.
     """
 
     def __init__(
         self,
         tokenizer: Tokenizer,
-        special_token_pattern: str,
+        tokens: Mapping[int, AddedToken],
         token_bytes: Mapping[int, bytes],
+        symbols: Sequence[int | None],
         merges: Sequence[tuple[int, int, int]],
         whole_words: Mapping[bytes, int],
         add_prefix_space: bool,
-        marks_unknown_bytes: bool,
+        unknown_id: int | None,
+        lowers: bool = False,
     ):
-        super().__init__(tokenizer, special_token_pattern, words_stand_alone=True)
+        super().__init__(tokenizer, tokens, is_slow=False, words_stand_alone=True, lowers=lowers)
         bytes_by_id = [token_bytes.get(index, b"") for index in range(self.vocab_size)]
-        ids_by_byte = {content: index for index, content in token_bytes.items() if len(content) == 1}
-        unknown = tokenizer.unk_token_id if marks_unknown_bytes else _NO_SYMBOL
-        symbols = [ids_by_byte.get(bytes([value]), unknown) for value in range(256)]
-        self._lacks_symbols = _NO_SYMBOL in symbols
+        unknown = _NO_SYMBOL if unknown_id is None else unknown_id
+        ids_by_byte = [unknown if index is None else index for index in symbols]
+        self._lacks_symbols = _NO_SYMBOL in ids_by_byte
         self._add_prefix_space = add_prefix_space
+        self._splits_first = add_prefix_space or bool(self.marker.mark)
         merge_table = _MergeTable(merges, self.vocab_size)
         with tf.init_scope():
             self._bytes_by_id = tf.constant(bytes_by_id)
-            self._ids_by_byte = tf.constant(symbols, tf.int32)
-            self._merge_ranks = _static_table(merge_table.keys, tf.int64, merge_table.ranks, NO_MERGE)
+            self._ids_by_byte = tf.constant(ids_by_byte, tf.int32)
+            self._merge_ranks = static_table(merge_table.keys, tf.int64, merge_table.ranks, NO_MERGE)
             self._merge_results = tf.constant(merge_table.results, tf.int32)
             self._merges_at_once = None if merge_table.at_once.all() else tf.constant(merge_table.at_once)
-            special = {name.encode(): index for name, index in tokenizer.special_tokens.items()}
-            self._special_ids = _static_table(list(special), tf.string, list(special.values()), -1)
-            words = {**whole_words, **special}
-            self._whole_words = _static_table(list(words), tf.string, list(words.values()), -1)
+            added = dict(self.marker.ids)
+            if self._splits_first:
+                self._added_ids = static_table(list(added), tf.string, list(added.values()), -1)
+            words = {**whole_words, **added}
+            self._whole_words = static_table(list(words), tf.string, list(words.values()), -1)
         letters, numbers = class_ranges(r"\p{L}"), class_ranges(r"\p{N}")
-        specials = "|".join(map(re.escape, tokenizer.special_tokens))
-        self._word_pattern = (
-            rf"{specials}|'s|'t|'re|'ve|'m|'ll|'d| ?[{letters}]+| ?[{numbers}]+| ?[^{WHITE_SPACE}{letters}{numbers}]+"
-            rf"|[{WHITE_SPACE}]+"
-        )
+        whole = [] if self._splits_first else [re2_literal(name) for name in self.marker.contents]
+        others = rf" ?[{letters}]+| ?[{numbers}]+| ?[^{WHITE_SPACE}{letters}{numbers}]+|[{WHITE_SPACE}]+"
+        self._word_pattern = "|".join([*whole, "'s|'t|'re|'ve|'m|'ll|'d", others])
 
     def _tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         count = tf.size(texts)
-        if self._add_prefix_space:
-            texts, stretch_rows = self._prefixed_stretches(texts)
-        words, rows = split_at_separators(self._separate_words(texts))
-        if self._add_prefix_space:
-            rows = tf.gather(stretch_rows, rows)
+        if self._splits_first:
+            words, rows = self._words_of_stretches(texts)
+        else:
+            words, rows = split_at_separators(self._separate_words(texts))
         distinct, distinct_index = tf.unique(words)
         return regroup(tf.gather(self._encode_words(distinct), distinct_index), rows, count)
 
-    def _prefixed_stretches(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Special tokens and what is between them, with a space before, and the row each came from."""
+    def _words_of_stretches(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Added tokens, and the words of what is between them, with the row of each."""
         stretches, rows = split_at_separators(texts)
-        is_plain = (self._special_ids.lookup(stretches) < 0) & (tf.strings.substr(stretches, 0, 1) != " ")
-        return tf.where(is_plain, tf.strings.join([" ", stretches]), stretches), rows
+        is_added = self._added_ids.lookup(stretches) >= 0
+        plain = tf.where(is_added, "", stretches)
+        if self._add_prefix_space:
+            lacks_space = ~is_added & (tf.strings.substr(stretches, 0, 1) != " ")
+            plain = tf.where(lacks_space, tf.strings.join([" ", stretches]), plain)
+        words, places = split_at_separators(tf.where(is_added, stretches, self._separate_words(plain)))
+        return words, tf.gather(rows, places)
 
     def _separate_words(self, texts: tf.Tensor) -> tf.Tensor:
         # RE2 has no look-ahead for GPT-2's `\s+(?!\S)`. What it says: white space before a word leaves its last
@@ -93,7 +102,7 @@ class ByteLevelBPE(InGraphTokenizer):
         return tf.strings.regex_replace(texts, self._word_pattern, rb"\0" + SEPARATOR)
 
     def _encode_words(self, words: tf.Tensor) -> tf.RaggedTensor:
-        """Ids (W, None) of words (W,), special tokens among them."""
+        """Ids (W, None) of words (W,), added tokens among them."""
         whole_ids = self._whole_words.lookup(words)
         is_whole = whole_ids >= 0
         merged = self._merge(tf.boolean_mask(words, ~is_whole))
@@ -226,10 +235,3 @@ def _row_ids(splits: tf.Tensor) -> tf.Tensor:
     # `tf.repeat` and `value_rowids` go through a (rows, longest row) matrix: gigabytes for one long word.
     starts = tf.scatter_nd(splits[1:, tf.newaxis], tf.ones_like(splits[1:]), splits[-1:] + 1)
     return tf.ensure_shape(tf.cumsum(starts[:-1]), [None])
-
-
-def _static_table(keys: list[Any], key_dtype: tf.DType, values: list[int], default: int) -> tf.lookup.StaticHashTable:
-    initializer = tf.lookup.KeyValueTensorInitializer(
-        tf.constant(keys, key_dtype, shape=[len(keys)]), tf.constant(values, tf.int32, shape=[len(values)])
-    )
-    return tf.lookup.StaticHashTable(initializer, default)

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfmodels.labels import IGNORED_LABEL
-from tfmodels.text.arguments import check_as_many, check_lengths
+from tfmodels.text.arguments import check_as_many
 from tfmodels.text.global_attention import check_global_attention, check_global_spans, global_places, mark_spans
 from tfmodels.text.offsets import Spans, pad_offsets
+from tfmodels.text.row_lengths import RowLengths, read_row_lengths
 from tfmodels.text.rows import Row, fitting_length, mark_places, pad_rows
 
 if TYPE_CHECKING:
     from tfmodels.text.base import Tokenizer
 
 
+# What a call returns when asked for.
+_FURTHER_ARRAYS = ("offsets", "special_tokens_mask", "segment_mask")
+
+
 def source_arrays(
     tokenizer: Tokenizer,
     sources: list[str],
     text_pair: Any,
-    lengths: tuple[Any, Any],
+    lengths: RowLengths,
     global_tokens: tuple[str | None, Any],
-    returns: Sequence[str],
+    asked: Sequence[bool],
 ) -> dict[str, np.ndarray]:
     """The arrays of the texts or pairs, as `Tokenizer.__call__` describes them.
 
@@ -31,10 +37,11 @@ def source_arrays(
         tokenizer: Whose call it is.
         sources: The texts, checked.
         text_pair: As in the call.
-        lengths: Its `max_length` and `lengths`.
+        lengths: How long rows are.
         global_tokens: Its `global_attention` and `global_spans`.
-        returns: Names of the further arrays asked for.
+        asked: Its `return_offsets`, `return_special_tokens_mask` and `return_segment_mask`.
     """
+    returns = list(itertools.compress(_FURTHER_ARRAYS, asked))
     seconds = None if text_pair is None else check_as_many(text_pair, "text_pair", sources)
     is_pair = seconds is not None
     name = check_global_attention(global_tokens[0], tokenizer.marks_global_token, is_pair)
@@ -45,12 +52,11 @@ def source_arrays(
         spans = check_global_spans(global_tokens[1], seconds or sources)
     if "segment_mask" in returns and not is_pair:
         raise ValueError("return_segment_mask needs text_pair. Received: text_pair=None")
-    allowed = check_lengths(*lengths, tokenizer.frame.shortest(is_pair))
 
     with_offsets = "offsets" in returns or spans is not None
     first, first_offsets = _tokenize(tokenizer, sources, with_offsets)
     second, second_offsets = (None, None) if seconds is None else _tokenize(tokenizer, seconds, with_offsets)
-    rows, width = _rows(tokenizer, first, second, allowed)
+    rows, width = _rows(tokenizer, first, second, lengths)
     ids, mask = pad_rows(rows, width, tokenizer.pad_token_id)
     batch = {"input_ids": ids, "attention_mask": mask}
     segment = mark_places(rows, width, lambda row: [row.second])
@@ -65,16 +71,24 @@ def source_arrays(
 
 
 def label_array(
-    tokenizer: Tokenizer, text_target: Any, max_length: Any, sources: Sequence[str]
+    tokenizer: Tokenizer, text_target: Any, max_length: Any, sources: Sequence[str], fitting: tuple[Any, Any]
 ) -> dict[str, np.ndarray]:
-    """`labels`: the ids of the targets, int32 (B, T), -100 on padding. Nothing without targets."""
+    """`labels`: the ids of the targets, int32 (B, T), -100 on padding. Nothing without targets.
+
+    Args:
+        tokenizer: Whose call it is.
+        text_target: As in the call.
+        max_length: Its `max_target_length`.
+        sources: The texts, checked.
+        fitting: Its `padding` and `truncation`.
+    """
     if text_target is None:
         if max_length is not None:
             raise ValueError(f"max_target_length needs text_target. Received: max_target_length={max_length}")
         return {}
     targets = check_as_many(text_target, "text_target", sources)
-    allowed = check_lengths(max_length, None, tokenizer.frame.shortest(False), "max_target_length")
-    rows, width = _rows(tokenizer, tokenizer._tokenize(targets), None, allowed)
+    lengths = read_row_lengths(tokenizer, (max_length, None), *fitting, False, "max_target_length")
+    rows, width = _rows(tokenizer, tokenizer._tokenize(targets), None, lengths)
     return {"labels": pad_rows(rows, width, IGNORED_LABEL)[0]}
 
 
@@ -86,13 +100,35 @@ def _tokenize(tokenizer: Tokenizer, texts: list[str], with_offsets: bool) -> tup
 
 
 def _rows(
-    tokenizer: Tokenizer, first: list[list[int]], second: list[list[int]] | None, lengths: Sequence[int]
+    tokenizer: Tokenizer, first: list[list[int]], second: list[list[int]] | None, lengths: RowLengths
 ) -> tuple[list[Row], int]:
     """The rows, and the width that they are to be padded to."""
     frame = tokenizer.frame
     pairs = [(ids, None if second is None else second[index]) for index, ids in enumerate(first)]
-    if not lengths:
+    if not lengths.allowed:
         rows = [frame.row(*pair) for pair in pairs]
         return rows, max(len(row.ids) for row in rows)
-    width = fitting_length(max(frame.count(*pair) for pair in pairs), lengths)
-    return [frame.row(*pair, max_length=width) for pair in pairs], width
+    counts = [frame.count(*pair) for pair in pairs]
+    width = fitting_length(max(counts), lengths.allowed)
+    if lengths.kept is None and max(counts) > width:
+        raise ValueError(
+            f"truncation=False needs rows of at most {width} tokens. "
+            f"Received: {max(counts)} tokens of text {counts.index(max(counts))}"
+        )
+    rows = [frame.row(*pair, max_length=width, kept=lengths.kept) for pair in pairs]
+    return rows, width if lengths.is_exact else max(len(row.ids) for row in rows)
+
+
+def as_tensors(arrays: dict[str, np.ndarray], kind: Any) -> dict[str, Any]:
+    """The arrays as `return_tensors` asks for them, else raises a `ValueError`."""
+    kind = getattr(kind, "value", kind)
+    if kind in (None, "np"):
+        return arrays
+    if kind != "tf":
+        raise ValueError(
+            f"return_tensors must be None or 'np' for NumPy arrays, or 'tf' for TensorFlow's tensors; other libraries "
+            f"take NumPy arrays, as torch.from_numpy does. Received: return_tensors={kind!r}"
+        )
+    import tensorflow as tf
+
+    return {name: tf.convert_to_tensor(array) for name, array in arrays.items()}

@@ -1,7 +1,11 @@
 """English spacing, as some checkpoints' tokenizers want it."""
 
 # In this order: later rules see what earlier ones left.
-_JOINED = (".", "?", "!", ",", " ' ", "n't", "'m", "'s", "'ve", "'re")
+REPLACEMENTS = (
+    *((f" {mark}", mark) for mark in (".", "?", "!", ",")),
+    (" ' ", "'"),
+    *((f" {ending}", ending) for ending in ("n't", "'m", "'s", "'ve", "'re")),
+)
 
 
 def clean_up_spaces(text: str) -> str:
@@ -10,6 +14,6 @@ def clean_up_spaces(text: str) -> str:
     >>> clean_up_spaces("do n't , it 's here .")
     "don't, it's here."
     """
-    for ending in _JOINED:
-        text = text.replace(ending, ending.strip()) if ending[0] == " " else text.replace(" " + ending, ending)
+    for old, new in REPLACEMENTS:
+        text = text.replace(old, new)
     return text

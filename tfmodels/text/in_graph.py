@@ -1,19 +1,21 @@
 """What the in-graph tokenizers of both families share: repair of UTF-8, special tokens, truncation and padding."""
 
 import abc
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
+from tfmodels.text.added_tokens import AddedToken
+from tfmodels.text.added_tokens_graph import TokenMarker, re2_literal
 from tfmodels.text.arguments import check_length
 from tfmodels.text.base import Tokenizer
+from tfmodels.text.cleanup import REPLACEMENTS
 from tfmodels.text.global_attention import check_global_attention
 from tfmodels.text.prefixes import WINDOW, word_prefixes
 from tfmodels.text.rows import kept_tokens
 from tfmodels.text.unicode_classes import PYTHON_SPACE
 
-# No valid UTF-8 text holds this byte and no RE2 class matches it, so it separates without ambiguity.
-SEPARATOR = b"\xff"
 # Bytes read at first for each token that is wanted: few texts have more.
 _BYTES_PER_TOKEN = 8
 
@@ -26,33 +28,45 @@ class InGraphTokenizer(tf.Module, abc.ABC):
 
     Args:
         tokenizer: The Python tokenizer whose ids this module gives.
-        special_token_pattern: RE2 pattern of a special token in text, with the white space that it takes along. The
-            token itself is in group 1 or in group 2.
+        tokens: The added tokens that are taken out of a text whole, by id.
+        is_slow, lowers: See `TokenMarker`.
         words_stand_alone: Whether a text's ids up to a space depend on nothing behind it. Otherwise long texts are
             always read whole.
     """
 
-    def __init__(self, tokenizer: Tokenizer, special_token_pattern: str, words_stand_alone: bool):
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        tokens: Mapping[int, AddedToken],
+        is_slow: bool,
+        words_stand_alone: bool,
+        lowers: bool = False,
+    ):
         super().__init__()
         self.vocab_size = tokenizer.vocab_size
         self.pad_token_id = tokenizer.pad_token_id
-        self.eos_token_id = tokenizer.eos_token_id
-        self.bos_token_id = tokenizer.bos_token_id
+        self.eos_token_id = tokenizer.frame.eos_token_id
+        self.bos_token_id = tokenizer.frame.bos_token_id
         self.unk_token_id = tokenizer.unk_token_id
         self.marks_global_token = tokenizer.marks_global_token
         self.repeats_final_eos = tokenizer.repeats_final_eos
         self._frame = tokenizer.frame
-        self._special_token_pattern = special_token_pattern
-        has_spaces = any(" " in token for token in tokenizer.special_tokens)
+        self.marker = TokenMarker(tokens, is_slow, lowers)
+        self._cleans_up_spaces = tokenizer.cleans_up_spaces
+        has_spaces = any(" " in token.content for token in tokens.values())
         self._words_stand_alone = words_stand_alone and not has_spaces
         is_text: np.ndarray = np.ones(tokenizer.vocab_size, dtype=bool)
-        is_text[tokenizer.all_special_ids] = False
+        is_text[tokenizer.skipped_ids] = False
         with tf.init_scope():
             self._is_text = tf.constant(is_text)
 
+    def _prepared(self, texts: tf.Tensor) -> tf.Tensor:
+        """Texts (B,) as added tokens are looked for in them."""
+        return texts
+
     @abc.abstractmethod
     def _tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """Ids (B, None) of texts whose special tokens stand between separators."""
+        """Ids (B, None) of texts whose added tokens stand between separators, behind the marker's mark."""
 
     @abc.abstractmethod
     def _detokenize(self, ids: tf.RaggedTensor) -> tf.Tensor:
@@ -61,11 +75,7 @@ class InGraphTokenizer(tf.Module, abc.ABC):
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
     def _contents(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Ids (B, None) of texts, no special tokens around them."""
-        texts = _valid_utf8(texts)
-        marked = tf.strings.regex_replace(
-            texts, self._special_token_pattern, SEPARATOR + rb"\1\2" + SEPARATOR, replace_global=True
-        )
-        return self._tokenize(marked)
+        return self._tokenize(self.marker(self._prepared(_valid_utf8(texts))))
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
     def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
@@ -168,7 +178,11 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         """
         in_range = (ids >= 0) & (ids < self.vocab_size)
         is_text = in_range & tf.gather(self._is_text, tf.where(in_range, ids, 0))
-        return self._detokenize(tf.ragged.boolean_mask(ids, is_text))
+        texts = self._detokenize(tf.ragged.boolean_mask(ids, is_text))
+        if self._cleans_up_spaces:
+            for old, new in REPLACEMENTS:
+                texts = tf.strings.regex_replace(texts, re2_literal(old), new)
+        return texts
 
     def pad_batch(
         self, ragged_ids: tf.RaggedTensor, max_length: int, global_attention: str | None = None
@@ -283,19 +297,3 @@ def _valid_utf8(texts: tf.Tensor) -> tf.Tensor:
 def strip_white_space(texts: tf.Tensor) -> tf.Tensor:
     """Texts (B,) without white space at both ends, as Python's `str.strip`."""
     return tf.strings.regex_replace(texts, rf"^[{PYTHON_SPACE}]+|[{PYTHON_SPACE}]+$", "")
-
-
-def split_at_separators(texts: tf.Tensor, further: bytes = b"") -> tuple[tf.Tensor, tf.Tensor]:
-    """Splits texts (B,) at the separators and at the bytes of `further`.
-
-    Returns:
-        The non-empty pieces (P,) and the row (P,) each came from, int64.
-    """
-    parts = tf.raw_ops.StringSplit(input=texts, delimiter=SEPARATOR + further, skip_empty=True)
-    return parts.values, parts.indices[:, 0]
-
-
-def regroup(pieces: tf.RaggedTensor, rows: tf.Tensor, row_count: tf.Tensor) -> tf.RaggedTensor:
-    """Joins the ids of pieces (P, None) that came from the same row (ascending) into ragged rows (row_count, None)."""
-    piece_splits = tf.searchsorted(rows, tf.range(tf.cast(row_count, tf.int64) + 1))
-    return tf.RaggedTensor.from_row_splits(pieces.values, tf.gather(pieces.row_splits, piece_splits), validate=False)

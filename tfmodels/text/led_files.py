@@ -1,11 +1,22 @@
-"""The files of LED's vocabulary: vocab.json with merges.txt, or tokenizer.json, and tokenizer_config.json."""
+"""The files of LED's vocabulary: vocab.json with merges.txt, or tokenizer.json; and the settings beside them."""
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-VOCAB, MERGES, TOKENIZER, CONFIG = "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"
+from tfmodels.text.settings import (
+    CONFIG,
+    TOKENIZER,
+    Settings,
+    json_object,
+    json_part,
+    read_added_tokens,
+    read_settings,
+    write_config,
+)
+
+VOCAB, MERGES = "vocab.json", "merges.txt"
 _MERGES_HEADER = "#version: 0.2"
 # Settings of a BPE model that change its ids, with the value that LED's have.
 _MODEL_SETTINGS = {
@@ -20,63 +31,58 @@ _MODEL_SETTINGS = {
 
 @dataclasses.dataclass(frozen=True)
 class LEDVocabulary:
-    """What the files hold; the fields are the arguments of `LEDTokenizer`."""
+    """What the files hold.
+
+    Attributes:
+        vocab: Token to id, without the tokens that stand in no vocabulary but were added.
+        merges: Pairs of tokens, best first.
+        settings: What the other files say.
+        unknown_token: What stands for a byte without a symbol; `None` leaves such bytes out.
+        content: All of tokenizer.json, where that was read.
+    """
 
     vocab: Mapping[str, int]
     merges: list[tuple[str, str]]
-    add_prefix_space: bool = False
-    marks_unknown_bytes: bool = False
+    settings: Settings = dataclasses.field(default_factory=Settings)
+    unknown_token: str | None = None
+    content: Mapping[str, Any] | None = None
 
 
-def read_files(files: Mapping[str, bytes], special_tokens: Iterable[str]) -> LEDVocabulary:
-    """The vocabulary in the content of files, by file name. tokenizer.json counts where the others are missing.
+def read_files(files: Mapping[str, bytes]) -> LEDVocabulary:
+    """The vocabulary in the content of files, by file name. tokenizer.json comes first, as in transformers.
 
     Raises:
         ValueError: On content that is not a vocabulary of byte-level BPE.
     """
-    if VOCAB in files and MERGES in files:
-        found = LEDVocabulary(_read_vocab(files[VOCAB]), list(_read_merges(files[MERGES])))
-    elif TOKENIZER in files:
-        found = _read_tokenizer(_json_object(files[TOKENIZER], TOKENIZER), list(special_tokens))
+    if TOKENIZER in files:
+        found = _read_tokenizer(json_object(files[TOKENIZER], TOKENIZER))
+    elif VOCAB in files and MERGES in files:
+        vocab = _checked_vocab(json_object(files[VOCAB], VOCAB), VOCAB)
+        found = LEDVocabulary(vocab, list(_read_merges(files[MERGES])))
     else:
         raise ValueError(f"files must hold {VOCAB} and {MERGES}, or {TOKENIZER}. Received: {sorted(files)}")
-    if CONFIG in files:
-        setting = _json_object(files[CONFIG], CONFIG).get("add_prefix_space", found.add_prefix_space)
-        if not isinstance(setting, bool):
-            raise ValueError(f"add_prefix_space in {CONFIG} must be true or false. Received: {setting!r}")
-        found = dataclasses.replace(found, add_prefix_space=setting)
-    return found
+    return dataclasses.replace(found, settings=read_settings(files, (VOCAB, MERGES, TOKENIZER)))
 
 
-def write_files(vocabulary: LEDVocabulary, backend: Callable[[], str]) -> dict[str, bytes]:
+def write_files(vocabulary: LEDVocabulary, backend: str | None) -> dict[str, bytes]:
     """The content of the files, by file name, that `read_files` and transformers read.
 
     Args:
         vocabulary: What to write.
-        backend: Gives the tokenizer as the tokenizers library writes it, for what the two files cannot say.
+        backend: The tokenizer as the tokenizers library writes it, for what the two files cannot say; `None` when
+            they say it all.
     """
-    config = {"tokenizer_class": "LEDTokenizer", "add_prefix_space": vocabulary.add_prefix_space}
-    written = {CONFIG: (json.dumps(config, indent=2) + "\n").encode()}
-    if vocabulary.marks_unknown_bytes:
-        return {TOKENIZER: backend().encode(), **written}
+    options = {"add_prefix_space": vocabulary.settings.flag("add_prefix_space", False)}
+    written = {CONFIG: write_config(vocabulary.settings, "LEDTokenizer", options)}
+    if backend is not None:
+        written[TOKENIZER] = backend.encode()
+    has_normalizer = vocabulary.content is not None and vocabulary.content.get("normalizer") is not None
+    if vocabulary.unknown_token is not None or has_normalizer:
+        return written
     vocab = dict(sorted(vocabulary.vocab.items(), key=lambda item: item[1]))
     lines = [_MERGES_HEADER, *(f"{left} {right}" for left, right in vocabulary.merges)]
     content = {VOCAB: json.dumps(vocab, ensure_ascii=False).encode(), MERGES: ("\n".join(lines) + "\n").encode()}
     return {**content, **written}
-
-
-def _json_object(content: bytes, name: str) -> dict[str, Any]:
-    try:
-        found = json.loads(content)
-    except ValueError as error:
-        raise ValueError(f"{name} must be JSON. Received: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{name} must hold a JSON object. Received: {str(found)[:80]}")
-    return found
-
-
-def _read_vocab(content: bytes) -> dict[str, int]:
-    return _checked_vocab(_json_object(content, VOCAB), VOCAB)
 
 
 def _checked_vocab(vocab: Any, name: str) -> dict[str, int]:
@@ -95,27 +101,24 @@ def _read_merges(content: bytes) -> Iterable[tuple[str, str]]:
         yield pair[0], pair[1]
 
 
-def _read_tokenizer(content: dict[str, Any], special_tokens: list[str]) -> LEDVocabulary:
-    model, splitter = content.get("model") or {}, content.get("pre_tokenizer") or {}
+def _read_tokenizer(content: dict[str, Any]) -> LEDVocabulary:
+    model, splitter = json_part(content, "model"), json_part(content, "pre_tokenizer")
     _require("model.type", model.get("type", "BPE"), "BPE")
-    _require("normalizer", content.get("normalizer"), None)
     _require("pre_tokenizer.type", splitter.get("type"), "ByteLevel")
     _require("pre_tokenizer.use_regex", splitter.get("use_regex", True), True)
+    _require("decoder.type", json_part(content, "decoder").get("type"), "ByteLevel")
     for name, value in _MODEL_SETTINGS.items():
         # An empty prefix is none, and so is a dropout of nothing.
         _require(f"model.{name}", model.get(name) or value, value)
+    for part in ("truncation", "padding"):
+        _require(f"{part}.direction", json_part(content, part).get("direction", "Right"), "Right")
+    vocab = _checked_vocab(model.get("vocab"), f"model.vocab of {TOKENIZER}")
     unknown = model.get("unk_token")
-    if unknown is not None:
-        _require("model.unk_token", unknown, "<unk>")
-    vocab = dict(_checked_vocab(model.get("vocab"), f"model.vocab of {TOKENIZER}"))
-    for token in content.get("added_tokens") or []:
-        if token.get("content") not in special_tokens:
-            raise ValueError(
-                f"added_tokens of {TOKENIZER} must be among {special_tokens}. Received: {token.get('content')!r}"
-            )
-        vocab.setdefault(token["content"], token["id"])
+    if unknown is not None and unknown not in vocab:
+        raise ValueError(f"model.unk_token of {TOKENIZER} must be in model.vocab. Received: {unknown!r}")
     merges = [_pair(merge) for merge in model.get("merges") or []]
-    return LEDVocabulary(vocab, merges, bool(splitter.get("add_prefix_space", False)), unknown is not None)
+    read_added_tokens(content)
+    return LEDVocabulary(vocab, merges, unknown_token=unknown, content=content)
 
 
 def _require(name: str, value: Any, expected: Any) -> None:

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import io
 import random
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import sentencepiece
 
-from tfmodels.text.arguments import check_vocab_size, iterate_texts
+from tfmodels.text.added_tokens import contents
+from tfmodels.text.arguments import check_text, check_vocab_size, iterate_texts
 from tfmodels.text.base import Tokenizer
 from tfmodels.text.offsets import Spans
+from tfmodels.text.sentencepiece_model import NO_PREFIX, SPACE_MARK
+from tfmodels.text.settings import (
+    CONFIG,
+    SETTINGS_FILES,
+    TOKENIZER,
+    Settings,
+    Token,
+    json_object,
+    read_settings,
+    write_config,
+)
+from tfmodels.text.t5_tokens import SENTINEL_COUNT, Splitter, Stretch, check_same_model, read_tokens
 
 if TYPE_CHECKING:
     from tfmodels.text.sentencepiece_graph import SentencePieceGraph
 
-SENTINEL_COUNT = 100
-SENTINEL_PATTERN = "<extra_id_(?:[0-9]|[1-9][0-9])>"
+MODEL = "spiece.model"
 
 # Training reads lines of at most this many characters, so that no long line is dropped by SentencePiece, and a sample
 # of this many lines: about 7 MB of source text, learnt from in 10 seconds on two cores.
@@ -32,7 +43,8 @@ class LongT5Tokenizer(Tokenizer):
     """Text to ids and back for LongT5: `... </s>`, ids of transformers' `T5Tokenizer`.
 
     The Google checkpoints of LongT5 come without a `legacy` flag, which means the legacy behaviour: each stretch of
-    text between special tokens goes through SentencePiece on its own, dummy prefix included. That is followed here.
+    text between added tokens goes through SentencePiece on its own, dummy prefix included. With `legacy: false` in
+    tokenizer_config.json only the start of a text and what follows a space has that prefix.
 
     SentencePiece normalizes (NFKC) and folds white space into single spaces, so `decode` does not give back newlines
     or indentation.
@@ -50,138 +62,213 @@ class LongT5Tokenizer(Tokenizer):
         'the report'
     """
 
-    file_names = ("spiece.model",)
+    file_names = (MODEL,)
+    substitute_file_name = TOKENIZER
+    further_file_names = (TOKENIZER, *SETTINGS_FILES)
     marks_global_token = False
     repeats_final_eos = False
     pair_separators = 0
 
     def __init__(self, model_proto: bytes):
-        self._model_proto = bytes(model_proto)
-        try:
-            self._sentencepiece = sentencepiece.SentencePieceProcessor(model_proto=self._model_proto)
-            self._piece_count = self._sentencepiece.get_piece_size()
-        except RuntimeError as error:
-            raise ValueError(f"model_proto must be a SentencePiece model. Received: {error}") from error
-        self.pad_token_id = self._sentencepiece.pad_id()
-        self.eos_token_id = self._sentencepiece.eos_id()
-        self.unk_token_id = self._sentencepiece.unk_id()
-        if min(self.pad_token_id, self.eos_token_id, self.unk_token_id) < 0:
-            raise ValueError(
-                "model_proto must hold pad, eos and unk pieces. Received: "
-                f"pad={self.pad_token_id}, eos={self.eos_token_id}, unk={self.unk_token_id}"
-            )
-        self.bos_token_id = None
-        self.decoder_start_token_id = self.pad_token_id
-        self.vocab_size = self._piece_count + SENTINEL_COUNT
-        self._plain_tokens = {
-            self._sentencepiece.id_to_piece(index): index
-            for index in (self.pad_token_id, self.eos_token_id, self.unk_token_id)
-        }
-        # T5 counts its sentinels from the end of the vocabulary.
-        sentinels = {f"<extra_id_{number}>": self.vocab_size - 1 - number for number in range(SENTINEL_COUNT)}
-        self.special_tokens = {**self._plain_tokens, **sentinels}
-        self._token_by_special_id = {index: token for token, index in self.special_tokens.items()}
-        self._splitter = re.compile(f"({self._plain_pattern()}|{SENTINEL_PATTERN})")
+        self._read(bytes(model_proto), Settings())
 
-    def _plain_pattern(self) -> str:
-        return "|".join(map(re.escape, self._plain_tokens))
+    def _read(self, model_proto: bytes, settings: Settings) -> None:
+        self._model_proto, self._settings = model_proto, settings
+        _check_options(settings)
+        self._read_settings(settings)
+        self.legacy = settings.options.get("legacy") is None or settings.flag("legacy", True)
+        self.add_prefix_space = settings.flag("add_prefix_space", True)
+        if not self.legacy and SPACE_MARK in contents(settings.added.values()):
+            raise ValueError(f"legacy in {CONFIG} must be true beside the added token {SPACE_MARK!r}. Received: false")
+        self._sentencepiece = _processor(model_proto, self.legacy)
+        self._piece_count = self._sentencepiece.get_piece_size()
+        pieces = [self._sentencepiece.id_to_piece(index) for index in range(self._piece_count)]
+        self._tokens = read_tokens(pieces, settings)
+        self.bos_token_id = None
+        self._name_tokens()
+        # In front of a space these keep it, as the model takes white space off the start of a text.
+        self._guard = self._tokens.roles["unk_token"]
+        self._guard_length = len(self._sentencepiece.encode(self._guard))
+
+    def _name_tokens(self) -> None:
+        """Takes ids and flags over from the tokens."""
+        tokens = self._tokens
+        self.added_tokens = dict(sorted(tokens.added.items()))
+        self.special_tokens = {token: tokens.ids[token] for token in tokens.special}
+        self._special_ids = frozenset(self.special_tokens.values())
+        self.vocab_size = max([self._piece_count, *(index + 1 for index in tokens.added)])
+        self.pad_token_id, self.eos_token_id, self.unk_token_id = (
+            tokens.ids[tokens.roles[role]] for role in ("pad_token", "eos_token", "unk_token")
+        )
+        self.decoder_start_token_id = self.pad_token_id
+        # In decoded text these stand apart; other special tokens touch the text before them.
+        beyond = {tokens.ids[token] for token in tokens.additional if tokens.ids[token] >= self._piece_count}
+        self._apart_ids = (set(tokens.added) - self._special_ids) | beyond
+        self._splitter = Splitter({} if self._splits_special_tokens else tokens.ids, tokens.added)
+        self._unknown_ids = self._tokens_of_unknown_characters()
+
+    def _tokens_of_unknown_characters(self) -> dict[str, int]:
+        """Tokens whose characters no piece has: other characters that the model normalizes to them are they too."""
+        found = {}
+        for content, index in self._tokens.ids.items():
+            encoded = self._sentencepiece.encode(content, out_type=str)
+            if encoded and encoded[-1] == content and self._sentencepiece.piece_to_id(content) == self._unknown_id:
+                found[content] = index
+        return found
+
+    @property
+    def _unknown_id(self) -> int:
+        return self._sentencepiece.unk_id()
+
+    def get_vocab(self) -> dict[str, int]:
+        return self._tokens.vocab()
+
+    def _add(self, tokens: Sequence[Token], special: bool) -> int:
+        names = [name for name in contents(tokens) if special and "<extra_id_" in name]
+        if names:
+            # Their number must be `extra_ids`, by which transformers finds the ids of all of them.
+            raise ValueError(f"new_tokens must not be further sentinels. Received: {names}")
+        count = self._tokens.add(tokens, special)
+        self._name_tokens()
+        return count
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         rows = []
         for text in texts:
             ids: list[int] = []
-            for stretch, _, special_id in self._stretches(text):
-                ids.extend(self._sentencepiece.encode(stretch) if special_id is None else [special_id])
+            for stretch, _, token_id in self._stretches(self._prefixed(text)):
+                ids.extend(self._encode(stretch) if token_id is None else [token_id])
             rows.append(ids)
         return rows
+
+    def _stretches(self, prefixed: str) -> list[Stretch]:
+        """The added tokens of a text and what is between them."""
+        stretches = self._splitter.split(prefixed)
+        if self.legacy or len(stretches) < 2 or stretches[1][2] not in self._special_ids:
+            return stretches
+        # A prefix with nothing but a special token behind it is none.
+        first, _, token_id = stretches[0]
+        may_be_lone = token_id is None and not any(map(str.isalnum, first))
+        return stretches[1:] if may_be_lone and self._pieces(first) == [SPACE_MARK] else stretches
+
+    def _prefixed(self, text: str) -> str:
+        """The text that is split, with the prefix of the behaviour that is not legacy."""
+        if self.legacy or not text:
+            return text
+        return SPACE_MARK * self.add_prefix_space + text.replace(SPACE_MARK, " ")
+
+    def _is_guarded(self, stretch: str) -> bool:
+        return not self.legacy and stretch.startswith((SPACE_MARK, " "))
+
+    def _encode(self, stretch: str) -> list[int]:
+        """Ids of text between added tokens."""
+        guarded = self._guard + stretch if self._is_guarded(stretch) else stretch
+        ids = self._sentencepiece.encode(guarded)
+        if self._unknown_ids and self._unknown_id in ids:
+            pieces = self._sentencepiece.encode(guarded, out_type=str)
+            ids = [self._unknown_ids.get(piece, index) for piece, index in zip(pieces, ids, strict=True)]
+        return self._unguarded(ids) if guarded is not stretch else ids
+
+    def _unguarded(self, values: list[Any]) -> list[Any]:
+        return values[self._guard_length :] if len(values) >= self._guard_length else values
+
+    def _pieces(self, stretch: str) -> list[str]:
+        """Pieces of text between added tokens."""
+        if self._is_guarded(stretch):
+            return self._unguarded(self._sentencepiece.encode(self._guard + stretch, out_type=str))
+        return self._sentencepiece.encode(stretch, out_type=str)
+
+    def tokenize(self, text: str) -> list[str]:
+        tokens: list[str] = []
+        for stretch, _, token_id in self._stretches(self._prefixed(check_text(text, "text"))):
+            tokens += self._pieces(stretch) if token_id is None else [stretch]
+        return tokens
 
     def _tokenize_with_offsets(self, texts: list[str]) -> list[tuple[list[int], Spans]]:
         rows = []
         for text in texts:
             ids: list[int] = []
             spans: Spans = []
-            for stretch, start, special_id in self._stretches(text):
-                if special_id is not None:
-                    ids.append(special_id)
-                    spans.append((start, start + len(stretch)))
-                    continue
-                mapping = self._sentencepiece.encode_as_offset_mapping(stretch)
-                ids += mapping["ids"]
-                spans += [_without_space(text, start + first, start + last) for first, last in mapping["offsets"]]
-            rows.append((ids, spans))
+            prefixed = self._prefixed(text)
+            shift = len(prefixed) - len(text)
+            for stretch, start, token_id in self._stretches(prefixed):
+                if token_id is not None:
+                    ids.append(token_id)
+                    found = [(0, len(stretch))]
+                else:
+                    ids += self._encode(stretch)
+                    found = self._offsets(stretch)
+                spans += [_without_space(prefixed, start + first, start + last) for first, last in found]
+            rows.append((ids, [(max(first - shift, 0), max(last - shift, 0)) for first, last in spans]))
         return rows
 
-    def _stretches(self, text: str) -> Iterator[tuple[str, int, int | None]]:
-        """The special tokens and what is between them: each with its start in the text, and a special token's id."""
-        # Splitting by a pattern with one group puts the special tokens at the odd places.
-        pieces = self._splitter.split(text)
-        start = 0
-        for index, piece in enumerate(pieces):
-            if index % 2:
-                yield piece, start, self.special_tokens[piece]
-            else:
-                stretch = piece
-                if index and self._is_sentinel(pieces[index - 1]):
-                    stretch = stretch.lstrip()
-                skipped = len(piece) - len(stretch)
-                if index + 1 < len(pieces) and self._is_sentinel(pieces[index + 1]):
-                    stretch = stretch.rstrip()
-                yield stretch, start + skipped, None
-            start += len(piece)
-
-    def _is_sentinel(self, token: str) -> bool:
-        return self.special_tokens[token] >= self._piece_count
+    def _offsets(self, stretch: str) -> Spans:
+        """Characters of the ids of a stretch, in the stretch."""
+        if not self._is_guarded(stretch):
+            return self._sentencepiece.encode_as_offset_mapping(stretch)["offsets"]
+        spans = self._unguarded(self._sentencepiece.encode_as_offset_mapping(self._guard + stretch)["offsets"])
+        return [(max(first - len(self._guard), 0), max(last - len(self._guard), 0)) for first, last in spans]
 
     def _decode_ids(self, ids: list[int], skip_special_tokens: bool) -> str:
-        if skip_special_tokens:
-            return self._sentencepiece.decode(
-                [index for index in ids if index not in self._token_by_special_id]
-            ).strip()
-        # As the reference has it: sentinels stand apart, other special tokens touch the text before them.
-        stretches: list[str] = []
+        # As the reference has it, each part for itself, its white space at both ends taken off.
+        texts: list[str] = []
         pending: list[int] = []
         for index in ids:
-            if index < self._piece_count:
-                pending.append(index)
+            if skip_special_tokens and index in self._special_ids:
                 continue
-            stretches += [text for text in [self._decode_stretch(pending)] if text]
-            stretches.append(self._token_by_special_id[index])
+            if index not in self._apart_ids:
+                pending += [index] if index < self._piece_count or index in self.added_tokens else []
+                continue
+            texts += [text for text in [self._decode_part(pending)] if text]
+            texts.append(self.added_tokens[index].content)
             pending = []
         if pending:
-            stretches.append(self._decode_stretch(pending))
-        return " ".join(stretches)
+            texts.append(self._decode_part(pending))
+        return " ".join(texts)
 
-    def _decode_stretch(self, ids: list[int]) -> str:
+    def _decode_part(self, ids: list[int]) -> str:
         text, pending, after_special = "", [], False
         for index in ids:
-            if index not in self._token_by_special_id:
+            if index not in self._special_ids:
                 pending.append(index)
                 after_special = False
                 continue
             text += ("" if after_special else " ") + self._sentencepiece.decode(pending)
-            text += self._token_by_special_id[index]
+            text += self.added_tokens[index].content
             pending, after_special = [], True
         return (text + self._sentencepiece.decode(pending)).strip()
 
     def _build_in_graph(self) -> SentencePieceGraph:
-        from tfmodels.text.sentencepiece_graph import SentencePieceGraph
-        from tfmodels.text.sentencepiece_model import check_graph_can, words_stand_alone
-        from tfmodels.text.unicode_classes import PYTHON_SPACE
+        from tfmodels.text.t5_graph import Unprefixed, build_graph
 
-        check_graph_can(self._model_proto, self._sentencepiece)
-        # Sentinels take the white space on both sides along, as the reference declares them.
-        space = f"[{PYTHON_SPACE}]*"
-        pattern = f"{space}({SENTINEL_PATTERN}){space}|({self._plain_pattern()})"
-        scores = [self._sentencepiece.get_score(index) for index in range(self._piece_count)]
-        apart = words_stand_alone(self._model_proto, self._sentencepiece)
-        return SentencePieceGraph(self, pattern, self._model_proto, scores, apart)
+        # A token that a folder lists under two ids is read as one of them.
+        places = [] if self._splits_special_tokens else self._tokens.ids.values()
+        tokens = {index: self.added_tokens[index] for index in places}
+        unprefixed = None if self.legacy else Unprefixed(self._guard, self._guard_length, self.add_prefix_space)
+        return build_graph(self, self._model_proto, tokens, self._unknown_ids, unprefixed)
 
     def to_files(self) -> dict[str, bytes]:
-        return {"spiece.model": self._model_proto}
+        files = {MODEL: self._model_proto}
+        settings = self._settings
+        plain = read_tokens(self._tokens.pieces, Settings())
+        if plain == self._tokens:
+            config = {CONFIG: write_config(Settings(settings.options), "T5Tokenizer", {})}
+            return {**files, **(config if settings.options else {})}
+        roles = dict(self._tokens.roles)
+        settings = Settings(settings.options, roles, tuple(self._tokens.additional), self.added_tokens)
+        return {**files, CONFIG: write_config(settings, "T5Tokenizer", {})}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Self:
-        return cls(files["spiece.model"])
+        if MODEL not in files and TOKENIZER in files:
+            from tfmodels.text.t5_json_tokenizer import LongT5JsonTokenizer
+
+            return cast(Self, LongT5JsonTokenizer.from_files(files))
+        tokenizer = cls.__new__(cls)
+        tokenizer._read(files[MODEL], read_settings(files, (MODEL,)))
+        if TOKENIZER in files:
+            check_same_model(json_object(files[TOKENIZER], TOKENIZER), tokenizer._tokens.pieces)
+        return tokenizer
 
     @classmethod
     def train_from_iterator(cls, texts: Iterable[str], vocab_size: int) -> Self:
@@ -222,6 +309,24 @@ class LongT5Tokenizer(Tokenizer):
         except RuntimeError as error:
             raise ValueError(f"vocab_size and texts must suit each other. Received: {vocab_size=}; {error}") from error
         return cls(model.getvalue())
+
+
+def _processor(model_proto: bytes, legacy: bool) -> sentencepiece.SentencePieceProcessor:
+    proto = model_proto if legacy else model_proto + NO_PREFIX
+    try:
+        processor = sentencepiece.SentencePieceProcessor(model_proto=proto)
+        processor.get_piece_size()
+    except RuntimeError as error:
+        raise ValueError(f"model_proto must be a SentencePiece model. Received: {error}") from error
+    return processor
+
+
+def _check_options(settings: Settings) -> None:
+    """Raises `ValueError` for options of the sentencepiece package under which ids change, or change by chance."""
+    given = settings.options.get("sp_model_kwargs") or {}
+    changed = {key: value for key, value in given.items() if value and key not in ("nbest_size", "alpha")}
+    if changed:
+        raise ValueError(f"sp_model_kwargs in {CONFIG} must be empty. Received: {given}")
 
 
 def _without_space(text: str, start: int, end: int) -> tuple[int, int]:

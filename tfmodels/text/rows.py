@@ -51,11 +51,24 @@ class Frame:
             return len(first) + len(second) + self.special_count(True)
         return self.start + len(first) + self._adds_eos(first)
 
-    def row(self, first: list[int], second: list[int] | None = None, max_length: int | None = None) -> Row:
-        """The row of one text or of a pair, cut to `max_length`; its special tokens are never cut."""
+    def row(
+        self,
+        first: list[int],
+        second: list[int] | None = None,
+        max_length: int | None = None,
+        kept: Callable[[int, int, int], tuple[int, int]] | None = None,
+    ) -> Row:
+        """The row of one text or of a pair, cut to `max_length`; its special tokens are never cut.
+
+        Args:
+            first, second: Ids of the texts.
+            max_length: The most ids of the row.
+            kept: Says how many ids of each text of a pair stay; `kept_tokens` by default.
+        """
         if max_length is not None:
             room = max_length - self.special_count(second is not None)
-            first_kept, second_kept = kept_tokens(len(first), len(second or ()), room)
+            rule = kept_tokens if kept is None or second is None else kept
+            first_kept, second_kept = rule(len(first), len(second or ()), room)
             first, second = first[:first_kept], second if second is None else second[:second_kept]
         ids = [] if self.bos_token_id is None else [self.bos_token_id]
         ids += first
@@ -94,6 +107,48 @@ def kept_tokens(
     """
     first_kept = minimum(first, maximum(room - second, room // 2))
     return first_kept, minimum(second, room - first_kept)
+
+
+def kept_of_longest(first: int, second: int, room: int, favours_first: bool = True) -> tuple[int, int]:
+    """How many tokens of each text of a pair are kept when the longer one is cut until both fit.
+
+    Args:
+        first, second: Tokens of the texts.
+        room: Tokens that fit.
+        favours_first: Whether of an odd room the first text gets more, where both are cut; otherwise the longer one.
+
+    >>> kept_of_longest(10, 100, room=50), kept_of_longest(40, 100, room=51)
+    ((10, 40), (26, 25))
+    """
+    if first + second <= room:
+        return first, second
+    more = room - room // 2
+    first_gets_more = favours_first or first > second
+    first_half = more if first_gets_more else room - more
+    if first <= first_half:
+        return first, room - first
+    if second <= room - first_half:
+        return room - second, second
+    return first_half, room - first_half
+
+
+def kept_of_first(first: int, second: int, room: int) -> tuple[int, int]:
+    """How many tokens of each text of a pair are kept when only the first may be cut."""
+    return _kept_beside(second, first, room, "only_first"), second
+
+
+def kept_of_second(first: int, second: int, room: int) -> tuple[int, int]:
+    """How many tokens of each text of a pair are kept when only the second may be cut."""
+    return first, _kept_beside(first, second, room, "only_second")
+
+
+def _kept_beside(whole: int, cut: int, room: int, truncation: str) -> int:
+    if whole + cut > room and whole >= room:
+        raise ValueError(
+            f"{truncation=} must leave room for a token of the text that is cut. "
+            f"Received: {whole} tokens of the other one, where {room} fit"
+        )
+    return min(cut, room - whole)
 
 
 def fitting_length(count: int, lengths: Sequence[int]) -> int:

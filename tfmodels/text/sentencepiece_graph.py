@@ -1,13 +1,18 @@
 """SentencePiece (Kudo and Richardson 2018) in TensorFlow ops, with T5's sentinels above its vocabulary."""
 
+import dataclasses
 import struct
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text
 
+from tfmodels.text.added_tokens import AddedToken
 from tfmodels.text.base import Tokenizer
-from tfmodels.text.in_graph import InGraphTokenizer, regroup, split_at_separators, strip_white_space
+from tfmodels.text.in_graph import InGraphTokenizer, strip_white_space
+from tfmodels.text.sentencepiece_model import NO_PREFIX, SPACE_MARK
+from tfmodels.text.separators import regroup, split_at_separators, static_table
 
 # The normalization makes a space of each of these.
 _WHITE_SPACE = b" \t\r\n"
@@ -15,6 +20,34 @@ _WHITE_SPACE = b" \t\r\n"
 _LOWEST_SUM = 1e5
 # What an unknown character costs more than the worst piece.
 _UNKNOWN_PENALTY = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class SentencePieceModel:
+    """A serialized model, the score of each of its pieces by id, and the id of unknown characters."""
+
+    proto: bytes
+    scores: Sequence[float]
+    unknown_id: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Guard:
+    """How stretches are read that have no prefix but their own white space.
+
+    Attributes:
+        text: What stands in front of a stretch that begins with a space, so that it stays, and is taken out again.
+        length: How many ids it has.
+        adds_prefix_space: Whether a text begins with a space of its own.
+        vanishing: The characters that the model takes off the start of a text, as ranges for an RE2 class.
+        shortened: The characters of which it leaves something there, with what it leaves.
+    """
+
+    text: str
+    length: int
+    adds_prefix_space: bool
+    vanishing: str
+    shortened: Mapping[str, str]
 
 
 class SentencePieceGraph(InGraphTokenizer):
@@ -33,63 +66,102 @@ class SentencePieceGraph(InGraphTokenizer):
 
     Args:
         tokenizer: The Python tokenizer whose ids this module gives.
-        special_token_pattern: See `InGraphTokenizer`.
-        model_proto: The serialized SentencePiece model.
-        piece_scores: The score of each piece of the model, by id.
+        tokens: The added tokens that are taken out of a text whole, by id.
+        model: The SentencePiece model.
         words_stand_alone: See `InGraphTokenizer`.
+        guard: How stretches that have no prefix of their own are read; `None` where each has one.
     """
 
     def __init__(
         self,
         tokenizer: Tokenizer,
-        special_token_pattern: str,
-        model_proto: bytes,
-        piece_scores: list[float],
+        tokens: Mapping[int, AddedToken],
+        model: SentencePieceModel,
         words_stand_alone: bool,
+        guard: Guard | None = None,
     ):
-        super().__init__(tokenizer, special_token_pattern, words_stand_alone)
-        names = list(tokenizer.special_tokens)
-        self._piece_count = len(piece_scores)
-        costs: np.ndarray = np.concatenate([-np.array(piece_scores), np.zeros(len(_LATER_BYTES))])
-        self._unknown_cost = _UNKNOWN_PENALTY - min(piece_scores)
-        costs[tokenizer.unk_token_id] = self._unknown_cost
+        super().__init__(tokenizer, tokens, is_slow=True, words_stand_alone=words_stand_alone)
+        self._guard = guard
+        self._unknown_id = model.unknown_id
+        self._piece_count = len(model.scores)
+        costs: np.ndarray = np.concatenate([-np.array(model.scores), np.zeros(len(_LATER_BYTES))])
+        self._unknown_cost = _UNKNOWN_PENALTY - min(model.scores)
+        costs[model.unknown_id] = self._unknown_cost
+        skipped = set(tokenizer.skipped_ids)
+        apart = {index: token.content for index, token in tokenizer.added_tokens.items() if index not in skipped}
         with tf.init_scope():
             # Not `SentencepieceTokenizer`: it compares scores in double that it keeps in float, so that between equally
             # likely pieces ("aaa" + "a", "a" + "aaa") rounding decides otherwise than in the Python package.
-            self._sentencepiece = tensorflow_text.FastSentencepieceTokenizer(_with_free_bytes(model_proto))
+            self._sentencepiece = tensorflow_text.FastSentencepieceTokenizer(_with_free_bytes(model.proto))
+            self._unprefixed = self._sentencepiece
+            if guard is not None:
+                proto = _with_free_bytes(model.proto + NO_PREFIX)
+                self._unprefixed = tensorflow_text.FastSentencepieceTokenizer(proto)
+                # For a model without such characters: TensorFlow refuses an empty table.
+                names, kept = list(guard.shortened) or [""], list(guard.shortened.values()) or [""]
+                initializer = tf.lookup.KeyValueTensorInitializer(tf.constant(names), tf.constant(kept))
+                self._shortened = tf.lookup.StaticHashTable(initializer, "")
             self._piece_costs = tf.constant(costs, tf.float64)
-            self._special_ids = tf.lookup.StaticHashTable(
-                tf.lookup.KeyValueTensorInitializer(
-                    tf.constant(names), tf.constant(list(tokenizer.special_tokens.values()), tf.int32)
-                ),
-                -1,
-            )
+            contents = [token.content for token in tokens.values()]
+            self._added_ids = static_table(contents, tf.string, list(tokens), -1)
+            # The texts of tokens that decoding keeps, by id.
+            self._apart = tf.constant([apart.get(index, "") for index in range(self.vocab_size)]) if apart else None
+
+    def _prepared(self, texts: tf.Tensor) -> tf.Tensor:
+        if self._guard is None:
+            return texts
+        spaced = tf.strings.regex_replace(texts, SPACE_MARK, " ")
+        return tf.where(texts == "", texts, tf.strings.join([SPACE_MARK * self._guard.adds_prefix_space, spaced]))
 
     def _tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         stretches, rows = split_at_separators(texts)
-        special_ids = self._special_ids.lookup(stretches)
-        is_special = special_ids >= 0
-        ordinary = self._pieces(tf.where(is_special, "", stretches))
+        added_ids = self._added_ids.lookup(stretches)
+        is_added = added_ids >= 0
+        ids = self._text_ids(tf.where(is_added, "", stretches))
+        ids = tf.cond(
+            tf.reduce_any(is_added),
+            lambda: tf.concat([_single_ids(added_ids, is_added), ids], axis=1),
+            lambda: ids,
+        )
+        return regroup(ids, rows, tf.size(texts))
+
+    def _text_ids(self, stretches: tf.Tensor) -> tf.RaggedTensor:
+        """Ids (S, None) of stretches of text (S,)."""
+        guard = self._guard
+        if guard is None:
+            return self._whole_ids(stretches)
+        is_guarded = (tf.strings.substr(stretches, 0, 1) == " ") | (tf.strings.substr(stretches, 0, 3) == SPACE_MARK)
+        # tensorflow_text keeps white space at the start of a text where it adds no prefix.
+        others = self._without_space(tf.strings.regex_replace(stretches, f"^[{guard.vanishing}]+", ""))
+        ids = self._whole_ids(tf.where(is_guarded, tf.strings.join([guard.text, stretches]), others))
+        first = is_guarded & (ids.row_lengths() >= guard.length)
+        places = tf.range(tf.size(ids.values), dtype=tf.int64) - tf.gather(ids.row_splits, _rows_of(ids))
+        return _kept(ids, ~tf.gather(first, _rows_of(ids)) | (places >= guard.length))
+
+    def _without_space(self, stretches: tf.Tensor) -> tf.Tensor:
+        """Stretches (S,) without the space that their first character is normalized to begin with."""
+        first = tf.strings.substr(stretches, 0, 1, unit="UTF8_CHAR")
+        rest = tf.strings.substr(stretches, tf.strings.length(first), tf.strings.length(stretches))
+        kept = self._shortened.lookup(first)
+        return tf.where(kept == "", stretches, tf.strings.join([kept, rest]))
+
+    def _whole_ids(self, stretches: tf.Tensor) -> tf.RaggedTensor:
+        """Ids (S, None) of stretches (S,), which have a prefix only where the model adds one before each."""
+        ordinary = self._pieces(stretches, self._unprefixed)
         if self._words_stand_alone:
             # Nothing costs more than an unknown character.
             highest = tf.cast(ordinary.row_lengths(), tf.float64) * self._unknown_cost
             may_be_long = tf.reduce_any(highest > _LOWEST_SUM)
             ordinary = tf.cond(may_be_long, lambda: self._with_cuts(ordinary, stretches), lambda: ordinary)
-        ids = tf.cond(
+        return tf.cond(
             tf.reduce_any(ordinary.values >= self._piece_count),
             lambda: self._with_merged_unknowns(ordinary),
             lambda: ordinary,
         )
-        ids = tf.cond(
-            tf.reduce_any(is_special),
-            lambda: tf.concat([_single_ids(special_ids, is_special), ids], axis=1),
-            lambda: ids,
-        )
-        return regroup(ids, rows, tf.size(texts))
 
-    def _pieces(self, texts: tf.Tensor) -> tf.RaggedTensor:
+    def _pieces(self, texts: tf.Tensor, model: tensorflow_text.FastSentencepieceTokenizer) -> tf.RaggedTensor:
         """Ids (T, None) of texts (T,), each unknown character for itself and its further bytes with it."""
-        return self._sentencepiece.tokenize(texts).with_row_splits_dtype(tf.int64)
+        return model.tokenize(texts).with_row_splits_dtype(tf.int64)
 
     def _with_cuts(self, ids: tf.RaggedTensor, stretches: tf.Tensor) -> tf.RaggedTensor:
         """The ids (S, None) of stretches (S,), where the long ones are encoded anew in parts."""
@@ -97,19 +169,26 @@ class SentencePieceGraph(InGraphTokenizer):
         return tf.cond(tf.reduce_any(is_long), lambda: self._long_ones_anew(ids, stretches, is_long), lambda: ids)
 
     def _long_ones_anew(self, ids: tf.RaggedTensor, stretches: tf.Tensor, is_long: tf.Tensor) -> tf.RaggedTensor:
-        # Not `tf.searchsorted`, which looks for the row of each id anew.
-        ends = ids.row_splits[1:, tf.newaxis]
-        row_of_id = tf.cumsum(tf.scatter_nd(ends, tf.ones_like(ends[:, 0]), ids.row_splits[-1:] + 1))[:-1]
-        short = _kept(ids, ~tf.gather(is_long, row_of_id))
+        short = _kept(ids, ~tf.gather(is_long, _rows_of(ids)))
         parts, rows = self._cut(tf.boolean_mask(stretches, is_long))
+        found = self._pieces(parts, self._sentencepiece)
+        if self._guard is not None:
+            # The first part of a stretch has no prefix.
+            is_first = _is_first(rows)
+            later = self._pieces(tf.where(is_first, "", parts), self._sentencepiece)
+            found = tf.concat([self._pieces(tf.where(is_first, parts, ""), self._unprefixed), later], axis=1)
         rows = tf.gather(tf.where(is_long)[:, 0], rows)
-        return tf.concat([short, regroup(self._pieces(parts), rows, tf.size(stretches))], axis=1)
+        return tf.concat([short, regroup(found, rows, tf.size(stretches))], axis=1)
 
     def _cut(self, stretches: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Parts (P,) of stretches (S,), from where the package begins to add up anew, and the stretch of each (P,)."""
         words, places = split_at_separators(stretches, _WHITE_SPACE)
         distinct, index = tf.unique(words)
-        costs = tf.gather(self._costs(self._pieces(distinct)), index)
+        costs = tf.gather(self._costs(self._pieces(distinct, self._sentencepiece)), index)
+        if self._guard is not None:
+            first = tf.where(_is_first(places))
+            first_costs = self._costs(self._pieces(tf.gather(words, first[:, 0]), self._unprefixed))
+            costs = tf.tensor_scatter_nd_update(costs, first, first_costs)
         sums = tf.cumsum(costs, exclusive=True)
         starts = tf.gather(sums, tf.searchsorted(places, places))
         parts = tf.cast((sums - starts) / _LOWEST_SUM, tf.int64)
@@ -128,13 +207,37 @@ class SentencePieceGraph(InGraphTokenizer):
     def _with_merged_unknowns(self, ids: tf.RaggedTensor) -> tf.RaggedTensor:
         """Ids (T, None) with one unknown token for each run of unknown characters, as the package has it."""
         ids = _kept(ids, ids.values < self._piece_count)
-        is_unknown = ids.values == self.unk_token_id
+        is_unknown = ids.values == self._unknown_id
         is_start = tf.scatter_nd(ids.row_splits[:, tf.newaxis], tf.ones_like(ids.row_splits), ids.row_splits[-1:] + 1)
         follows = tf.concat([tf.zeros_like(is_unknown[:1]), is_unknown[:-1]], axis=0) & (is_start[:-1] == 0)
         return _kept(ids, ~(is_unknown & follows))
 
     def _detokenize(self, ids: tf.RaggedTensor) -> tf.Tensor:
+        if self._apart is None:
+            return self._plain_texts(ids)
+        is_apart = tf.gather(self._apart, ids.values) != ""
+        return tf.cond(
+            tf.reduce_any(is_apart), lambda: self._texts_with_added(ids, is_apart), lambda: self._plain_texts(ids)
+        )
+
+    def _plain_texts(self, ids: tf.RaggedTensor) -> tf.Tensor:
+        """Texts (T,) of ids (T, None) of pieces."""
         return strip_white_space(self._sentencepiece.detokenize(ids.with_row_splits_dtype(tf.int32)))
+
+    def _texts_with_added(self, ids: tf.RaggedTensor, is_apart: tf.Tensor) -> tf.Tensor:
+        """Texts (B,) of ids (B, None), with a space between added tokens and what is between them."""
+        rows = _rows_of(ids)
+        begins = _is_first(rows) | is_apart | tf.concat([[False], is_apart[:-1]], axis=0)
+        starts = tf.where(begins)[:, 0]
+        rows, is_added = tf.gather(rows, starts), tf.gather(is_apart, starts)
+        splits = tf.concat([starts, tf.shape(ids.values, tf.int64)], axis=0)
+        pieces = tf.RaggedTensor.from_row_splits(tf.where(is_apart, 0, ids.values), splits, validate=False)
+        texts = tf.where(is_added, tf.gather(self._apart, tf.gather(ids.values, starts)), self._plain_texts(pieces))
+        # What is last in a row counts even without a text, as in the reference.
+        is_last = tf.concat([rows[1:] != rows[:-1], [True]], axis=0)
+        is_there = (texts != "") | is_last
+        texts, rows = tf.boolean_mask(texts, is_there), tf.boolean_mask(rows, is_there)
+        return tf.strings.unsorted_segment_join(texts, rows, ids.nrows(), separator=" ")
 
 
 # The bytes of UTF-8 that begin no character.
@@ -156,6 +259,18 @@ def _with_free_bytes(model_proto: bytes) -> bytes:
 def _single_ids(ids: tf.Tensor, is_there: tf.Tensor) -> tf.RaggedTensor:
     """One id, of ids (S,), in each row for which `is_there`, and none in the others."""
     return tf.RaggedTensor.from_row_lengths(tf.boolean_mask(ids, is_there), tf.cast(is_there, tf.int64))
+
+
+def _rows_of(ids: tf.RaggedTensor) -> tf.Tensor:
+    """The row of each id of ids (T, None), int64."""
+    # Not `tf.searchsorted`, which looks for the row of each id anew.
+    ends = ids.row_splits[1:, tf.newaxis]
+    return tf.cumsum(tf.scatter_nd(ends, tf.ones_like(ends[:, 0]), ids.row_splits[-1:] + 1))[:-1]
+
+
+def _is_first(rows: tf.Tensor) -> tf.Tensor:
+    """Whether each of ascending rows (N,) is the first of its kind."""
+    return tf.concat([tf.ones_like(rows[:1], tf.bool), rows[1:] != rows[:-1]], axis=0)
 
 
 def _kept(ids: tf.RaggedTensor, is_kept: tf.Tensor) -> tf.RaggedTensor:

@@ -6,7 +6,14 @@ from typing import Any
 import sentencepiece
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+# What stands for a space in pieces.
+SPACE_MARK = "\u2581"
+# Serialized messages that follow each other are one: behind a model, this one's normalizer (3) adds no prefix (3).
+NO_PREFIX = b"\x1a\x02\x18\x00"
+
 _UNIGRAM = 1
+# A character of private use, which no normalization changes or joins with others.
+_BETWEEN = "\ue000"
 _FIELD = descriptor_pb2.FieldDescriptorProto
 # Numbers, types and defaults as SentencePiece's `sentencepiece_model.proto` has them.
 _FIELDS = {
@@ -45,8 +52,18 @@ def words_stand_alone(model_proto: bytes, processor: sentencepiece.SentencePiece
     """
     pieces = [processor.id_to_piece(index) for index in range(processor.get_piece_size())]
     normalized = "".join(processor.encode_as_pieces(" a  b\t\r\nc "))
-    splits_at_spaces = normalized == "\u2581a\u2581b\u2581c" and not any("\u2581" in piece[1:] for piece in pieces)
+    splits_at_spaces = normalized == "\u2581a\u2581b\u2581c" and not any(SPACE_MARK in piece[1:] for piece in pieces)
     return splits_at_spaces and _specs(model_proto)[1].name != "user_defined"
+
+
+@functools.lru_cache(maxsize=1)
+def normalized_characters(model_proto: bytes) -> dict[str, str]:
+    """What a model makes of each character alone, for those that it changes."""
+    characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and chr(code) != _BETWEEN]
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model_proto + NO_PREFIX)
+    found = processor.normalize(_BETWEEN + _BETWEEN.join(characters) + _BETWEEN).split(_BETWEEN)[1:-1]
+    pairs = zip(characters, found, strict=True)
+    return {character: text for character, text in pairs if text != character}
 
 
 def _specs(model_proto: bytes) -> tuple[Any, Any]:

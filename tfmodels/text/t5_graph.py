@@ -1,0 +1,86 @@
+"""LongT5's tokenizer for the graph, and what of it the graph would do otherwise."""
+
+import dataclasses
+import warnings
+from collections.abc import Collection, Mapping
+
+import sentencepiece
+
+from tfmodels.text.added_tokens import AddedToken
+from tfmodels.text.base import Tokenizer
+from tfmodels.text.sentencepiece_graph import Guard, SentencePieceGraph, SentencePieceModel
+from tfmodels.text.sentencepiece_model import SPACE_MARK, check_graph_can, normalized_characters, words_stand_alone
+from tfmodels.text.settings import CONFIG
+from tfmodels.text.unicode_classes import as_ranges
+
+
+@dataclasses.dataclass(frozen=True)
+class Unprefixed:
+    """Of a tokenizer that is not legacy: what stands before a space so that it stays, its ids, and the prefix space."""
+
+    guard: str
+    length: int
+    adds_prefix_space: bool
+
+
+def build_graph(
+    tokenizer: Tokenizer,
+    model_proto: bytes,
+    tokens: Mapping[int, AddedToken],
+    unknown_tokens: Collection[str],
+    unprefixed: Unprefixed | None,
+) -> SentencePieceGraph:
+    """The tokenizer in TensorFlow ops.
+
+    Args:
+        tokenizer: The Python tokenizer.
+        model_proto: Its serialized SentencePiece model.
+        tokens: The added tokens that it looks for in a text, by id.
+        unknown_tokens: Added tokens whose characters no piece has.
+        unprefixed: How stretches without a prefix are read; `None` for a legacy tokenizer.
+
+    Raises:
+        ValueError: When the graph would give other ids.
+    """
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model_proto)
+    check_graph_can(model_proto, processor)
+    apart = words_stand_alone(model_proto, processor)
+    _check_unknown_tokens(model_proto, unknown_tokens, is_split=not tokens)
+    scores = [processor.get_score(index) for index in range(processor.get_piece_size())]
+    model = SentencePieceModel(model_proto, scores, processor.unk_id())
+    if unprefixed is not None and not apart:
+        raise ValueError(
+            f"legacy in {CONFIG} must be true for a model whose pieces or normalization reach across spaces to run in "
+            f"the graph. Received: legacy=False"
+        )
+    guard = None if unprefixed is None else _guard(model_proto, unprefixed)
+    return SentencePieceGraph(tokenizer, tokens, model, apart, guard)
+
+
+def _guard(model_proto: bytes, unprefixed: Unprefixed) -> Guard:
+    changed = normalized_characters(model_proto)
+    vanishing = {" ", SPACE_MARK, *(character for character, text in changed.items() if not text.strip(SPACE_MARK))}
+    spaced = {name: text for name, text in changed.items() if text.startswith(SPACE_MARK) and name not in vanishing}
+    return Guard(
+        unprefixed.guard,
+        unprefixed.length,
+        unprefixed.adds_prefix_space,
+        as_ranges(sorted(map(ord, vanishing))),
+        {name: text.lstrip(SPACE_MARK) for name, text in spaced.items()},
+    )
+
+
+def _check_unknown_tokens(model_proto: bytes, names: Collection[str], is_split: bool) -> None:
+    if names and is_split:
+        raise ValueError(
+            f"added tokens must have pieces of the model for a tokenizer with split_special_tokens to run in the "
+            f"graph. Received: {list(names)}"
+        )
+    results = {text for text in normalized_characters(model_proto).values() if text} if names else set()
+    unsure = [name for name in names if any(text in name for text in results)]
+    if unsure:
+        warnings.warn(
+            f"other characters that the model takes for {unsure} are unknown in the graph, and are these tokens "
+            f"outside it: the model itself has no piece for them",
+            stacklevel=4,
+        )
