@@ -126,6 +126,11 @@ class SummarizationBatches(keras.utils.PyDataset):
         _, rows = self._batch_plan(index)
         return int(self._tokens.source_sizes[rows].sum() + self._tokens.target_sizes[rows].sum())
 
+    def num_labels(self, index: int) -> int:
+        """The labels of a batch of the current epoch, without those that are ignored."""
+        _, rows = self._batch_plan(index)
+        return int(self._tokens.target_sizes[rows].sum())
+
     def example_indices(self, index: int) -> np.ndarray:
         """For each row of a batch of the current epoch, which of `examples` it is, or -1 for a row that fills up."""
         length, rows = self._batch_plan(index)

@@ -59,25 +59,25 @@ class Schedule(keras.callbacks.Callback):
 
 
 class History(keras.callbacks.Callback):
-    """The loss of each step, out of the mean over all rows since the epoch began that Keras reports."""
+    """The loss of each step, out of the mean over all labels since the epoch began that `fit` reports."""
 
     def __init__(self, batches: SummarizationBatches) -> None:
         super().__init__()
         self.batches = batches
         self.losses: list[float] = []
-        self._rows = 0
+        self._labels = 0
         self._sum = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """The mean starts anew."""
-        self._rows, self._sum = 0, 0.0
+        self._labels, self._sum = 0, 0.0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Note the step's own loss."""
-        rows = len(self.batches.example_indices(batch))
-        self._rows += rows
-        total = float(logs["loss"]) * self._rows
-        self.losses.append((total - self._sum) / rows)
+        labels = self.batches.num_labels(batch)
+        self._labels += labels
+        total = float(logs["loss"]) * self._labels
+        self.losses.append((total - self._sum) / labels)
         self._sum = total
 
 
