@@ -72,7 +72,7 @@ def _shares(row: Row, figures: Figures, ceiling: Mapping[str, Any] | None) -> di
         shares["needed_gflops"] = shares["needed_gflop"] / figures["ours_seconds"]
         if ceiling is not None:
             shares["ceiling_share"] = shares["needed_gflops"] / ceiling["gflops"]
-    if row.job == "decode" and row.beams == 1:
+    if row.job == "decode" and row.beams == 1 and row.dtype == "float32":
         shares["step_gb"] = step_bytes(row.family, _fields(row), row.length) / 1e9
         if ceiling is not None:
             at_ceiling = shares["step_gb"] / ceiling["gb_per_second"]
@@ -89,6 +89,8 @@ _COMPARISONS: dict[str, tuple[str, Callable[[Row, float, float], float]]] = {
     "token_time_ratio": ("ours_seconds_per_token", lambda _, own, other: own / other),
     "xla_speed_share": ("ours_seconds", lambda _, own, other: other / own),
     "step_time_ratio": ("ours_step_seconds", lambda _, own, other: own / other),
+    "float32_speed_ratio": ("ours_tokens_per_second", lambda _, own, other: own / other),
+    "float32_peak_ratio": ("ours_peak_gb", lambda _, own, other: own / other),
     "added_memory_share": ("ours_search_gb", _share_of_cache),
 }
 """For each figure that compares two rows, what it is made of and how."""

@@ -14,6 +14,7 @@ Ours beside that of the row named in `compared_to`, each where a target speaks o
     token_time_ratio: time per token.
     xla_speed_share: speed; that of the same search under XLA is 1.
     step_time_ratio: time per step, the encoder cache made before.
+    float32_speed_ratio, float32_peak_ratio: tokens per second, and peak memory; those of float32 weights are 1.
     added_memory_share: what a search takes beyond model, document and compiled program, more than the other row's, over
         the bytes of the encoder cache. Each is the growth of a process's resident memory, the same to 10**5 bytes from
         process to process, save for a buffer more or less now and then. Whole peaks would say less: compilers leave
@@ -32,7 +33,7 @@ PLOT_LENGTHS = (1024, 2048, 8192)
 _SHORT_WARMUP = 1024
 _SHARED_WITH_TASK = (
     "family", "job", "length", "size", "half_window", "gradient_checkpointing", "beams", "without_xla",
-    "measures_memory",
+    "measures_memory", "dtype",
 )  # fmt: skip
 
 
@@ -73,6 +74,7 @@ class Row:
     beams: int = 1
     without_xla: bool = False
     measures_memory: bool = False
+    dtype: str = "float32"
     compared_to: str | None = None
     targets: tuple[Target, ...] = ()
     most_rounds: int | None = None
@@ -122,6 +124,8 @@ _BANDWIDTH = Target("bandwidth_share", 0.6, at_least=True)
 _ADDED_MEMORY = Target("added_memory_share", 0.15)
 _WITHOUT_XLA = Target("xla_speed_share", 0.65, at_least=True)
 _BEAMS_PER_STEP = Target("step_time_ratio", 2.5)
+# The peak is that of a process which makes the weights, in float32 where the initializers draw them.
+_SIXTEEN_BITS = (Target("float32_speed_ratio", 0.5, at_least=True), Target("float32_peak_ratio", 1.0))
 _LINEAR = Target("token_time_ratio", 1.2)
 _FASTER = Target("token_time_ratio", 1.0)
 
@@ -171,7 +175,19 @@ def _decode_rows(maker: "_RowMaker", family: str) -> list[Row]:
     beams_memory = row(QUICK_LENGTH, 4, _ADDED_MEMORY, compared_to=memory.name, **measured)
     long = row(16384, 1, sides=(OURS,))
     long_beams = row(16384, 4, _BEAMS_PER_STEP, sides=(OURS,), compared_to=long.name)
-    return [greedy, without_xla(greedy), beams, without_xla(beams), memory, beams_memory, long, long_beams]
+    ours = {"sides": (OURS,), "compared_to": greedy.name}
+    sixteen_bits = row(QUICK_LENGTH, 1, *_SIXTEEN_BITS, dtype="bfloat16", **ours)
+    return [
+        greedy,
+        sixteen_bits,
+        without_xla(greedy),
+        beams,
+        without_xla(beams),
+        memory,
+        beams_memory,
+        long,
+        long_beams,
+    ]
 
 
 class _RowMaker:
@@ -197,6 +213,8 @@ class _RowMaker:
             parts.append("without XLA")
         if changes.get("measures_memory"):
             parts.append("memory")
+        if changes.get("dtype"):
+            parts.append(f"{changes['dtype']} weights")
         return " ".join(parts)
 
     def row(self, family: str, job: str, base_length: int, **fields: object) -> Row:

@@ -117,6 +117,8 @@ _FURTHER = {
     "added_memory_share": "memory added, of cache",
     "xla_speed_share": "of speed under XLA",
     "step_time_ratio": "time per step",
+    "float32_speed_ratio": "of float32's speed",
+    "float32_peak_ratio": "of float32's peak",
     "ours_tokens_per_second": "ours, tokens/s",
     "theirs_tokens_per_second": "theirs, tokens/s",
 }

@@ -142,8 +142,9 @@ def test_decoding_alone_can_be_chosen_and_each_search_has_its_rows():
     for family in ("led", "longt5-tglobal"):
         of_family = [name.removeprefix(f"{family} decode ") for name in names if name.startswith(family)]
         short = [f"4096 beams {beams}{kind}" for kind in ("", " without XLA", " memory") for beams in (1, 4)]
-        assert sorted(of_family) == sorted([*short, "16384 beams 1", "16384 beams 4"])
-    assert len(names) == 16
+        others = ["4096 beams 1 bfloat16 weights", "16384 beams 1", "16384 beams 4"]
+        assert sorted(of_family) == sorted([*short, *others])
+    assert len(names) == 18
 
 
 def test_every_row_that_another_is_compared_to_comes_before_it():
@@ -192,6 +193,7 @@ def test_decoding_is_reported_with_its_speed_shares_and_verdicts(tmp_path):
     met = {name: {figure: target["met"] for figure, target in of["targets"].items()} for name, of in written.items()}
     assert met == {
         "led decode 64 beams 1": {"time_ratio": True, "bandwidth_share": False},
+        "led decode 64 beams 1 bfloat16 weights": {"float32_speed_ratio": True, "float32_peak_ratio": True},
         "led decode 64 beams 1 without XLA": {"xla_speed_share": True},
         "led decode 64 beams 4": {"time_ratio": False},
         "led decode 64 beams 4 without XLA": {"xla_speed_share": True},
