@@ -31,6 +31,7 @@ class GlobalGradients:
         self.steps = optimizer.gradient_accumulation_steps
         # Replicas of `tf.distribute` are traced by a thread each.
         self._batch = threading.local()
+        self._open_batches = 0
         if self.steps:
             self.labels = optimizer.add_variable(
                 shape=(), dtype="float32", aggregation="only_first_replica", name="accumulated_labels"
@@ -61,9 +62,11 @@ class GlobalGradients:
     def batch_of(self, labels: Tensor) -> Iterator[None]:
         """A scope in which gradients are those of a batch with so many labels in all replicas together."""
         self._batch.labels = labels
+        self._open_batches += 1
         try:
             yield
         finally:
+            self._open_batches -= 1
             del self._batch.labels
 
     def apply(self, grads: Sequence[Tensor], variables: Sequence[Any]) -> None:
@@ -73,14 +76,27 @@ class GlobalGradients:
         """
         is_divided = replica_count() > 1
         if is_divided:
-            grads = [gradient for gradient, _ in self._sum(list(zip(grads, variables, strict=True)))]
+            grads = self._summed(grads, variables)
         labels = getattr(self._batch, "labels", None)
         if self.steps and labels is not None:
             grads = self._by_labels(grads, variables, labels)
+        elif self.steps and self._open_batches:  # and not a training loop of the user's own
+            raise ValueError(
+                "gradient_accumulation_steps must be None under a strategy that applies scaled gradients in threads of "
+                f"its own. Received: gradient_accumulation_steps={self.steps}"
+            )
         if is_divided and self.steps:
             self._accumulate_in_replicas(grads, variables)
         else:
             self._apply(grads, variables)
+
+    def _summed(self, grads: Sequence[Tensor], variables: Sequence[Any]) -> list[Tensor]:
+        """The gradients of all replicas together."""
+        import tensorflow as tf
+
+        # Dense: the rows that two replicas looked up stand in a sparse sum twice, and would be clipped apart.
+        pairs = [(tf.convert_to_tensor(x), variable) for x, variable in zip(grads, variables, strict=True)]
+        return [gradient for gradient, _ in self._sum(pairs)]
 
     def _by_labels(self, grads: Sequence[Tensor], variables: Sequence[Any], labels: Tensor) -> list[Tensor]:
         """What must be added to the accumulators, and to the count of labels is added."""

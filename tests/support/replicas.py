@@ -85,7 +85,10 @@ def differences(backend, kind, labels="unequal", weighted=False, optimizer="SGD"
         given[10] = -100
     data["labels"] = given
     weight = np.linspace(0.2, 2.0, rows).astype("float32") if weighted else None
-    made = {"SGD": lambda **x: keras.optimizers.SGD(0.1, **x), "AdamW": lambda **x: keras.optimizers.AdamW(1e-3, **x)}
+    made = {
+        "SGD": lambda **x: keras.optimizers.SGD(0.1, clipnorm=0.5, **x),
+        "AdamW": lambda **x: keras.optimizers.AdamW(1e-3, **x),
+    }
     arguments = (data, weight)
     # Four updates of four rows each.
     loss, _, wanted = train(backend, kind, 1, *arguments, 4, made[optimizer], **compiled)
