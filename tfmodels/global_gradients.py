@@ -1,7 +1,6 @@
 """The gradients of a whole batch, however it is divided: over replicas, or over steps that are accumulated."""
 
 import contextlib
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -29,9 +28,8 @@ class GlobalGradients:
     def __init__(self, optimizer: Any) -> None:
         self.optimizer = optimizer
         self.steps = optimizer.gradient_accumulation_steps
-        # Replicas of `tf.distribute` are traced by a thread each.
-        self._batch = threading.local()
-        self._open_batches = 0
+        # Of the batch that is being trained on: each replica of `tf.distribute` finds the same number.
+        self._labels: list[Tensor] = []
         if self.steps:
             self.labels = optimizer.add_variable(
                 shape=(), dtype="float32", aggregation="only_first_replica", name="accumulated_labels"
@@ -61,13 +59,11 @@ class GlobalGradients:
     @contextlib.contextmanager
     def batch_of(self, labels: Tensor) -> Iterator[None]:
         """A scope in which gradients are those of a batch with so many labels in all replicas together."""
-        self._batch.labels = labels
-        self._open_batches += 1
+        self._labels.append(labels)
         try:
             yield
         finally:
-            self._open_batches -= 1
-            del self._batch.labels
+            self._labels.pop()
 
     def apply(self, grads: Sequence[Tensor], variables: Sequence[Any]) -> None:
         """Update or accumulate.
@@ -77,14 +73,8 @@ class GlobalGradients:
         is_divided = replica_count() > 1
         if is_divided:
             grads = self._summed(grads, variables)
-        labels = getattr(self._batch, "labels", None)
-        if self.steps and labels is not None:
-            grads = self._by_labels(grads, variables, labels)
-        elif self.steps and self._open_batches:  # and not a training loop of the user's own
-            raise ValueError(
-                "gradient_accumulation_steps must be None under a strategy that applies scaled gradients in threads of "
-                f"its own. Received: gradient_accumulation_steps={self.steps}"
-            )
+        if self.steps and self._labels:  # else a training loop of the user's own
+            grads = self._by_labels(grads, variables, self._labels[-1])
         if is_divided and self.steps:
             self._accumulate_in_replicas(grads, variables)
         else:
