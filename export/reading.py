@@ -9,6 +9,7 @@ import gzip
 import json
 import os
 import zlib
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".csv")
 MOST_BYTES = 100_000_000
 """Bytes of the longest row that is read, where nobody says another number."""
 
+_DEEPEST = 100
 _BLOCK_BYTES = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
@@ -187,15 +189,28 @@ def _json_object(data: bytes) -> dict[str, Any]:
         raise ValueError(f"the line must be a JSON object. Received: {received} ({error}){odd_bytes(data)}") from None
     if not isinstance(value, dict):
         raise ValueError(f"the line must be a JSON object. Received: {cut(json.dumps(value))} ({type(value).__name__})")
+    if _is_deeper(value, _DEEPEST):
+        raise ValueError(f"the line must be a JSON object that is nested at most {_DEEPEST} deep. Received: more")
     return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and lists stand within each other in more levels, whoever writes them out again."""
+    inner = [value]
+    for _ in range(levels):
+        parts = [part for part in inner if isinstance(part, (dict, list))]
+        inner = [item for part in parts for item in (part.values() if isinstance(part, dict) else part)]
+        if not inner:
+            return False
+    return any(isinstance(part, (dict, list)) for part in inner)
 
 
 def _with_keys_that_differ(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise _RepeatedKey(f"the key {cut(repr(repeated))} {names.count(repeated)} times")
+        counts = Counter(name for name, _ in pairs)
+        repeated = next(name for name, count in counts.items() if count > 1)
+        raise _RepeatedKey(f"the key {cut(repr(repeated))} {counts[repeated]} times")
     return found
 
 

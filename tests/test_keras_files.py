@@ -156,6 +156,27 @@ def test_lora_goes_on_training_and_can_be_trained_after_any_reading(kind, tmp_pa
     assert all(np.abs(x).max() > 0 for x in numbers(factors))
 
 
+def test_factors_of_another_rank_are_summed_into_the_kernels(tmp_path):
+    inputs, models = data("led"), [make("led"), make("led")]
+    for model, rank in zip(models, (2, 4), strict=True):
+        model.enable_lora(rank)
+    for layer in models[0]._flatten_layers():
+        if getattr(layer, "lora_enabled", False):
+            layer.lora_kernel_b.assign(np.full(layer.lora_kernel_b.shape, 0.1, "float32"))
+    models[0].save_weights(tmp_path / "two.weights.h5")
+    models[1].load_weights(tmp_path / "two.weights.h5")
+    logits = [as_numpy(direct(model, inputs)["logits"]) for model in models]
+    assert_close(logits[1], logits[0], 1e-5)
+    assert all(np.abs(x).max() > 0 for x in numbers([v for v in models[1].weights if v.name == "lora_kernel_a"]))
+
+
+@pytest.mark.parametrize("broken", [{"frozen": {"layers": [9999], "weights": []}}, {"lora": {"x": "y"}}, {"frozen": 3}])
+def test_broken_states_of_files_are_refused_by_name(broken):
+    model = make("led")
+    with pytest.raises(ValueError, match="frozen, lora and gradient_checkpointing must be what get_config"):
+        type(model).from_config({**model.get_config(), **broken})
+
+
 @every_kind
 @pytest.mark.parametrize("change", ["prune_heads", "resize_token_embeddings", "set_input_embeddings"])
 def test_a_change_through_the_encoder_reaches_the_whole(kind, change, tmp_path):

@@ -245,3 +245,115 @@ def test_head_masks_hold_in_generation_as_in_a_call(kind):
 def test_a_decoder_alone_says_that_it_needs_documents():
     with pytest.raises(ValueError, match="(?s)encoder_hidden_states or a cache must be given. Received: neither"):
         make("led").get_decoder()(input_ids=np.ones((1, 3), "int32"))
+
+
+# In the backend's compiled step: eagerly, sizes are known that a graph does not know.
+@pytest.mark.parametrize("shape", [(3,), (3, 1), (3, 7)])
+def test_weights_go_with_metrics_in_compiled_steps(shape):
+    kind, weight = "led", np.linspace(0.5, 2.0, int(np.prod(shape))).reshape(shape).astype("float32")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model = make(kind, loss=loss, metrics=["accuracy"], run_eagerly=False, jit_compile=False)
+    losses, counts = label_losses(model, make_inputs(kind), uneven_labels())
+    wanted = (losses * weight.reshape(3, -1)).sum() / counts.sum()
+    found = model.evaluate(make_inputs(kind), uneven_labels(), sample_weight=weight, verbose=0, return_dict=True)
+    assert found["loss"] == pytest.approx(wanted, rel=1e-5)
+    with pytest.raises(
+        ValueError, match=r"(?s)sample_weight must have shape \(3,\) or \(3, 7\). Received: shape \(3, 6\)"
+    ):
+        make(kind, loss=loss).evaluate(make_inputs(kind), uneven_labels(), sample_weight=np.ones((3, 6)), verbose=0)
+
+
+@every_kind
+def test_weights_count_wherever_they_are_given(kind):
+    model, data, weight = make(kind), {**make_inputs(kind), "labels": uneven_labels()}, np.array([5.0, 1.0, 0.5])
+    wanted = model.evaluate(data, sample_weight=weight, batch_size=3, verbose=0)
+    assert wanted != pytest.approx(model.evaluate(data, batch_size=3, verbose=0), rel=0.1)
+    assert model.evaluate(data, None, 3, 0, weight) == pytest.approx(wanted)
+    model.compile(optimizer=keras.optimizers.SGD(0.0), **FEW_STEPS)
+    history = model.fit(data, validation_data=(data, None, weight), batch_size=3, verbose=0).history
+    assert history["val_loss"][0] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64"])
+def test_ids_and_labels_of_narrow_types_mean_what_they_say(dtype):
+    model, labels = make_model("led", **one_layer("led"), vocab_size=40_000), make_labels()
+    inputs = {**make_inputs("led"), "labels": labels}
+    wanted = as_numpy(direct(model, inputs)["loss"])
+    labels = np.where(labels < 0, 9, labels) if dtype == "uint8" else labels
+    narrow = {**inputs, "input_ids": inputs["input_ids"].astype(dtype), "labels": labels.astype(dtype)}
+    if dtype == "uint8":
+        wanted = as_numpy(direct(model, {**inputs, "labels": labels})["loss"])
+    assert as_numpy(direct(model, narrow)["loss"]) == pytest.approx(wanted)
+    model.compile(run_eagerly=False, jit_compile=False)
+    assert model.evaluate(narrow, verbose=0) == pytest.approx(wanted.item(), rel=1e-5)
+
+
+def test_a_loss_that_sums_is_accumulated_as_keras_does():
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
+    weights = []
+    for steps, batch_size, rate in ((3, 1, 0.03), (None, 3, 0.01)):
+        keras.utils.set_random_seed(2)
+        optimizer = keras.optimizers.SGD(rate, gradient_accumulation_steps=steps)
+        model = make("led", loss=loss, optimizer=optimizer)
+        model.fit(make_inputs("led"), uneven_labels(), batch_size=batch_size, shuffle=False, verbose=0)
+        weights.append(np.concatenate([np.ravel(as_numpy(v.value)) for v in model.trainable_variables]))
+    np.testing.assert_allclose(weights[0], weights[1], atol=1e-6)
+
+
+@every_kind
+def test_a_model_without_a_head_trains_on_a_compiled_loss(kind):
+    model, inputs = make(kind, "Model", loss="mse"), make_inputs_for(kind, "Model")
+    target = np.zeros((3, 6, 32), "float32")
+    hidden = as_numpy(direct(model, inputs)["last_hidden_state"])
+    weight = np.array([1.0, 0.0, 3.0], "float32")
+    assert model.evaluate(inputs, target, verbose=0) == pytest.approx((hidden**2).mean(), rel=1e-5)
+    found = model.evaluate(inputs, target, sample_weight=weight, verbose=0)
+    assert found == pytest.approx((hidden**2 * weight[:, None, None]).mean(), rel=1e-5)
+    with pytest.raises(ValueError, match="y must be given. Received: none"):
+        model.evaluate(inputs, verbose=0)
+
+
+def test_a_step_of_the_users_own_may_update_the_loss_as_keras_documents_it():
+    model = make("led")
+    for metric in model.metrics:
+        if metric.name == "loss":
+            metric.update_state(3.0, sample_weight=2)
+            metric.update_state(6.0, sample_weight=1)
+    assert float(model.metrics[0].result()) == 4.0
+
+
+def test_what_cannot_be_meant_is_refused_by_name():
+    model, inputs, labels = make("led"), make_inputs("led"), make_labels()
+
+    class OwnMetric(keras.metrics.Mean):
+        def update_state(self, y_true, y_pred):
+            return None
+
+    sums = keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
+    accumulating = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+    built = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+    built.build(model.trainable_variables)
+    refusals = {
+        "labels must be given once": lambda: model.fit({**inputs, "labels": labels}, labels + 1, verbose=0),
+        "class_weight must be None": lambda: model.fit(batches({**inputs, "labels": labels}), class_weight={1: 2.0}),
+        "metrics must be a list": lambda: model.compile(metrics="accuracy"),
+        "metrics must take sample_weight": lambda: model.compile(metrics=[OwnMetric()]),
+        "loss must have another reduction": lambda: model.compile(accumulating, loss=sums),
+        "must be compiled before it is built": lambda: model.compile(built),
+        "attention_mask must hold": lambda: model.predict({**inputs, "attention_mask": inputs["attention_mask"] * 2}),
+    }
+    for message, call in refusals.items():
+        with pytest.raises(ValueError, match=message):
+            call()
+    model = make("led")
+    named = model.evaluate(inputs, {"labels": labels}, verbose=0)
+    assert named == pytest.approx(model.evaluate(inputs, labels, verbose=0))
+
+
+@every_kind
+def test_scores_follow_the_settings_of_the_model(kind):
+    model, inputs, candidates = make(kind), make_inputs(kind), np.full((3, 4), 7, "int32")
+    candidates[:, 1:] = 8
+    whole = as_numpy(model.score(inputs, candidates))
+    model.generation_config = model.generation_config.replace(eos_token_id=7)
+    assert (as_numpy(model.score(inputs, candidates)) > whole).all()

@@ -167,7 +167,7 @@ class Generator(Seq2Seq):
         given["candidates"] = self._candidates(candidates)
         if given["candidates"].shape[0] == 0:
             return ops.zeros((0,), "float32")
-        key = ("score", length_penalty, jit_compile)
+        key = ("score", length_penalty, self._with_ids(self.generation_config), jit_compile)
         return self._program(key, lambda given: self._score(given, length_penalty))(given)
 
     def _told_apart(

@@ -30,6 +30,11 @@ class GlobalGradients:
         self.steps = optimizer.gradient_accumulation_steps
         # Of the batch that is being trained on: each replica of `tf.distribute` finds the same number.
         self._labels: list[Tensor] = []
+        if self.steps and optimizer.built:
+            raise ValueError(
+                "optimizer with gradient_accumulation_steps must be compiled before it is built, as a file knows its "
+                "variables by their order. Received: a built optimizer"
+            )
         if self.steps:
             self.labels = optimizer.add_variable(
                 shape=(), dtype="float32", aggregation="only_first_replica", name="accumulated_labels"

@@ -96,6 +96,8 @@ class Seq2SeqClassifier(ReadsSourceTwice):
     head_inputs: ClassVar[tuple[str, ...]] = ("labels",)
     head_prefixes: ClassVar[tuple[str, ...]] = ("classification_head.",)
 
+    takes_class_weight: ClassVar[bool] = True
+
     def label_classes(self, labels: Any) -> int | None:
         """How many classes labels are of; None where they are numbers or have several classes each."""
         return self.config.num_labels if self._are_classes(labels) else None
@@ -146,8 +148,9 @@ class Seq2SeqClassifier(ReadsSourceTwice):
     def counted(self, targets: Any, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
         """Labels, and the rows that count: those whose label is a class, where labels are classes."""
         if not self._are_classes(targets):
-            return super().counted(targets, inputs)
-        labels = ops.cast(ops.reshape(targets, (-1,)), "int32")
+            return targets, ops.ones(ops.shape(targets)[:1], "bool")
+        labels = checked_ids("labels", targets, self.config.num_labels, ignored=IGNORED_LABEL)
+        labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
         is_counted = has_loss(labels, self.config.num_labels)
         return ops.where(is_counted, labels, 0), is_counted
 

@@ -136,7 +136,8 @@ class Seq2SeqLM(Generator):
 
     def counted(self, targets: Any, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
         """Labels, 0 where none counts, and which count."""
-        labels = ops.cast(ops.convert_to_tensor(targets), "int32")
+        labels = checked_ids("labels", targets, self.config.vocab_size, ignored=IGNORED_LABEL)
+        labels = ops.cast(labels, "int32")
         is_counted = has_loss(labels, self.config.vocab_size)
         return ops.where(is_counted, labels, 0), is_counted
 

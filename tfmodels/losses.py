@@ -10,6 +10,7 @@ from keras import ops
 
 from tfmodels.labels import IGNORED_LABEL
 from tfmodels.layers.checks import check_shape
+from tfmodels.layers.value_checks import widened
 
 Tensor = Any
 
@@ -54,6 +55,7 @@ def has_loss(labels: Tensor, classes: int, ignored: int = IGNORED_LABEL) -> Tens
     >>> ops.convert_to_numpy(has_loss(ops.array([3, -100, 4, 0, -1]), classes=4)).tolist()
     [True, False, False, True, False]
     """
+    labels = widened(labels)
     is_class = ops.logical_and(labels >= 0, labels < classes)
     return ops.logical_and(is_class, ops.not_equal(labels, ignored))
 
@@ -109,20 +111,35 @@ def summed_cross_entropy(
     return ops.sum(ops.cast(losses, "float32") * counts)
 
 
-def _weighted(losses: Tensor, weights: Tensor | None) -> Tensor:
-    """Losses (B, ...) times weights (B,), (B, 1) or (B, ...)."""
-    if weights is None:
-        return losses
-    weights = ops.cast(ops.convert_to_tensor(weights), "float32")
-    rank, size = len(losses.shape), tuple(losses.shape)
+def label_weights(sample_weight: Any, labels: Tensor) -> Tensor:
+    """The user's weights as float32 that multiply something of the labels' shape.
+
+    Args:
+        sample_weight: of rows, (B,) or (B, 1), or of the labels' shape, perhaps with a further axis of 1.
+        labels: (B, ...).
+
+    Raises:
+        ValueError: another shape.
+
+    >>> tuple(label_weights(ops.ones((2, 1)), ops.zeros((2, 5))).shape)
+    (2, 1)
+    """
+    weights = ops.cast(ops.convert_to_tensor(sample_weight), "float32")
+    rank, size = len(labels.shape), tuple(labels.shape)
     if len(weights.shape) == rank + 1 and weights.shape[-1] == 1:
         weights = weights[..., 0]
     if len(weights.shape) < rank:
         weights = ops.reshape(weights, (-1, *(1,) * (rank - 1)))
-    check_shape("sample_weight", weights, (size[0], *(None,) * (rank - 1)), "rows, or rows and labels")
-    if any(None not in pair and pair[0] not in (1, pair[1]) for pair in zip(weights.shape[1:], size[1:], strict=True)):
-        raise ValueError(f"sample_weight must have shape {size[:1]} or {size}. Received: shape {tuple(weights.shape)}")
-    return losses * weights
+    fits = len(weights.shape) == rank and (None in (weights.shape[0], size[0]) or weights.shape[0] == size[0])
+    pairs = zip(weights.shape[1:], size[1:], strict=False)
+    if not fits or any(None not in pair and pair[0] not in (1, pair[1]) for pair in pairs):
+        received = tuple(ops.convert_to_tensor(sample_weight).shape)
+        raise ValueError(f"sample_weight must have shape {size[:1]} or {size}. Received: shape {received}")
+    return weights
+
+
+def _weighted(losses: Tensor, weights: Tensor | None) -> Tensor:
+    return losses if weights is None else losses * label_weights(weights, losses)
 
 
 def classification_terms(

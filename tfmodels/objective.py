@@ -4,43 +4,45 @@ A batch may be divided between the replicas of `tf.distribute`, and a step's bat
 accumulates. The parts have unequal numbers of labels, so that a mean of their means is another loss.
 """
 
+import contextlib
+import inspect
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfmodels.call_format import unpack_inputs
 from tfmodels.labels import IGNORED_LABEL
 from tfmodels.layers.replicas import replica_count, sum_over_replicas
 from tfmodels.layers.value_checks import check_ids, check_mask
-from tfmodels.losses import LossTerm
+from tfmodels.losses import LossTerm, label_weights
 
 Tensor = Any
 
 
 class LabelMean(keras.metrics.Mean):
-    """The mean loss over the labels of all batches: Keras gives it each batch's mean, and we then its labels."""
+    """The mean loss over the labels of all batches; of a batch whose labels are not announced, over its rows."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         # Replicas of `tf.distribute` are traced by a thread each.
         self._batch = threading.local()
 
+    @contextlib.contextmanager
+    def batch_of(self, labels: Tensor) -> Iterator[None]:
+        """A scope in which the loss is that of a batch with so many labels in this replica."""
+        self._batch.labels = labels
+        try:
+            yield
+        finally:
+            del self._batch.labels
+
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
-        """Keep the mean of a batch; Keras' weight, the number of rows, is left aside."""
-        self._batch.mean = values
-
-    @property
-    def has_batch(self) -> bool:
-        """Whether a batch waits for its labels."""
-        return hasattr(self._batch, "mean")
-
-    def add_labels(self, labels: Tensor) -> None:
-        """Count the batch by its labels."""
-        super().update_state(self._batch.mean, sample_weight=labels)
-        del self._batch.mean
+        """Count the mean loss of a batch; Keras' weight is the number of its rows."""
+        super().update_state(values, sample_weight=getattr(self._batch, "labels", sample_weight))
 
 
 def global_loss(terms: Sequence[LossTerm]) -> Tensor:
@@ -94,12 +96,7 @@ def mean_weights(is_counted: Tensor, sample_weight: Any = None, is_summed: bool 
     if not is_summed:
         labels = ops.cast(ops.size(is_counted), "float32")
         weights = weights * (labels * replica_count() / ops.maximum(sum_over_replicas(ops.sum(weights)), 1.0))
-    if sample_weight is None:
-        return weights
-    given = ops.cast(ops.convert_to_tensor(sample_weight), "float32")
-    return weights * ops.reshape(
-        given, (*given.shape[:1], *(1,) * (len(weights.shape) - len(given.shape)), *given.shape[1:])
-    )
+    return weights if sample_weight is None else weights * label_weights(sample_weight, weights)
 
 
 def named_inputs(model: Any, x: Any) -> dict[str, Any]:
@@ -110,6 +107,8 @@ def named_inputs(model: Any, x: Any) -> dict[str, Any]:
 
 def targets_of(model: Any, x: Any, y: Any) -> Any:
     """The targets of a batch: y, or else what stands among the inputs; None where there are none."""
+    if isinstance(y, Mapping) and len(model.head_inputs) == 1 and set(y) == set(model.head_inputs):
+        return y[model.head_inputs[0]]
     if y is not None:
         return y
     inputs = named_inputs(model, x)
@@ -141,6 +140,7 @@ def with_targets(model: Any, data: Any) -> Any:
     and metrics want a y, so labels among the inputs become one.
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    y = None if y is None else targets_of(model, x, y)
     if y is not None and model.makes_target_from_labels:
         inputs = named_inputs(model, x)
         if not {"labels", "decoder_input_ids", "decoder_inputs_embeds"} & set(inputs):
@@ -150,14 +150,24 @@ def with_targets(model: Any, data: Any) -> Any:
     return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
 
-def is_sum(loss: Any) -> bool:
-    """Whether a compiled loss sums its values instead of taking their mean."""
-    losses = keras.tree.flatten(loss) if not isinstance(loss, Mapping) else list(loss.values())
-    return any(getattr(x, "reduction", None) == "sum" for x in losses)
+def reductions(loss: Any) -> list[str]:
+    """How compiled losses join their values, one for each; Keras' functions and names take means."""
+    losses = list(loss.values()) if isinstance(loss, Mapping) else keras.tree.flatten(loss)
+    return [getattr(x, "reduction", "sum_over_batch_size") for x in losses]
 
 
 def joined_metrics(metrics: Any, weighted_metrics: Any) -> Any:
     """Both kinds of metrics as one that is weighted: Keras passes no mask to the other kind."""
+    for name, given in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
+        if given is not None and not isinstance(given, (list, tuple, dict)):
+            raise ValueError(f"{name} must be a list, a tuple or a dict. Received: {name}={given!r:.80}")
+        for metric in keras.tree.flatten(given):
+            parameters = inspect.signature(metric.update_state).parameters if hasattr(metric, "update_state") else None
+            if parameters is not None and not {"sample_weight", "kwargs"} & set(parameters):
+                raise ValueError(
+                    f"{name} must take sample_weight in update_state, by which labels without a loss are left out. "
+                    f"Received: {metric}"
+                )
     if metrics is None or weighted_metrics is None:
         return metrics if weighted_metrics is None else weighted_metrics
     if isinstance(metrics, (list, tuple)) and isinstance(weighted_metrics, (list, tuple)):
@@ -173,3 +183,14 @@ def first_batch(iterator: Any) -> Any:
     for _, _, batches in iterator:
         return batches[0] if isinstance(batches, (list, tuple)) else next(batches)
     return None
+
+
+def is_arrays(x: Any) -> bool:
+    """Whether inputs are arrays, whose values are known, and no data set."""
+    return isinstance(x, (Mapping, list, tuple, np.ndarray)) or ops.is_tensor(x)
+
+
+def same_targets(found: Any, wanted: Any) -> bool:
+    """Whether two structures of arrays hold the same numbers."""
+    pairs = zip(keras.tree.flatten(found), keras.tree.flatten(wanted), strict=False)
+    return all(np.array_equal(np.asarray(x).ravel(), np.asarray(y).ravel()) for x, y in pairs)

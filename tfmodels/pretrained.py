@@ -127,6 +127,7 @@ class Pretrained(keras.Model):
         folder = local_folder(name_or_folder, revision)
         positions = {name: overrides.pop(name) for name in cls.position_fields if name in overrides}
         config = cls.config_class.from_json(folder / "config.json").replace(**overrides)
+        config.replace(**positions)  # checked before anything is read
         with open_checkpoint(folder) as reader:
             if "vocab_size" not in overrides:
                 config = with_vocabulary_of(reader, config, cls.token_tables, source)
@@ -149,15 +150,19 @@ class Pretrained(keras.Model):
             fetch=partial(fetch_beside, name_or_folder, folder),
         )
         model.read_settings(folder)
-        positions = {name: count for name, count in positions.items() if count != getattr(config, name)}
-        if positions:
-            model.resize_position_embeddings(**positions)
+        model._ask_for_positions(positions, source)
+        return model
+
+    def _ask_for_positions(self, positions: Mapping[str, int], source: str) -> None:
+        """Give a model that was just read the numbers of positions that were asked for, and say so."""
+        changed = {name: count for name, count in positions.items() if count != getattr(self.config, name)}
+        if changed:
+            self.resize_position_embeddings(**changed)
             warnings.warn(
                 f"{source} holds other numbers of positions than were asked for: the learnt ones are repeated or cut "
-                f"(Beltagy et al. 2020, section 5). The model gets {positions}",
-                stacklevel=2,
+                f"(Beltagy et al. 2020, section 5). The model gets {changed}",
+                stacklevel=3,
             )
-        return model
 
     def read_settings(self, folder: Path) -> None:
         """Read what else a checkpoint's folder holds for this class."""

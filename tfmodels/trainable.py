@@ -3,12 +3,13 @@
 Shape letters: B batch, T target length.
 """
 
+import contextlib
+import inspect
 import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
-import numpy as np
 from keras import ops
 
 from tfmodels.global_gradients import GlobalGradients
@@ -20,10 +21,12 @@ from tfmodels.objective import (
     check_values,
     first_batch,
     global_loss,
-    is_sum,
+    is_arrays,
     joined_metrics,
     mean_weights,
     named_inputs,
+    reductions,
+    same_targets,
     shared_value,
     targets_of,
     with_targets,
@@ -41,10 +44,12 @@ class TrainableModel(Pretrained):
     Attributes:
         head_inputs: the inputs of a call that are targets.
         makes_target_from_labels: whether the decoder's inputs can be made from the labels.
+        takes_class_weight: whether labels can be one class for each row.
     """
 
     head_inputs: ClassVar[tuple[str, ...]] = ()
     makes_target_from_labels: ClassVar[bool] = False
+    takes_class_weight: ClassVar[bool] = False
     _gradients: GlobalGradients | None = None
 
     @property
@@ -69,7 +74,8 @@ class TrainableModel(Pretrained):
     def counted(self, targets: Any, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
         """Targets that a loss of Keras' can take, and which of them count: bool of their shape or (B,)."""
         first = keras.tree.flatten(targets)[0]
-        return targets, ops.ones(ops.shape(first)[:1], "bool")
+        # Of hidden states (B, T, E) a loss of Keras' makes (B, T).
+        return targets, ops.ones(ops.shape(first)[: max(1, len(first.shape) - 1)], "bool")
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -81,9 +87,11 @@ class TrainableModel(Pretrained):
         """
         targets = targets_of(self, x, y)
         if targets is None:
-            raise ValueError("labels must be among the inputs or be given as y. Received: neither")
+            names = " and ".join(self.head_inputs)
+            rule = f"{names} must be among the inputs or be given as y" if names else "y must be given"
+            raise ValueError(f"{rule}. Received: neither" if names else f"{rule}. Received: none")
         if self._compile_loss is not None:
-            weights = self._weights(targets, x, sample_weight, is_sum(self.loss))
+            weights = self._weights(targets, x, sample_weight, [name == "sum" for name in reductions(self.loss)])
             targets, _ = self.counted(targets, named_inputs(self, x))
             return shared_value(super().compute_loss(x, targets, self.main_output(y_pred), weights, training))
         if "loss" in y_pred and sample_weight is None and replica_count() == 1:
@@ -92,25 +100,24 @@ class TrainableModel(Pretrained):
             loss = global_loss(self.loss_terms(targets, y_pred, sample_weight))
         return sum((further / replica_count() for further in self.losses), start=loss)
 
-    def _weights(self, targets: Any, x: Any, sample_weight: Any, is_summed: bool) -> Any:
+    def _weights(self, targets: Any, x: Any, sample_weight: Any, are_summed: list[bool]) -> Any:
         """What a loss or metric of Keras' weighs targets by, in their structure."""
         _, masks = self.counted(targets, named_inputs(self, x))
         masks, given = keras.tree.flatten(masks), keras.tree.flatten(sample_weight)
         # Keras repeats the weights for each of several targets.
         given = given * len(masks) if len(given) == 1 else given
-        weights = [mean_weights(mask, weight, is_summed) for mask, weight in zip(masks, given, strict=True)]
+        are_summed = are_summed * len(masks) if len(are_summed) == 1 else are_summed
+        weights = [mean_weights(*each) for each in zip(masks, given, are_summed, strict=True)]
         return weights[0] if len(weights) == 1 else tuple(weights)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """As in Keras; compiled metrics get the main output, and the weights of the labels that count."""
+        if self._compile_metrics is None:
+            return super().compute_metrics(x, y, y_pred, sample_weight)
         targets = targets_of(self, x, y)
         if targets is None:
             raise ValueError("compiled metrics need targets: y, or labels in a dict of inputs. Received: none")
-        if self._loss_tracker.has_batch:
-            self._loss_tracker.add_labels(batch_label_count(self, x, targets))
-        if self._compile_metrics is None:
-            return super().compute_metrics(x, y, y_pred, sample_weight)
-        weights = self._weights(targets, x, sample_weight, is_summed=True)
+        weights = self._weights(targets, x, sample_weight, [True])
         targets, _ = self.counted(targets, named_inputs(self, x))
         return super().compute_metrics(x, targets, self.main_output(y_pred), weights)
 
@@ -139,6 +146,12 @@ class TrainableModel(Pretrained):
                 stacklevel=2,
             )
             kwargs["jit_compile"] = False
+        accumulates = getattr(getattr(optimizer, "inner_optimizer", optimizer), "gradient_accumulation_steps", None)
+        if "mean_with_sample_weight" in reductions(loss) and (accumulates or replica_count() > 1):
+            raise ValueError(
+                "loss must have another reduction over several replicas or accumulated batches, whose weights differ. "
+                "Received: reduction='mean_with_sample_weight'"
+            )
         super().compile(optimizer, loss, loss_weights, None, joined_metrics(metrics, weighted_metrics), **kwargs)
         # Past Keras' tracking, as in its own `compile`: it would be a metric of the model once more.
         self.__dict__["_loss_tracker"] = LabelMean(name="loss")
@@ -166,55 +179,97 @@ class TrainableModel(Pretrained):
         """How many classes labels are of, where a row has one label that is a class."""
         return None
 
-    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
         """As in Keras; arrays are checked first. Labels may be among the inputs or be given as `y`.
 
         `class_weight` is for labels that are classes, one for each row.
         """
-        return super().fit(x, self._checked_targets(x, y, kwargs), *args, **kwargs)
+        return super().fit(**self._checked(keras.Model.fit, args, kwargs))
 
-    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As in Keras; see `fit`."""
-        return super().evaluate(x, self._checked_targets(x, y, kwargs), *args, **kwargs)
+        return super().evaluate(**self._checked(keras.Model.evaluate, args, kwargs))
 
-    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
         """As in Keras; see `fit`."""
-        return super().train_on_batch(x, self._checked_targets(x, y, kwargs), *args, **kwargs)
+        return super().predict(**self._checked(keras.Model.predict, args, kwargs))
 
-    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """As in Keras; see `fit`."""
-        return super().test_on_batch(x, self._checked_targets(x, y, kwargs), *args, **kwargs)
+        return super().train_on_batch(**self._checked(keras.Model.train_on_batch, args, kwargs))
 
-    def _checked_targets(self, x: Any, y: Any, weights: Mapping[str, Any]) -> Any:
-        """Targets, as y where Keras needs them there; `ValueError` for values that no step of XLA's could refuse."""
-        if not isinstance(x, (Mapping, list, tuple, np.ndarray)) and not ops.is_tensor(x):
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; see `fit`."""
+        return super().test_on_batch(**self._checked(keras.Model.test_on_batch, args, kwargs))
+
+    def _checked(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a method of Keras' by name, with targets as y where Keras needs them there.
+
+        Raises:
+            ValueError: values that no step of XLA's could refuse, labels that are given twice and differ, or
+                `class_weight` for labels that are not one class for each row.
+        """
+        given = dict(inspect.signature(method).bind(self, *args, **kwargs).arguments)
+        del given["self"]
+        given |= given.pop("kwargs", {})
+        x, class_weight = given.get("x"), given.get("class_weight")
+        weights = class_weight if given.get("sample_weight") is None else given["sample_weight"]
+        targets = self._checked_targets(x, given.get("y"), weights)
+        if class_weight is not None:
+            labels = targets_of(self, x, targets) if is_arrays(x) else targets
+            if not self.takes_class_weight or (labels is not None and self.label_classes(labels) is None):
+                raise ValueError(
+                    f"class_weight must be None for {type(self).__name__} and these labels, which are not one class "
+                    "for each row: sample_weight weighs rows or labels. Received: class_weight"
+                )
+        if targets is not None:
+            given["y"] = targets
+        validation = given.get("validation_data")
+        if isinstance(validation, (list, tuple)):
+            x, y, weights = keras.utils.unpack_x_y_sample_weight(validation)
+            y = self._checked_targets(x, y, weights)
+            given["validation_data"] = keras.utils.pack_x_y_sample_weight(x, y, weights)
+        return given
+
+    def _checked_targets(self, x: Any, y: Any, weights: Any) -> Any:
+        if not is_arrays(x):
             return y  # a data set, of which each batch is checked as far as its program can
+        inputs = named_inputs(self, x)
+        own = targets_of(self, x, None)
+        if y is not None and own is not None and not same_targets(targets_of(self, x, y), own):
+            raise ValueError("labels must be given once, among the inputs or as y. Received: two that differ")
         targets = targets_of(self, x, y)
-        check_values(self, named_inputs(self, x), targets)
-        if weights.get("class_weight") is not None and (targets is None or self.label_classes(targets) is None):
-            raise ValueError(
-                f"class_weight must be None for {type(self).__name__} and these labels, which are not one class for "
-                "each row: sample_weight weighs rows or labels. Received: class_weight"
-            )
+        check_values(self, inputs, targets)
         # Without a y Keras drops weights.
-        is_weighted = any(weights.get(name) is not None for name in ("class_weight", "sample_weight"))
-        return targets if is_weighted else y
+        return y if weights is None else targets
 
     def train_step(self, *args: Any) -> Any:
         """As in Keras, with labels where they are needed."""
         *state, data = args  # under JAX the variables' values come first
         data = with_targets(self, data)
-        if self._gradients is None:
-            return super().train_step(*state, data)
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        labels = sum_over_replicas(batch_label_count(self, x, targets_of(self, x, y)))
-        with self._gradients.batch_of(labels):
+        with self._labels_of(data, True):
             return super().train_step(*state, data)
 
     def test_step(self, *args: Any) -> Any:
         """As in Keras, with labels where they are needed."""
         *state, data = args
-        return super().test_step(*state, with_targets(self, data))
+        data = with_targets(self, data)
+        with self._labels_of(data, False):
+            return super().test_step(*state, data)
+
+    def _labels_of(self, data: Any, training: bool) -> contextlib.AbstractContextManager[Any]:
+        """A scope that knows how many labels a batch has: for the loss that is reported, and for accumulation."""
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        targets = targets_of(self, x, y)
+        # A sum's weight is its rows, as in Keras: a label of a larger batch would count more otherwise.
+        if targets is None or "sum" in reductions(self.loss if self._compile_loss is not None else None):
+            return contextlib.nullcontext()
+        labels, scopes = batch_label_count(self, x, targets), contextlib.ExitStack()
+        if isinstance(self._loss_tracker, LabelMean):
+            scopes.enter_context(self._loss_tracker.batch_of(labels))
+        if training and self._gradients is not None:
+            scopes.enter_context(self._gradients.batch_of(sum_over_replicas(labels)))
+        return scopes
 
     def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Keras' building of losses and metrics, with labels where they are needed."""

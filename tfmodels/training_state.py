@@ -40,7 +40,19 @@ def take_training_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def restore_training_config(model: Any, saved: Mapping[str, Any]) -> None:
-    """Make a model that was just made what `training_config` found."""
+    """Make a model that was just made what `training_config` found.
+
+    Raises:
+        ValueError: something else, as a broken file may hold.
+    """
+    try:
+        _restore(model, saved)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        rule = f"{_FROZEN}, {_LORA} and {_REMAT} must be what get_config of this model returns"
+        raise ValueError(f"{rule}. Received: {str(dict(saved))[:200]} ({error})") from None
+
+
+def _restore(model: Any, saved: Mapping[str, Any]) -> None:
     if saved.get(_REMAT):
         model.gradient_checkpointing_enable()
     layers = list(model._flatten_layers())
@@ -67,12 +79,13 @@ def adapt(layer: Any, rank: int, alpha: float | None = None) -> None:
     def load_own_variables(store: Any) -> None:
         read(store)
         saved = layer.__dict__.pop("_saved_factors", None)
-        if saved is not None:
-            for variable, value in zip(_factors(layer), saved, strict=True):
+        factors = _factors(layer)
+        if saved is not None and all(tuple(v.shape) == x.shape for v, x in zip(factors, saved, strict=True)):
+            for variable, value in zip(factors, saved, strict=True):
                 variable.assign(value)
         else:
             # The kernel holds the sum: new factors of which one is zero add nothing and can be trained.
-            first = _factors(layer)[1]
+            first = factors[1]
             first.assign(keras.initializers.HeUniform()(first.shape, dtype=first.dtype))
 
     layer.load_own_variables = load_own_variables

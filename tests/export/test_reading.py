@@ -268,3 +268,11 @@ print(sorted(new - set(sys.stdlib_module_names) - {"export"}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_deep_nesting_is_a_bad_row_before_it_is_written_again(tmp_path):
+    deep = b'{"document": "a", "summary": "b", "x": ' + b"[" * 600 + b"]" * 600 + b"}"
+    good, bad, messages = by_training(write(tmp_path, "rows.jsonl", deep + b"\n" + row(2, x=[[1]]) + b"\n"))
+    assert [line for line, _ in good] == [2]
+    assert bad == [1]
+    assert "nested at most 100 deep" in messages[0]

@@ -182,13 +182,15 @@ def _check_names(missing: Sequence[str], unknown: Sequence[str], source: str) ->
     if missing:
         message += f" Missing: {_listed(missing)}."
     if unknown:
-        message += f" Unknown: {_listed(unknown)}; ignore_tensors=[...] passes over tensors by name."
+        message += f" Unknown: {_listed(unknown)}."
     if list(missing) == ["lm_head.weight"]:
         message += (
             " The file holds no head although its config says that it is not tied: generated text would be noise."
         )
     elif missing:
         message += " Likely cause: the config's number of layers or kind of attention is another checkpoint's."
+    if unknown:
+        message += " ignore_tensors=[...] passes over tensors by name."
     raise ValueError(message)
 
 

@@ -7,10 +7,21 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from tfmodels.layers.checks import concrete_value
 
 Tensor = Any
+
+
+def widened(ids: Any) -> Tensor:
+    """Integers of 8 or 16 bits as int32: in their own type, a vocabulary's size would be another number.
+
+    >>> keras.backend.standardize_dtype(widened(np.array([7], "uint8")).dtype)
+    'int32'
+    """
+    dtype = keras.backend.standardize_dtype(ids.dtype)
+    return ops.cast(ids, "int32") if dtype in ("int8", "uint8", "int16", "uint16", "uint32") else ids
 
 
 def checked_ids(name: str, ids: Any, size: int, ignored: int | None = None) -> Tensor:
@@ -31,10 +42,10 @@ def checked_ids(name: str, ids: Any, size: int, ignored: int | None = None) -> T
     """
     if concrete_value(ids) is not None or keras.backend.backend() != "tensorflow" or isinstance(ids, keras.KerasTensor):
         check_ids(name, ids, size, ignored)
-        return ids
+        return widened(ids) if hasattr(ids, "dtype") else ids
     import tensorflow as tf
 
-    ids = tf.convert_to_tensor(ids)
+    ids = widened(tf.convert_to_tensor(ids))
     is_good = tf.logical_and(ids >= 0, ids < size)
     if ignored is not None:
         is_good = tf.logical_or(is_good, tf.equal(ids, ignored))

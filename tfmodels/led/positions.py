@@ -7,6 +7,7 @@ import numpy as np
 
 from tfmodels.layers.checks import check_positive
 from tfmodels.layers.surgery import check_plain, replace_weight
+from tfmodels.plain_values import plain
 
 POSITION_FIELDS = ("max_encoder_position_embeddings", "max_decoder_position_embeddings")
 
@@ -34,6 +35,7 @@ def resize_positions(model: Any, tables: dict[str, keras.layers.Embedding], posi
     unknown = sorted(set(positions) - set(tables))
     if unknown:
         raise ValueError(f"positions must be among {sorted(tables)}. Received: {unknown}")
+    positions = {name: plain(count, name) for name, count in positions.items()}
     for name, count in positions.items():
         check_positive(name, count)
         check_plain(tables[name], "resize_position_embeddings")
