@@ -162,8 +162,7 @@ def joined_metrics(metrics: Any, weighted_metrics: Any) -> Any:
         if given is not None and not isinstance(given, (list, tuple, dict)):
             raise ValueError(f"{name} must be a list, a tuple or a dict. Received: {name}={given!r:.80}")
         for metric in keras.tree.flatten(given):
-            parameters = inspect.signature(metric.update_state).parameters if hasattr(metric, "update_state") else None
-            if parameters is not None and not {"sample_weight", "kwargs"} & set(parameters):
+            if hasattr(metric, "update_state") and not _takes_weights(metric):
                 raise ValueError(
                     f"{name} must take sample_weight in update_state, by which labels without a loss are left out. "
                     f"Received: {metric}"
@@ -176,6 +175,11 @@ def joined_metrics(metrics: Any, weighted_metrics: Any) -> Any:
         "metrics and weighted_metrics must be lists where both are given. "
         f"Received: {type(metrics).__name__} and {type(weighted_metrics).__name__}"
     )
+
+
+def _takes_weights(metric: Any) -> bool:
+    parameters = inspect.signature(metric.update_state).parameters.values()
+    return any(each.name == "sample_weight" or each.kind is each.VAR_KEYWORD for each in parameters)
 
 
 def first_batch(iterator: Any) -> Any:

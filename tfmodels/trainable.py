@@ -224,9 +224,8 @@ class TrainableModel(Pretrained):
                 )
         if targets is not None:
             given["y"] = targets
-        validation = given.get("validation_data")
-        if isinstance(validation, (list, tuple)):
-            x, y, weights = keras.utils.unpack_x_y_sample_weight(validation)
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(given.get("validation_data"))
+        if is_arrays(x):
             y = self._checked_targets(x, y, weights)
             given["validation_data"] = keras.utils.pack_x_y_sample_weight(x, y, weights)
         return given
