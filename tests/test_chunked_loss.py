@@ -8,7 +8,7 @@ from routines import as_numpy, assert_close, gradients_of
 from tiny import make_inputs, make_labels, make_model
 
 from tfmodels.chunked_loss import chunked_cross_entropy
-from tfmodels.losses import masked_cross_entropy
+from tfmodels.losses import cross_entropy_term
 
 ROWS, WIDTH, VOCABULARY = 2, 6, 11
 
@@ -44,7 +44,7 @@ def test_loss_and_gradients_equal_those_of_all_logits(kind, length, chunk):
         return function
 
     chunked = with_weights(lambda hidden: chunked_cross_entropy(labels, hidden, head, variables, chunk_length=chunk))
-    whole = with_weights(lambda hidden: masked_cross_entropy(labels, head(hidden)))
+    whole = with_weights(lambda hidden: cross_entropy_term(labels, head(hidden)).mean)
     given = {"hidden": hidden} | {variable.path: ops.convert_to_numpy(variable) for variable in variables}
     assert_close(as_numpy(chunked(given)), as_numpy(whole(given)), 1e-5)
     assert_close(gradients_of(chunked, given), gradients_of(whole, given), 1e-5)

@@ -315,7 +315,14 @@ class Generator(Seq2Seq):
 
         def step(tokens: Tensor, position: Tensor, caches: Any, ancestors: Tensor | None) -> tuple[Tensor, Any]:
             hidden, caches = self.decoder.step(
-                tokens, position, caches, fixed["cross"], mask, ancestors, *_decoder_head_masks(fixed)
+                tokens,
+                position,
+                caches,
+                fixed["cross"],
+                mask,
+                ancestors,
+                head_mask=fixed.get("decoder_head_mask"),
+                cross_attn_head_mask=fixed.get("cross_attn_head_mask"),
             )
             last = hidden[:, -1] if ancestors is None else ops.reshape(hidden, (-1, hidden.shape[-1]))
             return self.logits(last, fixed["tied_kernel"]), caches
@@ -375,7 +382,3 @@ class Generator(Seq2Seq):
 def _two_words(seed: int) -> np.ndarray:
     """The lower and the next 32 bits."""
     return np.array([seed % 2**32, seed // 2**32 % 2**32], "uint32")
-
-
-def _decoder_head_masks(fixed: Mapping[str, Any]) -> tuple[Tensor | None, Tensor | None]:
-    return fixed.get("decoder_head_mask"), fixed.get("cross_attn_head_mask")

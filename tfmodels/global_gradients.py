@@ -52,12 +52,18 @@ class GlobalGradients:
             # `apply` has summed them already.
             optimizer._all_reduce_sum_gradients = list
 
+    @staticmethod
+    def are_divided(optimizer: Any) -> bool:
+        """Whether an optimizer, or what names one, sees a part of an update's rows at a time."""
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        return bool(getattr(inner, "gradient_accumulation_steps", None)) or replica_count() > 1
+
     @classmethod
     def of(cls, optimizer: Any) -> "GlobalGradients | None":
         """What a compiled optimizer needs, once; None where it sees whole batches anyway."""
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        if optimizer is None or (not optimizer.gradient_accumulation_steps and replica_count() == 1):
+        if optimizer is None or not cls.are_divided(optimizer):
             return None
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         known = getattr(optimizer._backend_apply_gradients, "__self__", None)
         return known if isinstance(known, cls) else cls(optimizer)
 

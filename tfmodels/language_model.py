@@ -103,8 +103,8 @@ class Seq2SeqLM(Generator):
 
     def _known(self, labels: Tensor) -> Tensor:
         """Labels, those that are no tokens ignored: only a program of XLA's, which raises nothing, gets that far."""
-        labels = checked_ids("labels", labels, self.config.vocab_size, ignored=IGNORED_LABEL)
-        return ops.where(has_loss(labels, self.config.vocab_size), labels, IGNORED_LABEL)
+        labels, is_counted = self.counted(labels, {})
+        return ops.where(is_counted, labels, IGNORED_LABEL)
 
     def project(self, hidden_states: Tensor) -> dict[str, Tensor]:
         """Logits of every next token."""

@@ -60,22 +60,6 @@ def has_loss(labels: Tensor, classes: int, ignored: int = IGNORED_LABEL) -> Tens
     return ops.logical_and(is_class, ops.not_equal(labels, ignored))
 
 
-def masked_cross_entropy(
-    labels: Tensor, logits: Tensor, ignored: int = IGNORED_LABEL, weights: Tensor | None = None
-) -> Tensor:
-    """Mean cross-entropy over the labels that are not `ignored`; 0 where there are none.
-
-    Args: as `cross_entropy_term`.
-
-    Raises:
-        ValueError: labels of another shape.
-
-    >>> round(float(masked_cross_entropy(ops.array([0, -100, 1]), ops.zeros((3, 2)))), 3)
-    0.693
-    """
-    return cross_entropy_term(labels, logits, ignored, weights).mean
-
-
 def cross_entropy_term(
     labels: Tensor, logits: Tensor, ignored: int = IGNORED_LABEL, weights: Tensor | None = None
 ) -> LossTerm:
@@ -89,6 +73,9 @@ def cross_entropy_term(
 
     Raises:
         ValueError: labels or weights of another shape.
+
+    >>> round(float(cross_entropy_term(ops.array([0, -100, 1]), ops.zeros((3, 2))).mean), 3)
+    0.693
     """
     check_shape("labels", labels, tuple(logits.shape)[:-1], "rows, tokens")
     counts = ops.cast(has_loss(labels, logits.shape[-1], ignored), "float32")

@@ -18,7 +18,7 @@ from tfmodels.call_format import unpack_inputs
 from tfmodels.labels import IGNORED_LABEL
 from tfmodels.layers.replicas import replica_count, sum_over_replicas
 from tfmodels.layers.value_checks import check_ids, check_mask
-from tfmodels.losses import LossTerm, label_weights
+from tfmodels.losses import LossTerm, label_weights, mean_loss
 
 Tensor = Any
 
@@ -54,9 +54,8 @@ def global_loss(terms: Sequence[LossTerm]) -> Tensor:
     >>> float(global_loss([LossTerm(ops.array(6.0), ops.array(3.0))]))
     2.0
     """
-    replicas = replica_count()
-    if replicas == 1:
-        return sum(term.mean for term in terms) / len(terms)
+    if replica_count() == 1:
+        return mean_loss(terms)
     counts = [ops.maximum(sum_over_replicas(term.count), 1.0) for term in terms]
     own = sum(term.total / count for term, count in zip(terms, counts, strict=True)) / len(terms)
     return shared_value(own)

@@ -91,8 +91,8 @@ class TrainableModel(Pretrained):
             rule = f"{names} must be among the inputs or be given as y" if names else "y must be given"
             raise ValueError(f"{rule}. Received: neither" if names else f"{rule}. Received: none")
         if self._compile_loss is not None:
-            weights = self._weights(targets, x, sample_weight, [name == "sum" for name in reductions(self.loss)])
-            targets, _ = self.counted(targets, named_inputs(self, x))
+            are_summed = [name == "sum" for name in reductions(self.loss)]
+            targets, weights = self._weighted_targets(targets, x, sample_weight, are_summed)
             return shared_value(super().compute_loss(x, targets, self.main_output(y_pred), weights, training))
         if "loss" in y_pred and sample_weight is None and replica_count() == 1:
             loss = y_pred["loss"]
@@ -100,15 +100,15 @@ class TrainableModel(Pretrained):
             loss = global_loss(self.loss_terms(targets, y_pred, sample_weight))
         return sum((further / replica_count() for further in self.losses), start=loss)
 
-    def _weights(self, targets: Any, x: Any, sample_weight: Any, are_summed: list[bool]) -> Any:
-        """What a loss or metric of Keras' weighs targets by, in their structure."""
-        _, masks = self.counted(targets, named_inputs(self, x))
+    def _weighted_targets(self, targets: Any, x: Any, sample_weight: Any, are_summed: list[bool]) -> tuple[Any, Any]:
+        """Targets that a loss or metric of Keras' can take, and what it weighs them by, in their structure."""
+        targets, masks = self.counted(targets, named_inputs(self, x))
         masks, given = keras.tree.flatten(masks), keras.tree.flatten(sample_weight)
         # Keras repeats the weights for each of several targets.
         given = given * len(masks) if len(given) == 1 else given
         are_summed = are_summed * len(masks) if len(are_summed) == 1 else are_summed
         weights = [mean_weights(*each) for each in zip(masks, given, are_summed, strict=True)]
-        return weights[0] if len(weights) == 1 else tuple(weights)
+        return targets, weights[0] if len(weights) == 1 else tuple(weights)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """As in Keras; compiled metrics get the main output, and the weights of the labels that count."""
@@ -117,8 +117,7 @@ class TrainableModel(Pretrained):
         targets = targets_of(self, x, y)
         if targets is None:
             raise ValueError("compiled metrics need targets: y, or labels in a dict of inputs. Received: none")
-        weights = self._weights(targets, x, sample_weight, [True])
-        targets, _ = self.counted(targets, named_inputs(self, x))
+        targets, weights = self._weighted_targets(targets, x, sample_weight, [True])
         return super().compute_metrics(x, targets, self.main_output(y_pred), weights)
 
     def compile(
@@ -146,8 +145,7 @@ class TrainableModel(Pretrained):
                 stacklevel=2,
             )
             kwargs["jit_compile"] = False
-        accumulates = getattr(getattr(optimizer, "inner_optimizer", optimizer), "gradient_accumulation_steps", None)
-        if "mean_with_sample_weight" in reductions(loss) and (accumulates or replica_count() > 1):
+        if "mean_with_sample_weight" in reductions(loss) and GlobalGradients.are_divided(optimizer):
             raise ValueError(
                 "loss must have another reduction over several replicas or accumulated batches, whose weights differ. "
                 "Received: reduction='mean_with_sample_weight'"
