@@ -19,7 +19,7 @@ from benchmarks.jobs import all_rows, chosen_rows
 from benchmarks.models import FAMILIES, SIZES
 from benchmarks.processes import WorkerError
 from benchmarks.task import BACKENDS, DEVICES, Task, positive
-from export.quiet import quiet_stderr
+from export.client.quiet import quiet_stderr
 
 _ERROR = 2
 _INTERRUPTED = 130

@@ -15,7 +15,7 @@ from benchmarks.models import SIZES
 from benchmarks.processes import run_module
 from benchmarks.task import positive
 from benchmarks.timing import median_seconds
-from export.strict_json import dumped
+from export.client.strict_json import dumped
 
 ENGINES = ("torch", "tensorflow", "tensorflow-xla")
 COPYING = "torch"

@@ -12,7 +12,7 @@ from keras import ops
 from benchmarks.arithmetic import WINDOW, encoder_operations, product_operations
 from benchmarks.models import GLOBAL_TOKENS, config_fields
 from benchmarks.task import Task
-from tfmodels.layers.block_attention import ExtraKeys, block_attention
+from tfmodels.layers.attention.block_attention import ExtraKeys, block_attention
 
 Tensor = Any
 

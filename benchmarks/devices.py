@@ -8,7 +8,7 @@ import os
 import platform
 
 from benchmarks.processes import WorkerError, run_module
-from export.strict_json import dumped
+from export.client.strict_json import dumped
 
 LIBRARIES = ("jax", "torch")
 

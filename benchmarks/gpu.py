@@ -104,8 +104,8 @@ def run_gpu(
     Raises:
         OSError: the folder cannot be written.
     """
-    from export.strict_json import finite
-    from tfmodels.files import write_json
+    from export.client.strict_json import finite
+    from tfmodels.utils.files import write_json
 
     output.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {**circumstances(), "device": device_name, "rows": {}}

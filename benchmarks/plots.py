@@ -53,7 +53,7 @@ def _draw(lines: Mapping[tuple[str, str], Sequence[tuple[int, float]]], label: s
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    from tfmodels.files import written_whole
+    from tfmodels.utils.files import written_whole
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     FigureCanvasAgg(figure)

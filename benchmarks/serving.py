@@ -16,7 +16,7 @@ from benchmarks.models import FAMILIES, SHRINK, SIZES
 from benchmarks.processes import run_module
 from benchmarks.report import make_console, make_table, number
 from benchmarks.task import positive
-from export.arguments import lengths, sizes
+from export.client.arguments import lengths, sizes
 
 WORKER = "benchmarks.serving_worker"
 RESULTS = "serving.json"
@@ -50,8 +50,8 @@ def serving(options: argparse.Namespace) -> int:
         WorkerError: a process failed.
         OSError: the folder cannot be written.
     """
-    from export.strict_json import finite
-    from tfmodels.files import write_json
+    from export.client.strict_json import finite
+    from tfmodels.utils.files import write_json
 
     console = make_console()
     options.output.mkdir(parents=True, exist_ok=True)

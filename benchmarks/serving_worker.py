@@ -16,8 +16,8 @@ from typing import Any
 from benchmarks.memory import peak_bytes, reset_peak
 from benchmarks.models import FAMILIES, SIZES, class_name, config_fields
 from benchmarks.timing import seconds
-from export.arguments import lengths
-from export.strict_json import dumped
+from export.client.arguments import lengths
+from export.client.strict_json import dumped
 
 DOCUMENTS = "documents.json"
 VOCABULARY = {"base": 2000, "tiny": 300}
@@ -76,10 +76,10 @@ def document(tokenizer: Any, tokens: int) -> str:
 
 def ask(options: argparse.Namespace) -> dict[str, Any]:
     """Answer batches in turn; seconds of each, and what the process held at most."""
-    from export.client import import_server_libraries
+    from export.client.saved_model_client import import_server_libraries
 
     import_server_libraries()
-    from export.client import load_saved_model
+    from export.client.saved_model_client import load_saved_model
 
     documents = json.loads((options.folder / DOCUMENTS).read_text(encoding="utf-8"))
     loaded = {jit: load_saved_model(folder_of(options.folder, jit)) for jit in options.jit_compile}

@@ -14,10 +14,10 @@ from rich.console import Console
 
 from benchmarks.report import make_console, make_table
 from benchmarks.task import positive
-from export.arguments import lengths
-from export.weights import WEIGHTS_DTYPES, StoredWeights
-from training.data import read_examples
+from export.client.arguments import lengths
+from export.stored_weights import WEIGHTS_DTYPES, StoredWeights
 from training.examples import Example, spread
+from training.reading import read_examples
 
 RESULTS = "weights.json"
 _BATCH = 16
@@ -43,9 +43,9 @@ def weights(options: argparse.Namespace) -> int:
         ValueError: no model or documents there.
         OSError: the folder cannot be written.
     """
-    from export.strict_json import finite
+    from export.client.strict_json import finite
     from tfmodels.auto import load_pretrained
-    from tfmodels.files import write_json
+    from tfmodels.utils.files import write_json
 
     model, tokenizer = load_pretrained(options.model)
     examples = spread(read_examples(options.documents).examples, options.examples)
@@ -69,7 +69,7 @@ def _measure(
     model: Any, tokenizer: Any, examples: list[Example], options: argparse.Namespace, dtype: Any, console: Console
 ) -> dict[str, Any]:
     from export import export_saved_model
-    from export.client import SavedModel
+    from export.client.saved_model_client import SavedModel
     from training.metrics import rouge
 
     with console.status(f"weights: {dtype or 'as trained'}"), tempfile.TemporaryDirectory() as folder:

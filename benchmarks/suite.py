@@ -52,8 +52,8 @@ def run_suite(
         WorkerError: a process failed.
         OSError: the folder cannot be written.
     """
-    from export.strict_json import finite
-    from tfmodels.files import write_json
+    from export.client.strict_json import finite
+    from tfmodels.utils.files import write_json
 
     output.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {**circumstances(), "backend": backend, "quick": quick, "rows": {}}

@@ -62,7 +62,7 @@ class Figures:
 
 def corpus_documents(megabytes: float) -> list[str]:
     """Documents of the demo corpus, evenly spread over it, of about that size together."""
-    from training.corpus import build_corpus
+    from training.demo.python_corpus import build_corpus
     from training.examples import spread
 
     examples = build_corpus()

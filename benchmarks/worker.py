@@ -15,7 +15,7 @@ from benchmarks.models import make_encoded, make_inputs
 from benchmarks.routine import Routine
 from benchmarks.task import OURS, Task, parse_task
 from benchmarks.timing import median_seconds, seconds
-from export.strict_json import dumped
+from export.client.strict_json import dumped
 
 
 def measure(task: Task) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         (arguments[0], arguments[1:]) if arguments[:1] and arguments[0] in _COMMANDS else ("write", arguments)
     )
     try:
-        return importlib.import_module(f"export.{command}").main(rest)
+        return importlib.import_module("export.write" if command == "write" else f"export.client.{command}").main(rest)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

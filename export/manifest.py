@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfmodels.files import write_json
+from tfmodels.utils.files import write_json
 
 FILE_NAME = "manifest.json"
 

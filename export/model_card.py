@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from export.client.strict_json import dumped, finite
 from export.manifest import Manifest
-from export.strict_json import dumped, finite
 
 FILE_NAME = "README.md"
 

@@ -8,20 +8,20 @@ from typing import Any
 
 import tensorflow as tf
 
-from export.graphs import describe_signatures, foreign_ops, input_specs, op_names
+from export.client.graphs import describe_signatures, foreign_ops, input_specs, op_names
+from export.client.warmup import prediction_log, write_warm_ups
 from export.manifest import Manifest
 from export.model_card import FILE_NAME as CARD
 from export.model_card import model_card
-from export.samples import answered, sample_requests
+from export.sample_requests import answered, sample_requests
 from export.signatures import Layout, Signatures, kind_of_signatures
+from export.stored_weights import WeightsDtype
 from export.versions import new_version
-from export.warmup import prediction_log, write_warm_ups
-from export.weights import WeightsDtype
 from tfmodels import GenerationConfig
-from tfmodels.heads import ReadsSourceTwice
-from tfmodels.layers.checks import check_positive
-from tfmodels.plain_values import plain
-from tfmodels.seq2seq import Seq2Seq
+from tfmodels.modeling.heads import ReadsSourceTwice
+from tfmodels.modeling.seq2seq import Seq2Seq
+from tfmodels.utils.checks import check_positive
+from tfmodels.utils.plain_values import plain
 
 _LIBRARIES = ("tensorflow", "tensorflow-text", "keras")
 _EXAMPLE = "The report was long, and nobody had the time to read it."

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfmodels.files import PARTIAL, written_whole
+from tfmodels.utils.files import PARTIAL, written_whole
 
 _LOCK = ".export.lock"
 

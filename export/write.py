@@ -4,8 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
-from export.arguments import count, lengths, names, sizes
-from export.quiet import import_tensorflow_quietly
+from export.client.arguments import count, lengths, names, sizes
+from export.client.quiet import import_tensorflow_quietly
 
 
 def main(arguments: list[str]) -> int:

@@ -7,8 +7,8 @@ from keras import ops
 from routines import as_numpy, assert_close, gradients_of
 from tiny import make_inputs, make_labels, make_model
 
-from tfmodels.chunked_loss import chunked_cross_entropy
-from tfmodels.losses import cross_entropy_term
+from tfmodels.modeling.chunked_logits import chunked_cross_entropy
+from tfmodels.modeling.losses import cross_entropy_term
 
 ROWS, WIDTH, VOCABULARY = 2, 6, 11
 

@@ -12,9 +12,9 @@ from tiny import LED, LONGT5, make_config
 from transformers.configuration_utils import PretrainedConfig
 
 import tfmodels
-from tfmodels.config_keys import HARMLESS, NOT_FOLLOWED, REFUSED
 from tfmodels.generation.reference_settings import HARMLESS as HARMLESS_SETTINGS
-from tfmodels.model_config import config_of
+from tfmodels.modeling.config import config_of
+from tfmodels.modeling.config_keys import HARMLESS, NOT_FOLLOWED, REFUSED
 
 OURS = {"led": tfmodels.LEDConfig, "longt5": tfmodels.LongT5Config}
 THEIRS = {"led": transformers.LEDConfig, "longt5": transformers.LongT5Config}

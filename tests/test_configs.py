@@ -9,7 +9,7 @@ from tiny import KINDS, make_config, make_model, settings
 
 import tfmodels
 from tfmodels.checkpoints import write_safetensors
-from tfmodels.files import read_json_object
+from tfmodels.utils.files import read_json_object
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 REFERENCE = {"led": transformers.LEDConfig, "longt5": transformers.LongT5Config}

@@ -11,7 +11,7 @@ from tiny import make_model
 
 import tfmodels
 from tfmodels.checkpoints.mapping import reference_tensors
-from tfmodels.hub import fetch_beside, local_folder
+from tfmodels.utils.hub import fetch_beside, local_folder
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from routines import as_numpy
 from tiny import HEADS, make_config, make_encoder, make_inputs, make_inputs_for, make_labels, make_model, one_layer
 
 import tfmodels
-from tfmodels.layers.cached_attention import CachedAttention
+from tfmodels.layers.attention.cached_attention import CachedAttention
 from tfmodels.layers.feed_forward import FeedForward
 
 KINDS = ("led", "longt5-tglobal")

@@ -8,7 +8,7 @@ from backends import FEW_STEPS, IS_JAX, MODES, direct, value_and_gradients
 from routines import as_numpy, assert_close, assert_survives_keras_file
 from tiny import HEADS, KINDS, make_encoder, make_inputs, make_inputs_for, make_labels, make_model, one_layer
 
-from tfmodels.files import read_json_object
+from tfmodels.utils.files import read_json_object
 
 pytestmark = pytest.mark.covered
 

@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from export.bulk_rows import write_lines
-from export.strict_json import dumped, finite
-from tfmodels.files import read_json_object, write_json
+from export.client.bulk_rows import write_lines
+from export.client.strict_json import dumped, finite
+from tfmodels.utils.files import read_json_object, write_json
 
 
 def strictly(text):

@@ -1,9 +1,9 @@
 """Long-document encoder-decoders in Keras: LED and LongT5."""
 
 from tfmodels.generation import GenerationConfig
-from tfmodels.layers.long_t5_self_attention import LongT5LocalSelfAttention
-from tfmodels.layers.longformer_self_attention import LongformerSelfAttention
-from tfmodels.layers.transient_global_self_attention import LongT5TransientGlobalSelfAttention
+from tfmodels.layers.attention.longformer_self_attention import LongformerSelfAttention
+from tfmodels.layers.attention.longt5_local_self_attention import LongT5LocalSelfAttention
+from tfmodels.layers.attention.longt5_transient_global_self_attention import LongT5TransientGlobalSelfAttention
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.encoder import LEDEncoder
 from tfmodels.led.models import (

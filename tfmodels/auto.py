@@ -4,8 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tfmodels.files import read_json_object
-from tfmodels.hub import local_folder
 from tfmodels.led.models import (
     LEDForConditionalGeneration,
     LEDForQuestionAnswering,
@@ -17,6 +15,8 @@ from tfmodels.longt5.models import (
     LongT5ForSequenceClassification,
 )
 from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+from tfmodels.utils.files import read_json_object
+from tfmodels.utils.hub import local_folder
 
 FAMILIES: dict[str, tuple[Any, Any]] = {
     "led": (LEDForConditionalGeneration, LEDTokenizer),

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from export.arguments import lengths
-from export.quiet import import_tensorflow_quietly
+from export.client.arguments import lengths
+from export.client.quiet import import_tensorflow_quietly
 
 _INTERRUPTED = 130
 
@@ -91,7 +91,7 @@ def _settings(options: argparse.Namespace, defaults: Any) -> Any:
 def _demo(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from training.demo import SETTINGS, run_demo
+    from training.demo.run import SETTINGS, run_demo
     from training.finetune import check_new_folder
 
     _check_preset(options.model)
@@ -118,8 +118,7 @@ def _finetune(options: argparse.Namespace) -> int:
     import keras
     from rich.console import Console
 
-    from training.corpus import corpus_summary
-    from training.data import read_examples
+    from training.demo.python_corpus import corpus_summary
     from training.finetune import (
         FinetuneSettings,
         check_fits_model,
@@ -130,6 +129,7 @@ def _finetune(options: argparse.Namespace) -> int:
         write_report,
     )
     from training.metrics import rouge_version
+    from training.reading import read_examples
     from training.report import print_corpus, print_curve, print_rouge
 
     console = Console()
@@ -169,7 +169,7 @@ def _finetune(options: argparse.Namespace) -> int:
 def _load(options: argparse.Namespace, train: list[Any]) -> tuple[Any, Any]:
     """A preset with a vocabulary trained on the training examples, or a checkpoint with its own."""
     from tfmodels.auto import load_pretrained
-    from tfmodels.language_model import Seq2SeqLM
+    from tfmodels.modeling.language_model import Seq2SeqLM
     from training.presets import PRESETS
 
     if options.model in PRESETS:

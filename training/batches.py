@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfmodels.labels import IGNORED_LABEL
+from tfmodels.utils.labels import IGNORED_LABEL
 from training.examples import Example
 
 # Bounds the memory for the tokenizer's padded arrays, in tokens.

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tfmodels.files import written_whole
+from tfmodels.utils.files import written_whole
 
 
 class Checkpoints:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfmodels.compiled import compiled
+from tfmodels.backend.compile import compiled
 from training.batches import SummarizationBatches
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import keras
 from rich.console import Console
 
-from export.strict_json import finite
-from tfmodels.files import write_json
+from export.client.strict_json import finite
+from tfmodels.utils.files import write_json
 from training.batches import SummarizationBatches
 from training.callbacks import Clock, Evaluate, History, ProgressBar, Schedule
 from training.checkpointing import Checkpoints
-from training.corpus import Split, split_by_module
+from training.demo.python_corpus import Split, split_by_module
 from training.evaluation import ValidationLoss, summarize
 from training.examples import Example
 from training.metrics import rouge, rouge_version

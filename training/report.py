@@ -16,8 +16,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from tfmodels.files import written_whole
-from training.corpus import CorpusSummary
+from tfmodels.utils.files import written_whole
+from training.demo.python_corpus import CorpusSummary
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS = " .:-=+*#@"

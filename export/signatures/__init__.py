@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from export.signatures.answering import AnswerSignatures
 from export.signatures.base import Layout, Signatures
 from export.signatures.classification import ClassificationSignatures
 from export.signatures.generation import GenerationSignatures
-from tfmodels.heads import Seq2SeqClassifier, Seq2SeqQuestionAnswerer
-from tfmodels.language_model import Seq2SeqLM
+from export.signatures.question_answering import AnswerSignatures
+from tfmodels.modeling.heads import Seq2SeqClassifier, Seq2SeqQuestionAnswerer
+from tfmodels.modeling.language_model import Seq2SeqLM
 
 _KINDS: tuple[tuple[type, type[Signatures]], ...] = (
     (Seq2SeqLM, GenerationSignatures),

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, NamedTuple
 import tensorflow as tf
 
 from export.signatures.requests import check_ids, check_rows, check_texts, padded_columns, padded_rows
-from export.weights import StoredWeights, Untracked, WeightsDtype
-from tfmodels.plain_values import plain
-from tfmodels.seq2seq import Seq2Seq
+from export.stored_weights import StoredWeights, Untracked, WeightsDtype
+from tfmodels.modeling.seq2seq import Seq2Seq
+from tfmodels.utils.plain_values import plain
 
 Tensors = dict[str, tf.Tensor]
 Program = Callable[..., Tensors]

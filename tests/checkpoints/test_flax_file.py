@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from foreign_files import chunked, packed_array
 
-from tfmodels.checkpoints.flax_file import FlaxFile
+from tfmodels.checkpoints.formats.flax_file import FlaxFile
 
 ATTENTION = ("encoder", "block", "0", "layer", "0", "TransientGlobalSelfAttention")
 # What transformers 4.57 writes for LongT5, beside the reference's name and whether it is transposed.

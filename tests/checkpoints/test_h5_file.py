@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tfmodels.checkpoints.h5_file import H5File
+from tfmodels.checkpoints.formats.h5_file import H5File
 
 PREFIX = "led/tfled_for_conditional_generation/led"
 ATTENTION = "encoder/layers.0/self_attn/longformer_self_attn"

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from tfmodels.checkpoints import write_safetensors
-from tfmodels.checkpoints.safetensors_file import SafetensorsFile
+from tfmodels.checkpoints.formats.safetensors_file import SafetensorsFile
 
 
 def _with_header(path: Path, header: object, data: bytes = b"") -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from tfmodels.checkpoints.torch_file import TorchFile
+from tfmodels.checkpoints.formats.torch_file import TorchFile
 
 
 def _save(path: Path, tensors: dict) -> Path:

@@ -8,7 +8,7 @@ import sys
 import pytest
 from exported import exported
 
-from export.warmup import read_warm_ups, write_warm_ups
+from export.client.warmup import read_warm_ups, write_warm_ups
 
 
 def check(folder):

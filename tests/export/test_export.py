@@ -12,8 +12,8 @@ from tiny import KINDS, make_model
 
 import tfmodels
 from export import export_saved_model
-from export.client import SavedModel, ask_in_fresh_process
-from export.warmup import read_warm_ups
+from export.client.saved_model_client import SavedModel, ask_in_fresh_process
+from export.client.warmup import read_warm_ups
 from training.evaluation import summarize
 
 every_kind = pytest.mark.parametrize("kind", KINDS)

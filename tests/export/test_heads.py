@@ -9,8 +9,8 @@ import tensorflow as tf
 from exported import ANSWERER, CLASSIFIER, LENGTHS, QUESTIONS, TEXTS, exported
 
 from export import export_saved_model
-from export.client import ask_in_fresh_process, load_saved_model
-from export.samples import sample_text
+from export.client.saved_model_client import ask_in_fresh_process, load_saved_model
+from export.sample_requests import sample_text
 
 ANSWERED = (TEXTS[0], TEXTS[3], TEXTS[1], TEXTS[2])
 

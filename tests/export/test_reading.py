@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from export import ask
-from export.bulk_rows import Row, check_columns, find_shards, read_rows, unpacked
-from export.reading import check_file, read_text
-from training.data import read_examples
+from export.client import ask
+from export.client.bulk_rows import Row, check_columns, find_shards, read_rows, unpacked
+from export.client.reading import check_file, read_text
+from training.reading import read_examples
 
 FIELDS = {"document": "document", "summary": "summary"}
 MARK = b"\xef\xbb\xbf"
@@ -262,7 +262,7 @@ def test_the_reader_needs_the_standard_library_alone():
     code = """
 import sys
 before = set(sys.modules)
-import export.records, export.bulk_rows, export.strict_json
+import export.client.records, export.client.bulk_rows, export.client.strict_json
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(sorted(new - set(sys.stdlib_module_names) - {"export"}))
 """

@@ -7,8 +7,8 @@ from exported import exported
 from routines import as_numpy
 
 from export import export_saved_model
-from export.client import load_saved_model
-from export.weights import StoredWeights
+from export.client.saved_model_client import load_saved_model
+from export.stored_weights import StoredWeights
 
 
 @pytest.mark.parametrize(("dtype", "most_bytes", "most_error"), [("bfloat16", 0.6, 0.02), ("int8", 0.4, 0.05)])

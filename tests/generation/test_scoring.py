@@ -7,7 +7,7 @@ from routines import as_numpy
 from test_generation import every_kind, sharpen
 from tiny import make_inputs, make_labels, make_model
 
-from tfmodels import scoring
+from tfmodels.modeling import scoring
 
 
 def wanted_scores(model, inputs, labels):

@@ -7,9 +7,9 @@ from backends import direct
 from keras import ops
 from routines import as_numpy, assert_close, gradients_of
 
-from tfmodels.layers.block_attention import ExtraKeys, attention_probabilities, block_attention
+from tfmodels.layers.attention.block_attention import ExtraKeys, attention_probabilities, block_attention
+from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.dropout import HashDropout
-from tfmodels.layers.window import WindowGeometry
 
 BATCH, HEADS, SIZE, EXTRA, SHARED = 2, 3, 4, 5, 2
 

@@ -6,7 +6,7 @@ from backends import MODES, value_and_gradients
 from keras import ops
 from routines import as_numpy, assert_close, randomise
 
-from tfmodels.layers.cached_attention import CachedAttention
+from tfmodels.layers.attention.cached_attention import CachedAttention
 
 DOCUMENTS, BEAMS, TARGET, SOURCE, WIDTH = 2, 3, 4, 7, 8
 

@@ -6,7 +6,7 @@ from backends import MODES, Compiled
 from keras import ops
 from routines import as_numpy, assert_close
 
-from tfmodels.layers.loops import scan
+from tfmodels.backend.scan import scan
 
 STEPS = 4
 

@@ -18,7 +18,7 @@ from keras import ops
 from memory_probe import resident
 from routines import as_numpy, assert_close
 
-from tfmodels.layers.recompute import recompute
+from tfmodels.backend.remat import recompute
 
 every_mode = pytest.mark.parametrize("mode", [XLA] if IS_JAX else [EAGER, GRAPH, XLA])
 plain_modes = pytest.mark.parametrize("mode", [DIRECT] if IS_JAX else [EAGER, GRAPH])

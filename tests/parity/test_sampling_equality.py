@@ -12,7 +12,7 @@ from transformers import generation
 from transformers_peer import make_pair, to_torch
 
 from tfmodels import GenerationConfig
-from tfmodels.generation.warpers import warpers
+from tfmodels.generation.logits_warpers import warpers
 
 DRAWS = 20_000
 SAMPLERS = {

@@ -90,8 +90,8 @@ def _reference_ids(reference: Any, texts: list[str]) -> list[list[int]]:
 def _families(examples: list[Any]) -> Iterator[tuple[Any, Any]]:
     import transformers
 
-    from training.corpus import split_by_module
-    from training.demo import VOCABULARY
+    from training.demo.python_corpus import split_by_module
+    from training.demo.run import VOCABULARY
     from training.presets import vocabulary_texts
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -109,7 +109,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200_000, help="fuzzed texts (default: 200000)")
     parser.add_argument("--megabytes", type=int, default=5, help="texts of a million characters (default: 5)")
     options = parser.parse_args()
-    from training.corpus import build_corpus
+    from training.demo.python_corpus import build_corpus
 
     examples = build_corpus()
     sets = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfmodels.text.rows import kept_tokens
+from tfmodels.text.template import kept_tokens
 
 QUESTIONS = ["who?", "", "where is it</s>", "</s>", "a long question of many many words " * 3, "<mask> what"]
 DOCUMENTS = ["", "the document that answers", "x</s>", "long row of words " * 20, "</s></s>", "\u4e2d\u6587 \U0001f389"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.baselines import constant_baseline, name_baseline
+from training.demo.baselines import constant_baseline, name_baseline
 from training.examples import Example
 
 

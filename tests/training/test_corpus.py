@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from training import corpus
-from training.corpus import build_corpus, corpus_summary, split_by_module, write_jsonl
-from training.docstrings import examples_from_source
+from training.demo import python_corpus as corpus
+from training.demo.docstrings import examples_from_source
+from training.demo.python_corpus import build_corpus, corpus_summary, split_by_module, write_jsonl
 from training.examples import Example
 
 

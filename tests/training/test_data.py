@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from training.data import ReadResult, read_examples
 from training.examples import Example
+from training.reading import ReadResult, read_examples
 
 GOOD = {"document": "A long text.", "summary": "Short."}
 

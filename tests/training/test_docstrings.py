@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from training.docstrings import examples_from_source, first_sentence
+from training.demo.docstrings import examples_from_source, first_sentence
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import math
 import pytest
 from rich.console import Console
 
-from training.corpus import Split, corpus_summary
+from training.demo.python_corpus import Split, corpus_summary
 from training.examples import Example
 from training.report import Sample, print_corpus, print_curve, print_rouge, print_samples, save_loss_plot
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tfmodels.checkpoints.flax_file import FlaxFile
-from tfmodels.checkpoints.foreign_names import reference_name
-from tfmodels.checkpoints.h5_file import H5File
-from tfmodels.checkpoints.reader import TensorReader, missing_tensor
-from tfmodels.checkpoints.safetensors_file import SafetensorsFile
-from tfmodels.checkpoints.torch_file import TorchFile
+from tfmodels.checkpoints.formats.flax_file import FlaxFile
+from tfmodels.checkpoints.formats.h5_file import H5File
+from tfmodels.checkpoints.formats.reader import TensorReader, missing_tensor
+from tfmodels.checkpoints.formats.safetensors_file import SafetensorsFile
+from tfmodels.checkpoints.formats.tf_flax_names import reference_name
+from tfmodels.checkpoints.formats.torch_file import TorchFile
 
 FLAX_FILES = ("flax_model.msgpack", "flax_model.msgpack.index.json")
 # In the order of preference.

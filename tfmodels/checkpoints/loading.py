@@ -12,8 +12,8 @@ import numpy as np
 
 from tfmodels.checkpoints.assignment import assign
 from tfmodels.checkpoints.folder import FLAX_FILES, open_weights, weights_path
+from tfmodels.checkpoints.formats.reader import TensorReader
 from tfmodels.checkpoints.mapping import Row, Slot, slots
-from tfmodels.checkpoints.reader import TensorReader
 
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
 _MOST_LISTED = 10
@@ -51,7 +51,7 @@ def load_checkpoint(
 
     >>> import keras, tempfile
     >>> from tfmodels.checkpoints.mapping import DENSE
-    >>> from tfmodels.checkpoints.safetensors_file import write_safetensors
+    >>> from tfmodels.checkpoints.formats.safetensors_file import write_safetensors
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="score")])
     >>> tensors = {"score.weight": np.ones((1, 2), "float16"), "score.bias": np.zeros(1, "float16")}
     >>> folder = Path(tempfile.mkdtemp())

@@ -11,9 +11,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from tfmodels.checkpoints.formats.safetensors_file import write_safetensors
 from tfmodels.checkpoints.mapping import Row, Slot, slots
-from tfmodels.checkpoints.safetensors_file import write_safetensors
-from tfmodels.files import write_json, written_whole
+from tfmodels.utils.files import write_json, written_whole
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"

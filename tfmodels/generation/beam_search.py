@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from tfmodels.generation.noise import gumbel
+from tfmodels.backend.noise import gumbel
 from tfmodels.generation.search import Search, State, write_token
 
 Tensor = Any

@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self
 
-from tfmodels.files import read_json_object, write_json
-from tfmodels.generation.config_checks import RULES, token_ids
 from tfmodels.generation.reference_settings import HARMLESS, NOT_BUILT, is_idle
 from tfmodels.generation.usable_settings import usable_settings
-from tfmodels.plain_values import plain
+from tfmodels.generation.validation import RULES, token_ids
+from tfmodels.utils.files import read_json_object, write_json
+from tfmodels.utils.plain_values import plain
 
 # The reference's length where nothing is asked for: so many tokens after the prompt.
 DEFAULT_NEW_TOKENS = 20

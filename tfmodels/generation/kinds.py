@@ -2,7 +2,7 @@
 
 from tfmodels.generation.beam_search import BeamSearch
 from tfmodels.generation.config import GenerationConfig
-from tfmodels.generation.row_search import RowSearch
+from tfmodels.generation.sampling import RowSearch
 from tfmodels.generation.search import Search
 
 

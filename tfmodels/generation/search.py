@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from tfmodels.generation.config import GenerationConfig
-from tfmodels.generation.processors import processors
+from tfmodels.generation.logits_processors import processors
+from tfmodels.generation.logits_warpers import warpers
 from tfmodels.generation.rule import Processor
-from tfmodels.generation.warpers import warpers
 
 Tensor = Any
 DecodeStep = Callable[[Tensor, Tensor, Any, Tensor | None], tuple[Tensor, Any]]

@@ -5,8 +5,8 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
-from tfmodels.generation.config_checks import RULES
-from tfmodels.plain_values import plain
+from tfmodels.generation.validation import RULES
+from tfmodels.utils.plain_values import plain
 
 # What can contradict something else; of two that do, the first goes.
 _CONTRADICTABLE = (

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfmodels.hashing import constant, random_bits
+from tfmodels.backend.random import constant, random_bits
 
 Tensor = Any
 

@@ -6,12 +6,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfmodels.backend.precision import overflow_safe_dtype
+from tfmodels.backend.scan import scan
 from tfmodels.layers.blocks import merge_blocks, split_into_blocks
-from tfmodels.layers.checks import check_positive
 from tfmodels.layers.dropout import Dropout
-from tfmodels.layers.loops import scan
-from tfmodels.layers.precision import overflow_safe_dtype
 from tfmodels.layers.projection import projection
+from tfmodels.utils.checks import check_positive
 
 Tensor = Any
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import keras
 
-from tfmodels.decoder import Decoder, DecoderBlock
-from tfmodels.layers.cached_attention import CachedAttention
-from tfmodels.layers.checks import check_length
+from tfmodels.layers.attention.cached_attention import CachedAttention
 from tfmodels.layers.dropout import Dropout
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.encoder import embed_ids, feed_forward, layer_norm, position_embedding, token_embedding
-from tfmodels.model_config import config_of
+from tfmodels.modeling.config import config_of
+from tfmodels.modeling.decoder import Decoder, DecoderBlock
+from tfmodels.utils.checks import check_length
 
 Tensor = Any
 

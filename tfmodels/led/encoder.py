@@ -9,15 +9,13 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from tfmodels.backend.remat import recompute
 from tfmodels.checkpoints.mapping import Row
-from tfmodels.encoder import OPTIONAL_INPUTS, Encoder, EncoderBlock
-from tfmodels.layers.checks import check_length
+from tfmodels.layers.attention.longformer_self_attention import LongformerSelfAttention
 from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.feed_forward import FeedForward
-from tfmodels.layers.longformer_self_attention import LongformerSelfAttention
 from tfmodels.layers.projection import projection
-from tfmodels.layers.recompute import recompute
-from tfmodels.layers.surgery import keep_inputs
+from tfmodels.layers.resizing import keep_inputs
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.positions import POSITION_FIELDS, resize_positions
 from tfmodels.led.weights import (
@@ -28,6 +26,8 @@ from tfmodels.led.weights import (
     encoder_rows,
     landmarks,
 )
+from tfmodels.modeling.encoder import OPTIONAL_INPUTS, Encoder, EncoderBlock
+from tfmodels.utils.checks import check_length
 
 Tensor = Any
 

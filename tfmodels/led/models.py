@@ -6,9 +6,7 @@ import keras
 import numpy as np
 
 from tfmodels.checkpoints.mapping import Row
-from tfmodels.heads import CLASSIFIER_ROWS, SPAN_ROWS, Seq2SeqClassifier, Seq2SeqQuestionAnswerer
-from tfmodels.language_model import Seq2SeqLM
-from tfmodels.layers.surgery import replace_weight
+from tfmodels.layers.resizing import replace_weight
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.decoder import LEDDecoder
 from tfmodels.led.encoder import ENCODER_INPUTS, LEDEncoder, token_embedding
@@ -22,7 +20,9 @@ from tfmodels.led.weights import (
     decoder_landmarks,
     language_model_rows,
 )
-from tfmodels.seq2seq import Seq2Seq
+from tfmodels.modeling.heads import CLASSIFIER_ROWS, SPAN_ROWS, Seq2SeqClassifier, Seq2SeqQuestionAnswerer
+from tfmodels.modeling.language_model import Seq2SeqLM
+from tfmodels.modeling.seq2seq import Seq2Seq
 
 Tensor = Any
 

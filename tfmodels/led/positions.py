@@ -5,9 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfmodels.layers.checks import check_positive
-from tfmodels.layers.surgery import check_plain, replace_weight
-from tfmodels.plain_values import plain
+from tfmodels.layers.resizing import check_plain, replace_weight
+from tfmodels.utils.checks import check_positive
+from tfmodels.utils.plain_values import plain
 
 POSITION_FIELDS = ("max_encoder_position_embeddings", "max_decoder_position_embeddings")
 

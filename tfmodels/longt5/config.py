@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from tfmodels.config_keys import SAME_ACTIVATIONS, resolved
-from tfmodels.layers.checks import check_not_negative, check_positive, check_rate
 from tfmodels.layers.feed_forward import activation_function
-from tfmodels.model_config import ModelConfig
+from tfmodels.modeling.config import ModelConfig
+from tfmodels.modeling.config_keys import SAME_ACTIVATIONS, resolved
+from tfmodels.utils.checks import check_not_negative, check_positive, check_rate
 
 WIDEST_BLOCK = 8192
 """A block of queries takes memory with the square of its width, however short the document is."""

@@ -5,12 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfmodels.decoder import Decoder, DecoderBlock
-from tfmodels.layers.cached_attention import CachedAttention
-from tfmodels.layers.relative_position import RelativePositionBias
+from tfmodels.layers.attention.cached_attention import CachedAttention
+from tfmodels.layers.attention.relative_position import RelativePositionBias
 from tfmodels.longt5.config import LongT5Config
 from tfmodels.longt5.encoder import feed_forward, residual_dropout, rms_norm, token_embedding
-from tfmodels.model_config import config_of
+from tfmodels.modeling.config import config_of
+from tfmodels.modeling.decoder import Decoder, DecoderBlock
 
 Tensor = Any
 

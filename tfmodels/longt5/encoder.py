@@ -9,15 +9,14 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from tfmodels.backend.precision import overflow_safe_dtype
+from tfmodels.backend.remat import recompute
 from tfmodels.checkpoints.mapping import Row
-from tfmodels.encoder import OPTIONAL_INPUTS, Encoder, EncoderBlock
+from tfmodels.layers.attention.longt5_local_self_attention import LongT5LocalSelfAttention
+from tfmodels.layers.attention.longt5_transient_global_self_attention import LongT5TransientGlobalSelfAttention
 from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.feed_forward import FeedForward
-from tfmodels.layers.long_t5_self_attention import LongT5LocalSelfAttention
-from tfmodels.layers.norm import ScaledRMSNormalization
-from tfmodels.layers.precision import overflow_safe_dtype
-from tfmodels.layers.recompute import recompute
-from tfmodels.layers.transient_global_self_attention import LongT5TransientGlobalSelfAttention
+from tfmodels.layers.normalization import ScaledRMSNormalization
 from tfmodels.longt5.config import LongT5Config
 from tfmodels.longt5.weights import (
     DECODER_PREFIXES,
@@ -27,6 +26,7 @@ from tfmodels.longt5.weights import (
     encoder_rows,
     landmarks,
 )
+from tfmodels.modeling.encoder import OPTIONAL_INPUTS, Encoder, EncoderBlock
 
 Tensor = Any
 

@@ -5,8 +5,6 @@ from typing import Any, ClassVar
 import keras
 
 from tfmodels.checkpoints.mapping import Row
-from tfmodels.heads import CLASSIFIER_ROWS, SPAN_ROWS, Seq2SeqClassifier, Seq2SeqQuestionAnswerer
-from tfmodels.language_model import Seq2SeqLM
 from tfmodels.longt5.config import LongT5Config
 from tfmodels.longt5.decoder import LongT5Decoder
 from tfmodels.longt5.encoder import ENCODER_INPUTS, LongT5Encoder, token_embedding
@@ -19,7 +17,9 @@ from tfmodels.longt5.weights import (
     decoder_landmarks,
     language_model_rows,
 )
-from tfmodels.seq2seq import Seq2Seq
+from tfmodels.modeling.heads import CLASSIFIER_ROWS, SPAN_ROWS, Seq2SeqClassifier, Seq2SeqQuestionAnswerer
+from tfmodels.modeling.language_model import Seq2SeqLM
+from tfmodels.modeling.seq2seq import Seq2Seq
 
 Tensor = Any
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfmodels.text.offsets import tokens_in_span
-from tfmodels.text.rows import Row
+from tfmodels.text.template import Row
 
 GLOBAL_ATTENTION = ("first", "question", "none")
 """Of a row, its first token; that and the whole first text of a pair; none."""

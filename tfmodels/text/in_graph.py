@@ -9,11 +9,11 @@ import tensorflow as tf
 from tfmodels.text.added_tokens import AddedToken
 from tfmodels.text.added_tokens_graph import TokenMarker, re2_literal
 from tfmodels.text.arguments import check_length
-from tfmodels.text.base import Tokenizer
 from tfmodels.text.cleanup import REPLACEMENTS
 from tfmodels.text.global_attention import check_global_attention
 from tfmodels.text.prefixes import WINDOW, word_prefixes
-from tfmodels.text.rows import kept_tokens
+from tfmodels.text.template import kept_tokens
+from tfmodels.text.tokenizer import Tokenizer
 from tfmodels.text.unicode_classes import PYTHON_SPACE
 
 # Bytes read at first for each token that is wanted: few texts have more.

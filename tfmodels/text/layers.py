@@ -7,8 +7,8 @@ import keras
 import tensorflow as tf
 
 from tfmodels.text.arguments import check_length
-from tfmodels.text.base import Tokenizer
 from tfmodels.text.global_attention import check_global_attention
+from tfmodels.text.tokenizer import Tokenizer
 
 
 class _TextLayer(keras.layers.Layer):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfmodels.text.rows import Row
+from tfmodels.text.template import Row
 
 Spans = list[tuple[int, int]]
 """Start and end of every token, in characters of its text."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tfmodels.labels import IGNORED_LABEL
 from tfmodels.text.arguments import as_id_rows, check_length
+from tfmodels.utils.labels import IGNORED_LABEL
 
 # What stands on padding, by name; on ids the padding token does.
 _FILLS = {

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tfmodels.text.arguments import check_lengths
-from tfmodels.text.rows import kept_of_first, kept_of_longest, kept_of_second, kept_tokens
+from tfmodels.text.template import kept_of_first, kept_of_longest, kept_of_second, kept_tokens
 
 if TYPE_CHECKING:
-    from tfmodels.text.base import Tokenizer
+    from tfmodels.text.tokenizer import Tokenizer
 
 # What transformers' call has and this one has not, with what does it here.
 _ELSEWHERE = {

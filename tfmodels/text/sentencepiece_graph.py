@@ -9,10 +9,10 @@ import tensorflow as tf
 import tensorflow_text
 
 from tfmodels.text.added_tokens import AddedToken
-from tfmodels.text.base import Tokenizer
 from tfmodels.text.in_graph import InGraphTokenizer, strip_white_space
 from tfmodels.text.sentencepiece_model import NO_PREFIX, SPACE_MARK
 from tfmodels.text.separators import regroup, split_at_separators, static_table
+from tfmodels.text.tokenizer import Tokenizer
 
 # The normalization makes a space of each of these.
 _WHITE_SPACE = b" \t\r\n"

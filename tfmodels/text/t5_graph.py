@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 import sentencepiece
 
 from tfmodels.text.added_tokens import AddedToken
-from tfmodels.text.base import Tokenizer
 from tfmodels.text.sentencepiece_graph import Guard, SentencePieceGraph, SentencePieceModel
 from tfmodels.text.sentencepiece_model import SPACE_MARK, check_graph_can, normalized_characters, words_stand_alone
 from tfmodels.text.settings import CONFIG
+from tfmodels.text.tokenizer import Tokenizer
 from tfmodels.text.unicode_classes import as_ranges
 
 

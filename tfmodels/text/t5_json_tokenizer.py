@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 from tfmodels.text.added_tokens import AddedToken, contents
 from tfmodels.text.arguments import check_text
 from tfmodels.text.fast_backend import add_flagged, add_tokens, added_tokens, backend_of, tokens_around
-from tfmodels.text.long_t5_tokenizer import MODEL, LongT5Tokenizer
 from tfmodels.text.offsets import Spans
-from tfmodels.text.rows import Frame
+from tfmodels.text.sentencepiece_tokenizer import MODEL, LongT5Tokenizer
 from tfmodels.text.settings import (
     CONFIG,
     TOKENIZER,
@@ -23,6 +22,7 @@ from tfmodels.text.settings import (
     write_config,
 )
 from tfmodels.text.t5_tokens import ROLES, with_sentinels
+from tfmodels.text.template import Frame
 
 if TYPE_CHECKING:
     from tfmodels.text.sentencepiece_graph import SentencePieceGraph

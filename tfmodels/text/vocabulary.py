@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfmodels.files import written_whole
 from tfmodels.text.arguments import as_id_list, check_texts
+from tfmodels.utils.files import written_whole
 
 if TYPE_CHECKING:
-    from tfmodels.text.base import Tokenizer
+    from tfmodels.text.tokenizer import Tokenizer
 
 # As many added tokens as a description names.
 _SHOWN = 5

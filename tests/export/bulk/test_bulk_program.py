@@ -10,7 +10,7 @@ import sys
 import pytest
 from exported import TEXTS, exported, toy
 
-from export import bulk
+from export.client import bulk
 
 COMMAND = [sys.executable, "-W", "error", "-m", "export", "bulk"]
 
@@ -107,7 +107,7 @@ def test_more_workers_than_cores_are_refused():
 CHECK = """
 import sys
 from pathlib import Path
-from export.bulk_worker import BulkWorker, Settings
+from export.client.bulk_worker import BulkWorker, Settings
 for signature, fields in (("encode", {}), ("classify", {"texts": "a"}), ("translate", {})):
     settings = Settings(Path(sys.argv[1]), Path("in"), signature, fields, {}, 1, 1, 1, "")
     try:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from export.bulk_rows import BadRow, Row, find_shards, read_rows
+from export.client.bulk_rows import BadRow, Row, find_shards, read_rows
 
 
 def read(path, rows=2, fields=None, texts=("text",), reserved=("answer_text",), max_bytes=1000):

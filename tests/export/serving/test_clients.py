@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from exported import serving, toy
 
-from export.remote import GrpcClient, RestClient
+from export.client.server_client import GrpcClient, RestClient
 
 CLIENTS = (GrpcClient, RestClient)
 
@@ -121,7 +121,7 @@ def test_bad_arguments_are_errors_that_name_them(arguments, message):
 
 PROGRAM = """
 import sys
-from export.ask import main
+from export.client.ask import main
 try:
     status = main(sys.argv[1:])
 finally:
@@ -163,7 +163,7 @@ def test_the_program_asks_a_server_over_rest(server, tmp_path):
     ],
 )
 def test_bad_options_are_told(arguments, message, capsys):
-    from export.ask import main
+    from export.client.ask import main
 
     with pytest.raises(SystemExit):
         main(arguments)

@@ -13,7 +13,7 @@ from exported import TEXTS
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 import export
-from export.remote import DEFAULT_NAME
+from export.client.server_client import DEFAULT_NAME
 
 FOLDER = Path(export.__file__).parent / "serving"
 FLAGS = ("enable_batching", "batching_parameters_file", "monitoring_config_file", "rest_api_timeout_in_ms")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from exported import LENGTHS, TEXTS
 
-from export.remote import GrpcClient, RestClient
+from export.client.server_client import GrpcClient, RestClient
 
 THREADS = 8
 LARGE = "def push(self, item): self.items.append(item)\n" * 110_000  # 5 MB

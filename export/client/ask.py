@@ -1,0 +1,139 @@
+"""`python -m export ask`: an answer from a SavedModel alone, or from a server that serves one.
+
+python -m export ask served/summaries "text"
+python -m export ask served/summaries --file document.txt
+python -m export ask --server localhost:8500 "text"
+python -m export ask --server localhost:8501 --rest --name summaries --version 2 "text"
+python -m export ask --server localhost:8500 --signature summarize --set max_new_tokens=64 \
+    --set num_return_sequences=2 "text"
+python -m export ask --server localhost:8500 --question "Who wrote it?" --file document.txt
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.client.reading import decoded_text, read_text
+from export.client.saved_model_client import SavedModel, import_server_libraries, latest_version
+from export.client.server_client import DEFAULT_NAME, Client, GrpcClient, RestClient
+
+_SERVER_ONLY = ("rest", "name", "version", "timeout")
+
+
+def main(arguments: list[str]) -> int:
+    """Print the answer to one document; returns the exit status.
+
+    Args:
+        arguments: of the command line, without `ask`.
+
+    Raises:
+        ValueError: a wrong folder, server, name, signature or input.
+        OSError: no such file, no answer from the server.
+        ImportError: a library that the model or gRPC needs is not installed.
+    """
+    parser = _parser()
+    options = parser.parse_intermixed_args(arguments)
+    if options.server is not None and options.text is None:
+        # What stands first is then the document.
+        options.directory, options.text = None, options.directory
+    if options.text is not None and options.file is not None:
+        parser.error("text and --file exclude each other")
+    if options.server is None:
+        given = [f"--{name}" for name in _SERVER_ONLY if getattr(options, name) not in (None, False)]
+        if options.directory is None:
+            parser.error("the following arguments are required: DIR")
+        if given:
+            parser.error(f"{given[0]} needs --server")
+        return _ask_folder(options)
+    if options.directory is not None:
+        parser.error("DIR and --server exclude each other")
+    return _ask_server(options)
+
+
+def constant(text: str) -> tuple[str, int]:
+    """A name and a whole number from "NAME=NUMBER"; an `argparse` error for anything else.
+
+    >>> constant("max_new_tokens=64")
+    ('max_new_tokens', 64)
+    """
+    name, _, number = text.partition("=")
+    try:
+        return name, int(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be NAME=NUMBER. Received: {text!r}") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m export ask", description="Answer from a SavedModel, or a server of it.")
+    parser.add_argument("directory", nargs="?", metavar="DIR", help="a SavedModel, or the folder of its versions")
+    parser.add_argument("text", nargs="?", help="the document; without it and --file, standard input is read")
+    parser.add_argument("--file", type=Path, help="a file with the document, plain or .gz")
+    parser.add_argument("--signature", help="default: serving_default")
+    parser.add_argument("--question", help="to a model that answers questions")
+    parser.add_argument(
+        "--set", type=constant, action="append", default=[], metavar="NAME=NUMBER", help="a further input"
+    )
+    server = parser.add_argument_group("a server, in place of DIR")
+    server.add_argument("--server", metavar="HOST:PORT", help="of TensorFlow Serving: its gRPC port")
+    server.add_argument("--rest", action="store_true", help="HOST:PORT is the REST port")
+    server.add_argument("--name", help=f"of the model on the server (default: {DEFAULT_NAME}, the stock image's)")
+    server.add_argument("--version", type=int, help="of the model (default: the server's choice, the highest)")
+    server.add_argument("--timeout", type=float, metavar="SECONDS", help="default: 60")
+    return parser
+
+
+def _ask_folder(options: argparse.Namespace) -> int:
+    latest_version(options.directory)  # a wrong folder is told before standard input is waited for
+    document = _document(options)
+    import_server_libraries()
+    return _print_answer(SavedModel(options.directory), options, document)
+
+
+def _ask_server(options: argparse.Namespace) -> int:
+    settings: dict[str, Any] = {
+        "name": DEFAULT_NAME if options.name is None else options.name,
+        "version": options.version,
+        "timeout": 60.0 if options.timeout is None else options.timeout,
+    }
+    with _client(options, settings) as client:
+        client.signatures()  # likewise for a wrong server
+        return _print_answer(client, options, _document(options))
+
+
+def _print_answer(client: Client | SavedModel, options: argparse.Namespace, document: str) -> int:
+    for name, text in (("text", document), ("--question", options.question)):
+        try:
+            (text or "").encode("utf-8")
+        except UnicodeEncodeError as error:  # how the command line holds bytes of another encoding
+            raise ValueError(f"{name} must be UTF-8. Received: {error}") from None
+    inputs: dict[str, Any] = {name: [number] for name, number in options.set}
+    if options.question is not None:
+        inputs["question"] = [options.question]
+    answer = client(options.signature or "serving_default", **inputs, text=[document])
+    texts = answer["text"] if "text" in answer else answer.get("label", answer.get("values"))
+    if texts is None:
+        raise ValueError(f"signature must answer with text, label or values. Received: signature={options.signature}")
+    # Several answers to one document stand in a row of their own.
+    print("\n".join(map(str, np.ravel(texts[0]))))
+    if bool(answer["truncated"][0]):
+        print("(the document was longer than the longest exported length and was cut)", file=sys.stderr)
+    return 0
+
+
+def _client(options: argparse.Namespace, settings: dict[str, Any]) -> Client:
+    if options.rest:
+        return RestClient(options.server, **settings)
+    # It would write of its own to a terminal that is meant for the answer.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    import_server_libraries()
+    return GrpcClient(options.server, **settings)
+
+
+def _document(options: argparse.Namespace) -> str:
+    if options.file is not None:
+        return read_text(options.file)
+    return decoded_text(sys.stdin.buffer.read(), "standard input") if options.text is None else options.text

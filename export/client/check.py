@@ -1,0 +1,149 @@
+"""Hold a SavedModel to what it says of itself: `python -m export check DIR`.
+
+In a process without keras and tfmodels, as on a server: signatures against the manifest, ops against TensorFlow's, and
+the warm-up requests against the answers that were kept, with the time that each takes.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.client.saved_model_client import import_server_libraries, latest_version, load_saved_model
+
+# Other machines add in another order; ids and texts stay the same.
+_TOLERANCE = 1e-3
+
+
+def main(arguments: list[str]) -> int:
+    """Run the program; 0 when all is right, 1 when something is not."""
+    parser = argparse.ArgumentParser(
+        "python -m export check", description="Load a SavedModel alone and hold it to its manifest and answers."
+    )
+    parser.add_argument("directory", metavar="DIR", help="a version's folder, or the folder of its versions")
+    options = parser.parse_args(arguments)
+    folder = latest_version(options.directory)
+    import_server_libraries()
+    failures = check(folder)
+    for failure in failures:
+        print(f"WRONG: {failure}")
+    print(f"{folder}: {f'{len(failures)} wrong' if failures else 'as exported'}")
+    return 1 if failures else 0
+
+
+def check(folder: Path) -> list[str]:
+    """What is wrong with a version; prints its ops and times.
+
+    Args:
+        folder: of the version.
+
+    Raises:
+        ValueError: no SavedModel or no manifest there.
+    """
+    from export.client.graphs import foreign_ops, op_names
+
+    manifest = _read_manifest(folder)
+    loaded = load_saved_model(folder)
+    ops = op_names(loaded.signatures)
+    print(f"ops besides TensorFlow's own: {', '.join(foreign_ops(ops)) or 'none'}")
+    return [
+        *_wrong_signatures(loaded.signatures, manifest["signatures"]),
+        *_wrong_ops(loaded.signatures, ops, manifest),
+        *_wrong_answers(folder, loaded.signatures),
+    ]
+
+
+def _read_manifest(folder: Path) -> Mapping[str, Any]:
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        described = manifest["signatures"].values()
+        if not all(isinstance(one[side], Mapping) for one in described for side in ("inputs", "outputs")):
+            raise TypeError("inputs and outputs are objects")
+        set(manifest["ops"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"DIR must hold the manifest.json of an export. Received: {path} ({error!r:.120})") from None
+    return manifest
+
+
+def _wrong_signatures(signatures: Mapping[str, Any], described: Mapping[str, Any]) -> Iterator[str]:
+    from export.client.graphs import describe_signatures
+
+    there = describe_signatures(signatures)
+    for name in sorted(set(described) | set(there)):
+        if name not in there or name not in described:
+            where = "the manifest" if name in described else "the SavedModel"
+            yield f"signature {name} is only in {where}"
+            continue
+        for side, found in there[name].items():
+            if found != dict(described[name][side]):
+                yield f"{side} of {name} must be {dict(described[name][side])}. They are {found}"
+
+
+def _wrong_ops(signatures: Mapping[str, Any], ops: tuple[str, ...], manifest: Mapping[str, Any]) -> Iterator[str]:
+    from export.client.graphs import foreign_ops, must_compile
+
+    unknown = [op for op in foreign_ops(ops) if not op.startswith("TFText>")]
+    if unknown:
+        yield f"ops must be those of TensorFlow and tensorflow-text. There is {', '.join(unknown)}"
+    # Loading adds calls of functions and takes unused ops away.
+    new = set(ops) - set(manifest["ops"]) - {"PartitionedCall", "StatefulPartitionedCall"}
+    if new:
+        yield f"ops must be those of the manifest. There is {', '.join(sorted(new))}"
+    if not manifest.get("jit_compile") and must_compile(signatures):
+        yield "functions must not be marked for XLA alone, which stock servers refuse. There is one"
+
+
+def _wrong_answers(folder: Path, signatures: Mapping[str, Any]) -> Iterator[str]:
+    import tensorflow as tf
+
+    from export.client.warmup import PATH, read_warm_ups
+
+    count = 0
+    for count, warm_up in enumerate(read_warm_ups(folder), start=1):
+        if warm_up.signature not in signatures:
+            yield f"warm-up request {count} is for the signature {warm_up.signature}, which is not there"
+            continue
+        try:
+            found, first, second = _answer(signatures[warm_up.signature], warm_up.request)
+        except tf.errors.OpError as error:
+            yield f"{warm_up.signature} (request {count}) must answer. It failed: {error.message:.300}"
+            continue
+        rows = len(next(iter(warm_up.request.values())))
+        tokens = "" if "input_ids" not in warm_up.request else f", {warm_up.request['input_ids'].shape[1]} tokens"
+        size = "" if "text" not in warm_up.request else f", {len(warm_up.request['text'][0]):,} bytes of text"
+        print(f"{warm_up.signature}, {rows} documents{tokens}{size}: {first:.3f} s, then {second:.3f} s")
+        for name, wanted in warm_up.answer.items():
+            if not _is_same(found.get(name), wanted):
+                is_now = f"It is {found.get(name)!r:.200}"
+                yield f"{name} of {warm_up.signature} (request {count}) must be {wanted!r:.200}. {is_now}"
+    if not count:
+        print(f"no warm-up requests: no {PATH} there")
+
+
+def _answer(signature: Any, request: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], float, float]:
+    """The answer, and the seconds of a first and of a second request."""
+    import tensorflow as tf
+
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        inputs = {
+            name: tf.constant(value, signature.structured_input_signature[1][name].dtype)
+            for name, value in request.items()
+        }
+        found = {name: value.numpy() for name, value in signature(**inputs).items()}
+        seconds.append(time.perf_counter() - start)
+    return found, seconds[0], seconds[1]
+
+
+def _is_same(found: np.ndarray | None, wanted: np.ndarray) -> bool:
+    if found is None or found.shape != wanted.shape:
+        return False
+    if found.dtype.kind == "f":
+        return bool(np.allclose(found, wanted, rtol=_TOLERANCE, atol=_TOLERANCE))
+    return bool((found == wanted).all())

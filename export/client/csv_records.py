@@ -1,0 +1,187 @@
+"""Rows of CSV files, so read that a quote that is never closed costs as few of them as can be.
+
+A row is what the csv module reads, strictly, from one line or several. Where it cannot, the row is bad, and reading
+goes on at the next line from which on there is a row with the header's number of fields, and behind that no line with
+another number: lines of a document within quotes seldom look like two rows. The lines between went with the bad row,
+which counts them. A quote that is not closed where it should be, and closed by another so that all is valid CSV again,
+cannot be told from a long field.
+"""
+
+import csv
+import re
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.client.reading import MOST_BYTES, Line, Record, cut, numbered_lines, odd_bytes
+
+# The csv module holds the limit in a C long, which is 32 bits wide on some systems.
+_FIELD_SIZE_LIMIT = 2**31 - 1
+# What the "surrogateescape" error handler makes of bytes that are not UTF-8.
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+
+
+@dataclass(frozen=True)
+class Header:
+    """Names of the columns, the line that they stand at, and number and place of the line after it."""
+
+    names: tuple[str, ...]
+    line: int
+    next_line: int
+    stop: int
+
+
+def read_header(path: Path) -> Header | None:
+    """The header of a CSV file, None where the file has no line that is not empty.
+
+    Raises:
+        ValueError: a header that is not valid CSV or not UTF-8.
+    """
+    with closing(numbered_lines(path)) as lines:
+        window = _Window(lines)
+        line = window.skip_empty()
+        if line is None:
+            return None
+        found = _parsed(window, 0, MOST_BYTES)
+        after = window.at(found.lines)
+    where = f"{path}:{line.number}"
+    if found.cells is None:
+        raise ValueError(f"{where}: the header must be valid CSV. Received: {found.problem}")
+    if _ESCAPED_BYTE.search("".join(found.cells)):
+        raise ValueError(f"{where}: the header must be UTF-8. Received: {_escaped_byte(found.cells)}")
+    stop = after.start if after is not None else path.stat().st_size
+    return Header(tuple(found.cells), line.number, line.number + found.lines, stop)
+
+
+def csv_records(
+    lines: Iterator[Line], header: Header, stop: int | None = None, max_bytes: int = MOST_BYTES
+) -> Iterator[Record]:
+    """The rows of a CSV file that begin before a place.
+
+    Args:
+        lines: those of the file, from the beginning of a row on, and also those behind `stop`, which decide where
+            reading goes on after a bad row.
+        header: the names of the fields.
+        stop: the place; None: the file's end.
+        max_bytes: of the longest row that is read.
+    """
+    window, columns = _Window(lines), len(header.names)
+    while (line := window.skip_empty()) is not None and (stop is None or line.start < stop):
+        found = _parsed(window, 0, max_bytes)
+        taken = found.lines
+        if found.cells is None:
+            problem = f"the row must be valid CSV. Received: {found.problem}"
+            taken = _next_row(window, columns, max_bytes)
+        else:
+            problem = _problem(found.cells, columns)
+        window.drop(taken)
+        if problem:
+            yield Record(line.number, line.start, None, problem, taken - 1)
+        else:
+            yield Record(line.number, line.start, dict(zip(header.names, found.cells or (), strict=True)))
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """The cells of a row and the number of its lines; or what is wrong with it."""
+
+    cells: list[str] | None
+    lines: int
+    problem: str = ""
+
+
+class _Window:
+    """Lines of which some are looked at before they are taken."""
+
+    def __init__(self, lines: Iterator[Line]) -> None:
+        self._lines = lines
+        self._ahead: deque[Line] = deque()
+
+    def at(self, place: int) -> Line | None:
+        """The line at a place from the first that was not dropped on, None behind the last."""
+        while len(self._ahead) <= place:
+            line = next(self._lines, None)
+            if line is None:
+                return None
+            self._ahead.append(line)
+        return self._ahead[place]
+
+    def drop(self, count: int) -> None:
+        """Leave lines behind."""
+        for _ in range(count):
+            self._ahead.popleft()
+
+    def skip_empty(self) -> Line | None:
+        """Leave empty lines behind; the first that is not empty."""
+        while (line := self.at(0)) is not None and not line.data.strip():
+            self.drop(1)
+        return line
+
+
+class _TooLong(Exception):
+    pass
+
+
+def _parsed(window: _Window, place: int, max_bytes: int) -> _Parsed:
+    """The row that begins at a place of the window."""
+    lines = size = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal lines, size
+        while (line := window.at(place + lines)) is not None:
+            lines += 1
+            if size + len(line.data.rstrip(b"\r\n")) > max_bytes:
+                raise _TooLong
+            size += len(line.data)
+            # Bytes that are not UTF-8 are carried along, so that a bad row does not end the reading of the others.
+            yield line.data.decode("utf-8", "surrogateescape")
+
+    previous_limit = csv.field_size_limit(_FIELD_SIZE_LIMIT)
+    try:
+        # Strict, since a quote that is never closed would else swallow the rest of the file as one field.
+        return _Parsed(next(csv.reader(texts(), strict=True)), lines)
+    except csv.Error as error:
+        first = window.at(place)
+        return _Parsed(None, lines, f"{error}{odd_bytes(first.data) if first is not None else ''}")
+    except _TooLong:
+        return _Parsed(None, lines, f"more than {max_bytes} bytes")
+    finally:
+        csv.field_size_limit(previous_limit)
+
+
+def _next_row(window: _Window, columns: int, max_bytes: int) -> int:
+    """How many lines on the first is at which reading goes on after a row that is not valid."""
+    place = 1
+    while window.at(place) is not None:
+        row = _parsed(window, place, max_bytes)
+        if row.cells is not None and len(row.cells) == columns:
+            behind = place + row.lines
+            while (line := window.at(behind)) is not None and not line.data.strip():
+                behind += 1
+            after = None if line is None else _parsed(window, behind, max_bytes).cells
+            if after is None or len(after) == columns:
+                return place
+        place += 1
+    return place
+
+
+def _problem(cells: list[str], columns: int) -> str:
+    text = "".join(cells)
+    if _ESCAPED_BYTE.search(text):
+        return f"the row must be UTF-8. Received: {_escaped_byte(cells)}"
+    if len(cells) != columns:
+        rule = f"the row must have the header's {columns} columns"
+        return f"{rule}. Received: {len(cells)} (is a comma or line break outside quotes?)"
+    if "\0" in text:
+        return f"the row must be text. Received: {cut(repr(text[:100]))}{odd_bytes(text.encode())}"
+    return ""
+
+
+def _escaped_byte(cells: list[str]) -> str:
+    for column, cell in enumerate(cells, start=1):
+        found = _ESCAPED_BYTE.search(cell)
+        if found:
+            return f"byte 0x{ord(found.group()) - 0xDC00:02x} in column {column}"
+    return "no such byte"

@@ -1,0 +1,94 @@
+"""Checks of values: at once where they are known, in TensorFlow's graphs when they run.
+
+A program that XLA compiles can raise nothing: there TensorFlow leaves these checks out, and JAX has none.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfmodels.utils.checks import concrete_value
+
+Tensor = Any
+
+
+def widened(ids: Any) -> Tensor:
+    """Integers of 8 or 16 bits as int32: in their own type, a vocabulary's size would be another number.
+
+    >>> keras.backend.standardize_dtype(widened(np.array([7], "uint8")).dtype)
+    'int32'
+    """
+    dtype = keras.backend.standardize_dtype(ids.dtype)
+    return ops.cast(ids, "int32") if dtype in ("int8", "uint8", "int16", "uint16", "uint32") else ids
+
+
+def checked_ids(name: str, ids: Any, size: int, ignored: int | None = None) -> Tensor:
+    """The ids, behind the check in a graph.
+
+    Args:
+        name: of the argument.
+        ids: integers of any shape.
+        size: of the table that they are looked up in.
+        ignored: a number outside of the table that has a meaning of its own.
+
+    Raises:
+        ValueError: an id that the table does not have; in a graph `InvalidArgumentError`.
+
+    >>> checked_ids("input_ids", np.array([[3, 9]]), 9)
+    Traceback (most recent call last):
+    ValueError: input_ids must be from 0 to 8. Received: 9 at (0, 1)
+    """
+    if concrete_value(ids) is not None or keras.backend.backend() != "tensorflow" or isinstance(ids, keras.KerasTensor):
+        check_ids(name, ids, size, ignored)
+        return widened(ids) if hasattr(ids, "dtype") else ids
+    import tensorflow as tf
+
+    ids = widened(tf.convert_to_tensor(ids))
+    is_good = tf.logical_and(ids >= 0, ids < size)
+    if ignored is not None:
+        is_good = tf.logical_or(is_good, tf.equal(ids, ignored))
+    wrong = tf.where(is_good, tf.zeros_like(ids), ids)
+    message = [f"{_rule(name, size, ignored)}. Received: ", tf.reduce_min(wrong), tf.reduce_max(wrong)]
+    # A dependency: else the lookup may fail first, in words of its own.
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_good), message)]):
+        return tf.identity(ids)
+
+
+def check_ids(name: str, ids: Any, size: int, ignored: int | None = None) -> None:
+    """Raise `ValueError` as `checked_ids`, where the values are known.
+
+    >>> check_ids("labels", np.array([[3, -100]]), 9, ignored=-100)
+    """
+    values = concrete_value(ids)
+    if values is None:
+        return
+    is_bad = (values < 0) | (values >= size)
+    if ignored is not None:
+        is_bad &= values != ignored
+    if is_bad.any():
+        place = tuple(int(x) for x in np.argwhere(is_bad)[0])
+        raise ValueError(f"{_rule(name, size, ignored)}. Received: {values[place]} at {place}")
+
+
+def _rule(name: str, size: int, ignored: int | None) -> str:
+    return f"{name} must be from 0 to {size - 1}" + ("" if ignored is None else f", or {ignored}")
+
+
+def check_mask(name: str, mask: Any) -> None:
+    """Raise `ValueError` for a mask with other values than 0 and 1, where they are known.
+
+    >>> check_mask("attention_mask", np.array([[1, -1]]))
+    Traceback (most recent call last):
+    ValueError: attention_mask must hold 1 for tokens and 0 for padding. Received: -1 at (0, 1)
+    """
+    values = concrete_value(mask)
+    if values is None:
+        return
+    is_bad = (values != 0) & (values != 1)
+    if is_bad.any():
+        place = tuple(int(x) for x in np.argwhere(is_bad)[0])
+        way_out = "; global attention has a mask of its own, global_attention_mask" if values[place] == 2 else ""
+        rule = f"{name} must hold 1 for tokens and 0 for padding{way_out}"
+        raise ValueError(f"{rule}. Received: {values[place]} at {place}")

@@ -1,0 +1,60 @@
+"""Greedy search and sampling: every row goes on by itself.
+
+Shape letters: B documents, K rows of a document, R = B * K rows, T full length, V vocabulary.
+"""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from tfmodels.backend.noise import gumbel
+from tfmodels.generation.rule import FORBIDDEN
+from tfmodels.generation.search import Search, State, write_token
+
+Tensor = Any
+
+
+class _Rows(NamedTuple):
+    scores: Tensor  # float32 (B, K): summed log-probabilities
+    ended_at: Tensor  # int32 (B, K): place of the last token, 0 before there is one
+
+
+class RowSearch(Search):
+    """The best token at each place, or with `do_sample` a drawn one."""
+
+    def start_own(self, tokens: Tensor) -> _Rows:
+        """No scores, nothing ended but empty documents."""
+        first = tokens[:, :, 0]
+        ended_at = ops.zeros_like(first)
+        if self.inputs.is_empty is not None:
+            ended_at = ops.where(self.inputs.is_empty[:, None], 1, ended_at)
+        return _Rows(ops.zeros_like(first, dtype="float32"), ended_at)
+
+    def base_scores(self, logits: Tensor) -> Tensor:
+        """The logits: the reference's rules see them here."""
+        return logits
+
+    def choose(self, state: State, scores: Tensor) -> State:
+        """Take or draw a token of each row; rows that have ended are padded."""
+        noisy = scores
+        if self.config.do_sample:
+            noisy = scores + gumbel(self.inputs.seed, state.position, ops.shape(scores)[0], scores.shape[1])
+        chosen = ops.cast(ops.argmax(noisy, axis=-1), "int32")  # (R,)
+        gained = ops.take_along_axis(ops.log_softmax(scores, axis=-1), chosen[:, None], axis=1)
+        # Where all is forbidden there is no distribution, and its logarithm no number.
+        gained = ops.where(ops.max(scores, axis=-1, keepdims=True) > FORBIDDEN, gained, FORBIDDEN)
+        shape = (-1, self.rows)
+        chosen, gained = ops.reshape(chosen, shape), ops.reshape(gained, shape)
+        has_ended = state.own.ended_at > 0
+        chosen = ops.where(has_ended, self.config.pad_token_id, chosen)
+        ends = ops.logical_or(self.is_end(chosen), state.position + 1 >= self.lengths)
+        ends_now = ops.logical_and(ends, ops.logical_not(has_ended))
+        ended_at = ops.where(ends_now, state.position, state.own.ended_at)
+        own = _Rows(state.own.scores + ops.where(has_ended, 0.0, gained), ended_at)
+        tokens = write_token(state.tokens, state.position, chosen)
+        return state._replace(tokens=tokens, own=own, is_running=ops.any(ops.equal(ended_at, 0)))
+
+    def results(self, state: State) -> dict[str, Tensor]:
+        """All rows, and their log-probabilities over their length."""
+        scores = state.own.scores / self.length_factor(state.own.ended_at + 1 - self.prompt_length)
+        return {"sequences": state.tokens, "sequences_scores": scores}

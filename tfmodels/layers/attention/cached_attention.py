@@ -1,0 +1,264 @@
+"""The decoder's attention: over its own tokens with a static cache, and over the document's.
+
+Shape letters: B batch of documents, K beams, T target length, S keys, E model size, H heads, D head size.
+"""
+
+from functools import partial
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfmodels.backend.remat import recompute
+from tfmodels.layers.attention.dense_attention import dense_attention, dense_probabilities
+from tfmodels.layers.attention.heads import scale_heads
+from tfmodels.layers.blocks import merge_heads, split_heads
+from tfmodels.layers.dropout import hash_dropout
+from tfmodels.layers.projection import projection
+from tfmodels.utils.checks import check_positive
+
+Tensor = Any
+KeysValues = tuple[Tensor, Tensor]
+
+
+def write_step(cache: KeysValues, step: KeysValues, position: Tensor | int) -> KeysValues:
+    """Write the keys and values of new tokens into a cache.
+
+    Args:
+        cache: keys (B, H, D, T) and values (B, H, T, D).
+        step: the same with the new tokens.
+        position: int32 scalar, the place of the first new token in the cache.
+
+    >>> cache = ops.zeros((1, 1, 2, 4)), ops.zeros((1, 1, 4, 2))
+    >>> keys, values = write_step(cache, (ops.ones((1, 1, 2, 1)), ops.ones((1, 1, 1, 2))), 3)
+    >>> ops.convert_to_numpy(values[0, 0, :, 0]).tolist()
+    [0.0, 0.0, 0.0, 1.0]
+    """
+    # Selects and products, not `ops.slice_update`, which on TensorFlow is an XLA op that stock servers may not have.
+    keys, values = step
+    place = ops.arange(cache[1].shape[2], dtype="int32") - position  # (T,)
+    new_tokens = ops.shape(values)[2]
+    is_here = ops.logical_and(place >= 0, place < new_tokens)
+    if values.shape[2] != 1:  # one token is spread by broadcasting
+        spread = ops.cast(ops.equal(place[None, :], ops.arange(new_tokens, dtype="int32")[:, None]), values.dtype)
+        keys, values = ops.matmul(keys, spread), ops.matmul(ops.swapaxes(spread, 0, 1), values)
+    return ops.where(is_here, keys, cache[0]), ops.where(is_here[:, None], values, cache[1])
+
+
+def write_beams(cache: KeysValues, step: KeysValues, position: Tensor | int) -> KeysValues:
+    """Write the keys and values of one new token of each beam into a cache that the beams of a document share.
+
+    Args:
+        cache: keys (B, H, D, K * T) and values (B, H, K * T, D), T places for each beam.
+        step: keys (B, H, D, K) and values (B, H, K, D) of the new tokens.
+        position: int32 scalar, the place of the tokens among the T of their beams.
+
+    >>> cache = ops.zeros((1, 1, 2, 6)), ops.zeros((1, 1, 6, 2))
+    >>> keys, values = write_beams(cache, (ops.ones((1, 1, 2, 2)), ops.ones((1, 1, 2, 2))), 1)
+    >>> ops.convert_to_numpy(values[0, 0, :, 0]).tolist()
+    [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]
+    """
+    keys, values = step
+    beams, slots = keys.shape[3], cache[0].shape[3]
+    _, heads, size, _ = cache[0].shape
+    is_here = ops.equal(ops.arange(slots // beams, dtype="int32"), position)  # (T,)
+    split_keys = ops.reshape(cache[0], (-1, heads, size, beams, slots // beams))
+    split_values = ops.reshape(cache[1], (-1, heads, beams, slots // beams, size))
+    written_keys = ops.where(is_here, keys[..., None], split_keys)
+    written_values = ops.where(is_here[:, None], values[:, :, :, None], split_values)
+    return (
+        ops.reshape(written_keys, (-1, heads, size, slots)),
+        ops.reshape(written_values, (-1, heads, slots, size)),
+    )
+
+
+def per_row(probabilities: Tensor, rows: int | Tensor) -> Tensor:
+    """Undo the fold of beams into the query axis: (B, H, K * T, S) -> (B * K, H, T, S) with `rows` = B * K."""
+    documents, heads, queries, keys = ops.shape(probabilities)
+    beams = rows // documents
+    split = ops.reshape(probabilities, (documents, heads, beams, queries // beams, keys))
+    return ops.reshape(ops.transpose(split, (0, 2, 1, 3, 4)), (rows, heads, queries // beams, keys))
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class CachedAttention(keras.layers.Layer):
+    """Multi-head attention (Vaswani et al. 2017, section 3.2.2) whose keys and values can be made once and kept.
+
+    Keys are kept as (B, H, D, S) and values as (B, H, S, D), the layout that the two products of a decoding step want.
+
+    Args:
+        num_heads, head_size: H and D.
+        use_bias: give the projections biases.
+        scale_query: divide the query by sqrt(D) (T5 does not).
+        dropout: rate on the attention probabilities, during training.
+        query_stddev, key_value_stddev, output_stddev: standard deviations of the initial kernels.
+
+    Call arguments:
+        hidden_states: (B, T, E), the queries.
+        keys_values: keys (B, H, D, S) and values (B, H, S, D), from `project_keys_values`; None: those of
+            `hidden_states`.
+        attention_mask: bool, broadcastable to (B, H, T, S); None: everything is visible.
+        position_bias: float32, broadcastable to (B, H, T, S), added to the scores.
+        head_mask: (H,), 0 where a head is left out; None: all heads count.
+        key_value_states: (B, S, E), of which the keys and values are made if they are not given; None: `hidden_states`.
+
+    Returns:
+        (B, T, E) in the compute dtype.
+
+    >>> layer = CachedAttention(num_heads=2, head_size=4)
+    >>> layer(ops.ones((1, 3, 8))).shape[1]
+    3
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        head_size: int,
+        use_bias: bool = True,
+        scale_query: bool = True,
+        dropout: float = 0.0,
+        query_stddev: float = 0.02,
+        key_value_stddev: float = 0.02,
+        output_stddev: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
+        # The parts cast for themselves: casting here would round float32 biases and residuals to 16 bits.
+        super().__init__(autocast=False, **kwargs)
+        check_positive("num_heads", num_heads)
+        check_positive("head_size", head_size)
+        self.num_heads = num_heads
+        self.head_size = head_size
+        self.use_bias = use_bias
+        self.scale_query = scale_query
+        self.dropout = dropout
+        self.query_stddev = query_stddev
+        self.key_value_stddev = key_value_stddev
+        self.output_stddev = output_stddev
+        self.attention_dropout = keras.layers.Dropout(dropout, dtype="float32", name="attention_dropout")
+
+    def build(self, hidden_states_shape: Any) -> None:
+        """Create the four projections."""
+        width, inner = hidden_states_shape[-1], self.num_heads * self.head_size
+        self.q_proj = self._projection("q_proj", inner, self.query_stddev)
+        self.k_proj = self._projection("k_proj", inner, self.key_value_stddev)
+        self.v_proj = self._projection("v_proj", inner, self.key_value_stddev)
+        self.out_proj = self._projection("out_proj", width, self.output_stddev)
+        for part in (self.q_proj, self.k_proj, self.v_proj):
+            part.build(hidden_states_shape)
+        self.out_proj.build((*hidden_states_shape[:-1], inner))
+
+    def _projection(self, name: str, units: int, stddev: float) -> keras.layers.Dense:
+        return projection(name, units, stddev, self.use_bias, self.dtype_policy)
+
+    def project_keys_values(self, states: Tensor) -> KeysValues:
+        """Keys (B, H, D, S) and values (B, H, S, D) of `states` (B, S, E)."""
+        keys = ops.swapaxes(split_heads(self.k_proj(states), self.num_heads), 2, 3)
+        return keys, split_heads(self.v_proj(states), self.num_heads)
+
+    def call(
+        self,
+        hidden_states: Tensor,
+        keys_values: KeysValues | None = None,
+        attention_mask: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        key_value_states: Tensor | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
+        """Attend; see the class docstring."""
+        if keys_values is None:
+            keys_values = self.project_keys_values(hidden_states if key_value_states is None else key_value_states)
+        keys, values = keys_values
+        dropout = hash_dropout(self.attention_dropout, training)
+        query = self._query(hidden_states)
+        output = dense_attention(query, keys, values, attention_mask, position_bias, dropout, bool(training))
+        return self.out_proj(merge_heads(output if head_mask is None else scale_heads(output, head_mask)))
+
+    def probabilities(
+        self,
+        hidden_states: Tensor,
+        keys_values: KeysValues | None = None,
+        attention_mask: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        head_mask: Tensor | None = None,
+    ) -> Tensor:
+        """The attention probabilities of the call without dropout, scaled by the head mask: float32 (B, H, T, S)."""
+        keys, _ = keys_values if keys_values is not None else self.project_keys_values(hidden_states)
+        found = dense_probabilities(self._query(hidden_states), keys, attention_mask, position_bias)
+        return found if head_mask is None else scale_heads(found, head_mask)
+
+    def _query(self, hidden_states: Tensor) -> Tensor:
+        query = self.q_proj(hidden_states)
+        return split_heads(query * self.head_size**-0.5 if self.scale_query else query, self.num_heads)
+
+    def attend_per_document(
+        self,
+        hidden_states: Tensor,
+        keys_values: KeysValues | None,
+        attention_mask: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        key_value_states: Tensor | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
+        """Attend from several beams to one document's keys and values, which are not repeated for the beams.
+
+        The beams of a document are folded into the query axis: (B * K, T, E) is seen as (B, K * T, E).
+
+        Args:
+            hidden_states: (B * K, T, E), the beams of a document next to each other.
+            keys_values: keys (B, H, D, S) and values (B, H, S, D); None: those of `key_value_states`.
+            attention_mask: bool (B, 1, 1, S), or None.
+            head_mask: (H,), or None.
+            key_value_states: (B, S, E). In training the keys and values are computed again for the gradient, not kept:
+                those of a long document are a decoder's largest tensors by far.
+            training: as in Keras.
+
+        Returns:
+            (B * K, T, E).
+        """
+        call = partial(recompute, self) if keys_values is None else self.call
+        documents = ops.shape(key_value_states if keys_values is None else keys_values[0])[0]
+        folded = _folded(hidden_states, documents)
+        output = call(folded, keys_values, attention_mask, None, head_mask, key_value_states, training=training)
+        return ops.reshape(output, ops.shape(hidden_states))
+
+    def probabilities_per_document(
+        self,
+        hidden_states: Tensor,
+        keys_values: KeysValues | None,
+        attention_mask: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        key_value_states: Tensor | None = None,
+    ) -> Tensor:
+        """The probabilities of `attend_per_document`, arguments likewise: float32 (B * K, H, T, S)."""
+        keys_values = keys_values or self.project_keys_values(key_value_states)
+        folded = _folded(hidden_states, ops.shape(keys_values[0])[0])
+        found = self.probabilities(folded, keys_values, attention_mask, None, head_mask)
+        return per_row(found, ops.shape(hidden_states)[0])
+
+    # By tracing the call, as where there is no `compute_output_shape`: it checks the inputs.
+    compute_output_spec = keras.Operation.compute_output_spec
+
+    def compute_output_shape(self, hidden_states_shape: Any) -> tuple[Any, ...]:
+        """(B, T, E), as the queries."""
+        return tuple(hidden_states_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "head_size": self.head_size,
+            "use_bias": self.use_bias,
+            "scale_query": self.scale_query,
+            "dropout": self.dropout,
+            "query_stddev": self.query_stddev,
+            "key_value_stddev": self.key_value_stddev,
+            "output_stddev": self.output_stddev,
+        }
+
+
+def _folded(hidden_states: Tensor, documents: int | Tensor) -> Tensor:
+    """(B * K, T, E) -> (B, K * T, E)."""
+    rows, length, width = ops.shape(hidden_states)
+    return ops.reshape(hidden_states, (documents, rows // documents * length, width))

@@ -1,0 +1,71 @@
+"""Attention of few queries to all keys: a decoder's, and that of global tokens.
+
+Shape letters: B batch, H heads, T queries, S keys, D head size.
+"""
+
+from typing import Any
+
+from keras import ops
+
+from tfmodels.backend.checkpointed import recomputed
+from tfmodels.layers.attention.softmax import masked_softmax
+from tfmodels.layers.dropout import HashDropout
+
+Tensor = Any
+
+
+def dense_probabilities(query: Tensor, keys: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    """Softmax of the scores of each query with each key: float32 (B, H, T, S); zeros for a query that sees nothing.
+
+    Args:
+        query: (B, H, T, D), already scaled.
+        keys: (B, H, D, S).
+        mask: bool, broadcastable to (B, H, T, S); None: everything is visible.
+        bias: float32, broadcastable likewise, added to the scores.
+
+    >>> float(dense_probabilities(ops.ones((1, 1, 1, 2)), ops.ones((1, 1, 2, 4)))[0, 0, 0, 0])
+    0.25
+    """
+    scores = ops.cast(ops.matmul(query, keys), "float32")
+    return masked_softmax(scores if bias is None else scores + bias, mask)
+
+
+def dense_attention(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    dropout: HashDropout | None = None,
+    training: bool = False,
+) -> Tensor:
+    """Attend each query to all keys (Vaswani et al. 2017, section 3.2.1).
+
+    In training the scores are computed again for the gradient: a softmax over a long document would keep four tensors
+    of their size in each layer, and T * S * D operations are a small part of a layer's.
+
+    Args:
+        query, keys, mask, bias: as in `dense_probabilities`.
+        values: (B, H, S, D).
+        dropout: of the probabilities, or None.
+        training: compute the scores again for the gradient.
+
+    Returns:
+        (B, H, T, D) in the dtype of `values`.
+
+    >>> x = ops.ones((1, 1, 3, 3))
+    >>> float(dense_attention(x, x, x)[0, 0, 0, 0])
+    1.0
+    """
+    given = {"mask": mask, "bias": bias}
+    present = {name: tensor for name, tensor in given.items() if tensor is not None}
+
+    def attend(query: Tensor, keys: Tensor, values: Tensor, *further: Tensor) -> Tensor:
+        probabilities = dense_probabilities(query, keys, **dict(zip(present, further, strict=True)))
+        if dropout is not None:
+            probabilities = probabilities * dropout.scale(ops.shape(probabilities), ops.zeros((), "int32"))
+        return ops.matmul(ops.cast(probabilities, values.dtype), values)
+
+    if training:
+        return recomputed(attend, query, keys, values, *present.values())
+    return attend(query, keys, values, *present.values())

@@ -1,0 +1,190 @@
+"""LongT5's transient-global self-attention: the local one, and summaries of blocks that every token sees.
+
+Shape letters: B batch, L length, E model size, H heads, D head size, N blocks, C block length, G summaries (one for
+each `global_block_size` tokens), M rows of the summaries' bias.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfmodels.layers.attention.block_attention import ExtraKeys
+from tfmodels.layers.attention.longt5_local_self_attention import LongT5LocalSelfAttention, or_ones
+from tfmodels.layers.attention.window import WindowGeometry
+from tfmodels.layers.blocks import split_into_blocks
+from tfmodels.layers.normalization import ScaledRMSNormalization
+from tfmodels.layers.projection import zero_of
+from tfmodels.utils.checks import check_positive
+
+Tensor = Any
+
+
+def summary_block_ids(attention_mask: Tensor, global_block_size: int) -> Tensor:
+    """The summary that each token belongs to, -1 where none.
+
+    Blocks are counted by position. A block is whole when its last position is not padding; tokens after the last whole
+    block join it; padding, and every token of a row without a whole block, belongs to none.
+
+    Args:
+        attention_mask: (B, L), 0 on padding.
+        global_block_size: tokens per block.
+
+    Returns:
+        int32 (B, L).
+
+    >>> mask = ops.array([[1, 1, 1, 1, 1, 0]])
+    >>> ops.convert_to_numpy(summary_block_ids(mask, 2)).tolist()
+    [[0, 0, 1, 1, 1, -1]]
+    """
+    valid = ops.not_equal(attention_mask, 0)
+    position = ops.arange(ops.shape(valid)[1], dtype="int32")
+    is_last_of_block = position % global_block_size == global_block_size - 1
+    whole_blocks = ops.sum(ops.cast(ops.logical_and(valid, is_last_of_block), "int32"), axis=1, keepdims=True)
+    block = ops.minimum(position // global_block_size, whole_blocks - 1)
+    return ops.where(valid, block, -1)
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
+    """LongT5's transient-global self-attention (Guo et al. 2022, section 3.1.2).
+
+    As `LongT5LocalSelfAttention`, and each token also sees a summary of every whole block of `global_block_size`
+    tokens: the normed sum of the block's hidden states, made anew in each layer.
+
+    Args:
+        global_block_size: tokens per summary.
+        layer_norm_epsilon: epsilon of the summaries' RMS norm.
+        The others: as `LongT5LocalSelfAttention`.
+
+    Call arguments:
+        side_bias: float32 (B, H, M, G) with M = ceil(L / global_block_size), see `compute_side_bias`; None: the layer's
+            own, or none.
+        The others: as `LongT5LocalSelfAttention`.
+
+    >>> layer = LongT5TransientGlobalSelfAttention(num_heads=2, head_size=4, local_radius=3, global_block_size=4)
+    >>> layer(ops.ones((1, 9, 8)), attention_mask=ops.ones((1, 9))).shape[1]
+    9
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        head_size: int,
+        local_radius: int = 127,
+        global_block_size: int = 16,
+        layer_norm_epsilon: float = 1e-6,
+        **kwargs: Any,
+    ) -> None:
+        check_positive("global_block_size", global_block_size)
+        self.global_block_size = global_block_size
+        self.layer_norm_epsilon = layer_norm_epsilon
+        super().__init__(num_heads, head_size, local_radius, **kwargs)
+
+    def _geometry(self) -> WindowGeometry:
+        # A query block holds whole summary blocks, so that the summaries' bias is constant over runs of queries.
+        return WindowGeometry.covering(self.local_radius, multiple_of=self.global_block_size)
+
+    def build(self, hidden_states_shape: Any) -> None:
+        """Create the projections, the norm of the summaries and, where owned, the biases."""
+        super().build(hidden_states_shape)
+        self.global_relative_attention_bias: Any = self._bias("global_relative_attention_bias", hidden_states_shape[-1])
+        self.global_input_layer_norm = ScaledRMSNormalization(
+            self.initializer_factor, epsilon=self.layer_norm_epsilon, dtype="float32", name="global_input_layer_norm"
+        )
+        self.global_input_layer_norm.build(hidden_states_shape)
+
+    def compute_side_bias(self, attention_mask: Tensor) -> Tensor:
+        """Bias of each run of `global_block_size` queries on each summary: float32 (B, H, M, G).
+
+        It depends on (block of the key - block of the query) alone, and all valid queries of a run share a block.
+        """
+        query_block = self._first_per_block(attention_mask)  # (B, M)
+        summaries = ops.shape(attention_mask)[1] // self.global_block_size
+        key_block = ops.arange(summaries, dtype="int32")
+        return self.global_relative_attention_bias(key_block[None, None, :] - query_block[:, :, None])
+
+    def _first_per_block(self, attention_mask: Tensor) -> Tensor:
+        """Block id that the valid queries of each run share, -1 where a run is all padding: int32 (B, M)."""
+        ids = summary_block_ids(attention_mask, self.global_block_size)
+        # Shifted by one because the padding that completes the last run is 0.
+        return ops.max(split_into_blocks(ids + 1, self.global_block_size, axis=1), axis=2) - 1
+
+    def call(  # type: ignore[override]
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        window_bias: Tensor | None = None,
+        side_bias: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
+        """Attend; see the class docstring."""
+        attention_mask = or_ones(attention_mask, hidden_states)
+        extra = self._summaries(hidden_states, attention_mask, side_bias)
+        output = self._attend(hidden_states, attention_mask, window_bias, extra, head_mask, training)
+        if extra is None and training:
+            unused = [self.global_input_layer_norm]
+            unused += [self.global_relative_attention_bias] if self.has_relative_attention_bias else []
+            output = output + ops.cast(zero_of(*unused), output.dtype)
+        return output
+
+    def attentions(  # type: ignore[override]
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        window_bias: Tensor | None = None,
+        side_bias: Tensor | None = None,
+        head_mask: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """As in `LongT5LocalSelfAttention`, with G more columns: to the summaries, (B, N, H, C, 3 * C + G)."""
+        attention_mask = or_ones(attention_mask, hidden_states)
+        extra = self._summaries(hidden_states, attention_mask, side_bias)
+        if extra is not None and extra.bias is not None:
+            # A reported block need not hold whole summary blocks: each query gets a row of the bias for itself.
+            rows = ops.repeat(extra.bias, self.global_block_size, axis=2)[:, :, : ops.shape(hidden_states)[1]]
+            extra = replace(extra, bias=rows, queries_per_bias=1)
+        return self._attentions(hidden_states, attention_mask, window_bias, extra, head_mask)
+
+    def _summaries(self, hidden_states: Tensor, attention_mask: Tensor, side_bias: Any) -> ExtraKeys | None:
+        """Keys and values of the summaries, None where no block can be whole."""
+        length = hidden_states.shape[1]
+        # A length that is not known is None, and under JAX a symbol.
+        if isinstance(length, int) and length < self.global_block_size:
+            return None
+        if side_bias is None and self.has_relative_attention_bias:
+            side_bias = self.compute_side_bias(attention_mask)
+        ids = summary_block_ids(attention_mask, self.global_block_size)  # (B, L)
+        count = ops.shape(ids)[1] // self.global_block_size
+        summary = ops.arange(count, dtype="int32")
+        # (B, G): a row has summaries up to its last whole block.
+        exists = summary[None, :] <= ops.max(ids, axis=1, keepdims=True)
+        summaries = self.global_input_layer_norm(self._sum_per_block(hidden_states, ids, count))
+        return ExtraKeys(
+            key=self._split(self.k(summaries)),
+            value=self._split(self.v(summaries)),
+            mask=exists,
+            bias=self._of_kept_heads(side_bias, axis=1),
+            queries_per_bias=self.global_block_size,
+        )
+
+    def _sum_per_block(self, hidden_states: Tensor, ids: Tensor, count: int | Tensor) -> Tensor:
+        """Sum of the hidden states of each summary's tokens, in float32: (B, G, E)."""
+        valid = ops.cast((ids >= 0)[..., None], hidden_states.dtype)
+        blocks = split_into_blocks(hidden_states * valid, self.global_block_size, axis=1)
+        sums = ops.sum(ops.cast(blocks, "float32"), axis=2)  # (B, M, E), by position
+        position = ops.arange(ops.shape(sums)[1], dtype="int32")[None, :, None]
+        last = ops.max(ids, axis=1, keepdims=True)[..., None]
+        # Tokens after the last whole block join it.
+        orphans = ops.sum(ops.where(position > last, sums, 0.0), axis=1, keepdims=True)  # (B, 1, E)
+        sums = ops.where(position > last, 0.0, sums) + ops.where(ops.equal(position, last), orphans, 0.0)
+        return sums[:, :count]
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return {
+            **super().get_config(),
+            "global_block_size": self.global_block_size,
+            "layer_norm_epsilon": self.layer_norm_epsilon,
+        }

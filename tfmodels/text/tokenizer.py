@@ -1,0 +1,391 @@
+"""What the tokenizers of both families share: the call format, padding, decoding, files and Keras layers."""
+
+from __future__ import annotations
+
+import abc
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from tfmodels.text.added_tokens import AddedToken, given_tokens
+from tfmodels.text.arguments import as_id_list, as_id_rows, check_text, check_texts
+from tfmodels.text.batch_encoding import as_tensors, label_array, source_arrays
+from tfmodels.text.cleanup import clean_up_spaces
+from tfmodels.text.offsets import Spans
+from tfmodels.text.padding import padded_arrays
+from tfmodels.text.row_lengths import read_row_lengths, refuse_others
+from tfmodels.text.settings import ADDITIONAL, Settings, Token
+from tfmodels.text.streaming import stream_texts
+from tfmodels.text.template import Frame
+from tfmodels.text.vocabulary import described, files_in, ids_of_tokens, tokens_of_ids, write_to
+from tfmodels.utils.hub import local_folder
+
+if TYPE_CHECKING:
+    from tfmodels.text.in_graph import InGraphTokenizer
+    from tfmodels.text.layers import DetokenizerLayer, TokenizerLayer
+
+
+class Tokenizer(abc.ABC):
+    """Text to ids and back, with the call format of both families.
+
+    A family supplies `_tokenize`, `_tokenize_with_offsets`, `_decode_ids`, its files and its in-graph module;
+    everything a user calls is here. Ids are those of the reference tokenizers in transformers.
+
+    Attributes:
+        vocab_size: Rows an embedding needs: the highest id plus one, special tokens and sentinels included.
+        pad_token_id, eos_token_id, unk_token_id: Ids of the special tokens.
+        bos_token_id: Id of the first token of a text, `None` when the family has none.
+        decoder_start_token_id: The id a decoder starts from.
+        all_special_ids: Every special id, ascending.
+    """
+
+    file_names: ClassVar[tuple[str, ...]]
+    # A file that holds the same, enough where those are missing; files that are read where they are there.
+    substitute_file_name: ClassVar[str | None] = None
+    further_file_names: ClassVar[tuple[str, ...]] = ()
+    # LED's encoder takes a second mask; the token at position 0 is global by default.
+    marks_global_token: ClassVar[bool]
+    # The reference of LED appends an eos whatever the text ends in; that of T5 does not repeat one that is there.
+    repeats_final_eos: ClassVar[bool]
+    # `<s> A </s></s> B </s>` of LED has one, `A </s> B </s>` of T5 none.
+    pair_separators: ClassVar[int]
+
+    vocab_size: int
+    pad_token_id: int
+    eos_token_id: int
+    bos_token_id: int | None
+    unk_token_id: int
+    decoder_start_token_id: int
+    special_tokens: dict[str, int]
+    added_tokens: dict[int, AddedToken]
+    model_max_length: int | None
+    cleans_up_spaces: bool
+
+    _in_graph: InGraphTokenizer | None = None
+    _known: dict[str, int] | None = None
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        return sorted(self.special_tokens.values())
+
+    @property
+    def _unknown_id(self) -> int:
+        """The id of a token that is not in the vocabulary."""
+        return self.unk_token_id
+
+    @property
+    def skipped_ids(self) -> list[int]:
+        """Ids that decoding leaves out with `skip_special_tokens`."""
+        return self.all_special_ids
+
+    def _read_settings(self, settings: Settings) -> None:
+        self.model_max_length = settings.model_max_length
+        self._splits_special_tokens = settings.flag("split_special_tokens", False)
+        self.cleans_up_spaces = settings.flag("clean_up_tokenization_spaces", False)
+
+    @property
+    def frame(self) -> Frame:
+        """The special tokens around a text or a pair."""
+        return Frame(self.bos_token_id, self.eos_token_id, self.repeats_final_eos, self.pair_separators)
+
+    @abc.abstractmethod
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        """Ids of every text, no special tokens around them."""
+
+    @abc.abstractmethod
+    def _tokenize_with_offsets(self, texts: list[str]) -> list[tuple[list[int], Spans]]:
+        """The same ids, each with its characters (start, end) in the text, white space around them left out."""
+
+    def _encode_texts(self, texts: list[str]) -> list[list[int]]:
+        """Ids of every text, special tokens added, nothing truncated."""
+        return [self.frame.row(ids).ids for ids in self._tokenize(texts)]
+
+    @abc.abstractmethod
+    def _decode_ids(self, ids: list[int], skip_special_tokens: bool) -> str:
+        """Text of ids that are all inside the vocabulary."""
+
+    @abc.abstractmethod
+    def get_vocab(self) -> dict[str, int]:
+        """Every token with its id, added tokens included."""
+
+    @abc.abstractmethod
+    def tokenize(self, text: str) -> list[str]:
+        """The tokens of one text as the vocabulary has them, no special tokens around it."""
+
+    @abc.abstractmethod
+    def _add(self, tokens: Sequence[Token], special: bool) -> int:
+        """Adds tokens, and returns how many of them count as new in transformers."""
+
+    @abc.abstractmethod
+    def _build_in_graph(self) -> InGraphTokenizer: ...
+
+    @abc.abstractmethod
+    def to_files(self) -> dict[str, bytes]:
+        """The content of every file that `save_pretrained` writes, by file name."""
+
+    @classmethod
+    @abc.abstractmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Self:
+        """The tokenizer that `to_files` described. Raises `ValueError` on content that is not such a vocabulary."""
+
+    @classmethod
+    @abc.abstractmethod
+    def train_from_iterator(cls, texts: Iterable[str], vocab_size: int) -> Self:
+        """Learns a vocabulary of at most `vocab_size` rows from texts. The same texts give the same vocabulary."""
+
+    def __len__(self) -> int:
+        """How many tokens there are, added ones included: what `resize_token_embeddings` of a model takes."""
+        return len(self._known_tokens())
+
+    def __repr__(self) -> str:
+        return described(self)
+
+    def add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
+        """Adds tokens that are taken out of a text whole, before it is cut into pieces; they get the next ids.
+
+        Give the model as many rows: `model.resize_token_embeddings(len(tokenizer))`. Layers made before stay the same.
+
+        Args:
+            new_tokens: A str, a `tokenizers.AddedToken` (whose flags say, for instance, whether it takes white space
+                along) or a sequence of them.
+            special_tokens: Whether decoding leaves them out.
+
+        Returns:
+            How many tokens were added, as transformers counts them.
+
+        Raises:
+            ValueError: On an empty token or another type.
+
+        Example:
+            >>> from tfmodels.text import LEDTokenizer
+            >>> tokenizer = LEDTokenizer.train_from_iterator(["a long document"], vocab_size=300)
+            >>> tokenizer.add_tokens(["<doc-sep>"]), tokenizer.tokenize("a<doc-sep>a")
+            (1, ['a', '<doc-sep>', 'a'])
+        """
+        count = self._add(given_tokens(new_tokens, "new_tokens"), special_tokens)
+        self._in_graph = self._known = None
+        return count
+
+    def add_special_tokens(self, special_tokens_dict: Mapping[str, Any]) -> int:
+        """Adds special tokens without a role: `add_special_tokens({"additional_special_tokens": ["<doc-sep>"]})`.
+
+        Those that are there stay special, as with transformers' `replace_additional_special_tokens=False`.
+
+        Raises:
+            ValueError: On another key: which token ends a text, for instance, is what a model was trained with.
+        """
+        if not isinstance(special_tokens_dict, Mapping) or set(special_tokens_dict) != {ADDITIONAL}:
+            raise ValueError(f"special_tokens_dict must hold {ADDITIONAL} alone. Received: {special_tokens_dict!r}")
+        return self.add_tokens(special_tokens_dict[ADDITIONAL], special_tokens=True)
+
+    def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> Any:
+        """The id of a token, or the ids of several; of one that there is not, that of the unknown token."""
+        return ids_of_tokens(self._known_tokens(), tokens, self._unknown_id)
+
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
+        """The token of an id, or the tokens of one row of ids.
+
+        Raises:
+            ValueError: On an id without a token.
+        """
+        return tokens_of_ids(self._known_tokens(), ids, self.all_special_ids if skip_special_tokens else ())
+
+    def _known_tokens(self) -> dict[str, int]:
+        if self._known is None:
+            self._known = self.get_vocab()
+        return self._known
+
+    def pad(
+        self,
+        rows: Any,
+        padding: bool | str = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        return_tensors: str | None = None,
+    ) -> dict[str, Any]:
+        """Rows of ids of several lengths as arrays, padded on the right.
+
+        Args:
+            rows: Rows by name, or one mapping for each row, with `input_ids` and, where there are, its masks and
+                `labels`.
+            padding: True or "longest" for the longest row, "max_length" for `max_length`.
+            max_length: The length of every row.
+            pad_to_multiple_of: Rows get a length that this divides.
+            return_tensors: As in the call.
+
+        Returns:
+            Arrays int32 by name, `attention_mask` (B, L) among them: 0 on padding, where `labels` are -100.
+
+        Raises:
+            ValueError: On other names, rows that are longer, or masks of other lengths than their ids.
+        """
+        arrays = padded_arrays(rows, self.pad_token_id, padding, max_length, pad_to_multiple_of)
+        return as_tensors(arrays, return_tensors)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_files, (self.to_files(),)
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | os.PathLike[str], revision: str | None = None) -> Self:
+        """Reads the vocabulary from a folder or from the Hugging Face hub (extra `hub`).
+
+        Raises:
+            FileNotFoundError: When a file of the vocabulary is not there.
+            ValueError: When a file does not hold a vocabulary of this family.
+        """
+        return cls.from_files(files_in(local_folder(name_or_folder, revision), cls))
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the tokenizer into `folder`, created when missing, in place of one there. No file is ever half."""
+        write_to(Path(folder), self.to_files(), type(self))
+
+    def __call__(
+        self,
+        texts: str | Sequence[str],
+        text_target: str | Sequence[str] | None = None,
+        max_length: int | None = None,
+        max_target_length: int | None = None,
+        *,
+        text_pair: str | Sequence[str] | None = None,
+        lengths: Sequence[int] | None = None,
+        global_attention: str | None = None,
+        global_spans: Sequence[Sequence[str | tuple[int, int]]] | None = None,
+        return_offsets: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_segment_mask: bool = False,
+        padding: bool | str | None = None,
+        truncation: bool | str | None = None,
+        return_tensors: str | None = None,
+        **others: Any,
+    ) -> dict[str, Any]:
+        """Turns texts, or pairs of them, and targets into padded int32 arrays.
+
+        Args:
+            texts: One text or a sequence of B texts.
+            text_target: As many targets as texts; adds `labels`.
+            max_length: The length L of every row, cut or padded to it; special tokens are never cut. `None` pads to
+                the longest row. Of a pair the second text is cut first; the first loses only what is more than half.
+            max_target_length: The same for `labels`.
+            text_pair: As many second texts as texts: each row is a pair, such as a question and its document.
+            lengths: Instead of `max_length`: L is the smallest of these that holds the longest row, or the largest.
+            global_attention: LED's global tokens: "first" (position 0), "question" (also a pair's first text), "none".
+            global_spans: LED's further global tokens: for each row a list of strings, which count at every place, and
+                of (start, end) in characters, all of the text, or of a pair's second text.
+            return_offsets: Adds `offsets`: characters (start, end) of each token in its text; see `answer_positions`.
+            return_special_tokens_mask: Adds `special_tokens_mask`, 1 on special tokens around texts and on padding.
+            return_segment_mask: Adds `segment_mask`, 1 on the tokens of the second text of each pair.
+            padding: "max_length", the default where a length is given; True or "longest" for the longest row.
+            truncation: "longest_first" (or True), "only_first", "only_second"; False refuses rows that are too long.
+            return_tensors: "np" for arrays, the default, or "tf" for TensorFlow's tensors.
+
+        Returns:
+            Arrays int32 by name: `input_ids` (B, L), `attention_mask` (B, L), for LED `global_attention_mask` (B, L),
+            with targets `labels` (B, T), -100 on padding; and what was asked for, (B, L), `offsets` (B, L, 2).
+
+        Raises:
+            ValueError: On wrong types, an empty list, a length below 2 (with pairs 4 or 6), other numbers of texts,
+                LED's global attention for LongT5, arguments that contradict each other, or others of transformers.
+
+        Example:
+            >>> from tfmodels.text import LEDTokenizer
+            >>> tokenizer = LEDTokenizer.train_from_iterator(["a long document"], vocab_size=300)
+            >>> tokenizer(["a document", "long"], max_length=8)["input_ids"].shape
+            (2, 8)
+        """
+        refuse_others(others)
+        sources = check_texts(texts, "texts")
+        labels = label_array(self, text_target, max_target_length, sources, (padding, truncation))
+        widths = read_row_lengths(self, (max_length, lengths), padding, truncation, text_pair is not None)
+        asked = (return_offsets, return_special_tokens_mask, return_segment_mask)
+        arrays = source_arrays(self, sources, text_pair, widths, (global_attention, global_spans), asked)
+        return as_tensors(arrays | labels, return_tensors)
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        """Ids of one text without truncation, with special tokens around it or without."""
+        texts = [check_text(text, "text")]
+        return (self._encode_texts(texts) if add_special_tokens else self._tokenize(texts))[0]
+
+    def decode(
+        self, ids: Any, skip_special_tokens: bool = True, clean_up_tokenization_spaces: bool | None = None
+    ) -> str:
+        """Text of one row of ids (list, array or tensor). Ids outside the vocabulary, such as -100, are ignored.
+
+        Args:
+            ids: int (T,).
+            skip_special_tokens: Leave the special tokens out.
+            clean_up_tokenization_spaces: Take out spaces before punctuation and English contractions; `None` as the
+                folder's tokenizer_config.json says, which without the setting is not to.
+        """
+        text = self._decode_row(as_id_list(ids, "ids"), skip_special_tokens)
+        return clean_up_spaces(text) if self._cleans_up(clean_up_tokenization_spaces) else text
+
+    def batch_decode(
+        self, sequences: Any, skip_special_tokens: bool = True, clean_up_tokenization_spaces: bool | None = None
+    ) -> list[str]:
+        """Texts of a batch of ids (B, T): nested lists, an array, a tensor or a ragged tensor.
+
+        Ids outside the vocabulary, such as the -100 of padded labels, are ignored. See `decode`.
+        """
+        texts = [self._decode_row(row, skip_special_tokens) for row in as_id_rows(sequences, "sequences")]
+        return list(map(clean_up_spaces, texts)) if self._cleans_up(clean_up_tokenization_spaces) else texts
+
+    def _cleans_up(self, asked: bool | None) -> bool:
+        return self.cleans_up_spaces if asked is None else asked
+
+    def _decode_row(self, ids: list[int], skip_special_tokens: bool) -> str:
+        return self._decode_ids([token for token in ids if 0 <= token < self.vocab_size], skip_special_tokens)
+
+    def stream(self, steps: Iterable[Any], skip_special_tokens: bool = True) -> Iterator[str]:
+        """Text as it is produced: the pieces together are what `decode` says of all ids.
+
+        Args:
+            steps: The ids of one row one after the other, each an integer or an array of one, such as
+                `model.generate_stream` yields for one document.
+            skip_special_tokens: As in `decode`.
+
+        Raises:
+            ValueError: On a step of several rows.
+        """
+        cleans_up = self.cleans_up_spaces
+        return stream_texts(steps, lambda ids: self._decode_row(ids, skip_special_tokens), cleans_up)
+
+    def in_graph(self) -> InGraphTokenizer:
+        """The same tokenizer in TensorFlow ops, for `tf.data` and SavedModels; built once and kept.
+
+        Returns:
+            A `tf.Module` with `encode(string[B]) -> RaggedTensor int32`, `decode(int32[B, T]) -> string[B]` and
+            `pad_batch(ragged, max_length) -> dict`; `encode_up_to`, which reads long texts no further than a length
+            needs; for pairs `encode_pair`, `pair_counts` and `pad_pair_batch`. Its tables are attributes, so a
+            SavedModel tracks them.
+
+        Raises:
+            ValueError: For what would have other ids there than in Python: a SentencePiece model that is not unigram,
+                falls back to bytes, or normalizes otherwise than T5's; some flags of added tokens; normalizers.
+        """
+        if self._in_graph is None:
+            self._in_graph = self._build_in_graph()
+        return self._in_graph
+
+    def as_layer(
+        self, max_length: int, global_attention: str | None = None, return_segment_mask: bool = False
+    ) -> TokenizerLayer:
+        """A Keras layer from string tensors (B,), texts or texts and their pairs, to the dict of this call.
+
+        Args:
+            max_length: The length of every row.
+            global_attention: As in the call.
+            return_segment_mask: As in the call.
+
+        Raises:
+            ValueError: On a length below 2, or a global attention that the family has not.
+        """
+        from tfmodels.text.layers import TokenizerLayer
+
+        return TokenizerLayer(self, max_length, global_attention, return_segment_mask)
+
+    def detokenizer_layer(self) -> DetokenizerLayer:
+        """A Keras layer from int32 ids (B, T) to a string tensor (B,), special tokens skipped."""
+        from tfmodels.text.layers import DetokenizerLayer
+
+        return DetokenizerLayer(self)

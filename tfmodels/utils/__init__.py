@@ -1,0 +1,1 @@
+"""Checks, files, the hub: nothing here knows a model."""

@@ -1,0 +1,1 @@
+"""The demonstration: documents and summaries made of the Python that is installed."""
