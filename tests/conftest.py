@@ -21,25 +21,7 @@ from backends import IS_JAX
 from covering import covering
 
 # Layers, models and generation; the rest of the package is TensorFlow's alone, or the same under every backend.
-UNDER_JAX = (
-    "layers",
-    "generation",
-    "parity",
-    "support",
-    "test_bad_shapes.py",
-    "test_chunked_loss.py",
-    "test_every_head.py",
-    "test_invariance.py",
-    "test_keras_files.py",
-    "test_keras_habits.py",
-    "test_methods.py",
-    "test_models.py",
-    "test_objective.py",
-    "test_replicas.py",
-    "test_spans.py",
-    "test_stepwise_decoding.py",
-    "test_weight_dtypes.py",
-)
+UNDER_JAX = ("backend", "generation", "layers", "modeling", "parity", "support")
 
 
 def pytest_addoption(parser):

@@ -6,7 +6,8 @@ from backends import IS_JAX, MODES, Compiled, as_tensor, carried_shapes, direct
 from routines import as_numpy
 from tiny import KINDS, make_inputs, make_model
 
-from tfmodels import GenerationConfig, generator
+from tfmodels import GenerationConfig
+from tfmodels.modeling import text_generator
 
 pytestmark = pytest.mark.covered
 
@@ -206,7 +207,7 @@ def test_special_ids_of_the_models_settings_hold_beside_those_of_a_call():
 
 def test_a_service_with_many_settings_keeps_few_programs(monkeypatch):
     model, inputs = make_model("led"), make_inputs("led")
-    monkeypatch.setattr(generator, "_MOST_PROGRAMS", 2)
+    monkeypatch.setattr(text_generator, "_MOST_PROGRAMS", 2)
     for tokens in (2, 3, 4):
         model.generate(**inputs, max_new_tokens=tokens)
     assert [key[0].max_new_tokens for key in model._generators] == [3, 4]

@@ -22,7 +22,7 @@ print(json.dumps([[*key, *numbers] for key, numbers in found.items()]))
 # Some 20 seconds each: a process of its own, which compiles four programs.
 @pytest.mark.parametrize("kind", ["longt5-tglobal"] if IS_JAX else ["led"])
 def test_two_devices_train_as_one(kind):
-    support = Path(__file__).parent / "support"
+    support = Path(__file__).parents[1] / "support"
     backend = "jax" if IS_JAX else "tensorflow"
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-c", PROGRAM, str(support), backend, kind]

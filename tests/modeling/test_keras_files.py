@@ -265,14 +265,14 @@ model.save(sys.argv[4])
 # Some 12 seconds: it imports everything once more. The backend's compiled step, as users run it.
 @pytest.mark.parametrize("kind", ["led"])
 def test_three_epochs_are_one_and_two_in_another_process(kind, tmp_path):
-    here = Path(__file__).parent
+    here, top = Path(__file__).parent, Path(__file__).parents[1]
     through = make(kind)
     through.compile(optimizer=keras.optimizers.AdamW(schedule()), jit_compile=IS_JAX)
     first = copy.deepcopy(through)
     fit(through, kind, epochs=3)
     fit(first, kind)
     first.save(tmp_path / "first.keras")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here / "support"), str(here.parent)])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(top / "support"), str(top.parent)])}
     command = [sys.executable, "-c", RESUMED, str(here), kind, tmp_path / "first.keras", tmp_path / "last.keras"]
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
     assert_same_state(keras.saving.load_model(tmp_path / "last.keras"), through)
