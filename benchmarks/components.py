@@ -12,9 +12,8 @@ from keras import ops
 from benchmarks.arithmetic import WINDOW, encoder_operations, product_operations
 from benchmarks.models import GLOBAL_TOKENS, config_fields
 from benchmarks.task import Task
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.block_attention import ExtraKeys, block_attention
-
-Tensor = Any
 
 WHOLE_ATTENTION = "self-attention, whole"
 """Timed for what it takes beyond its own parts, and not a part itself."""

@@ -10,7 +10,8 @@ from typing import Any
 import keras
 from keras import ops
 
-Tensor = Any
+from tfmodels.backend.types import Tensor
+
 Step = Callable[..., tuple[list[Tensor], list[Tensor]]]
 
 

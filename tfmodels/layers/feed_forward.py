@@ -8,12 +8,11 @@ from keras import ops
 
 from tfmodels.backend.precision import overflow_safe_dtype
 from tfmodels.backend.scan import scan
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.blocks import merge_blocks, split_into_blocks
 from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.projection import projection
 from tfmodels.utils.checks import check_positive
-
-Tensor = Any
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:

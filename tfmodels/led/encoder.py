@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from tfmodels.backend.remat import recompute
+from tfmodels.backend.remat_layer import remat_layer
+from tfmodels.backend.types import Tensor
 from tfmodels.checkpoints.mapping import Row
 from tfmodels.layers.attention.longformer_self_attention import LongformerSelfAttention
 from tfmodels.layers.dropout import Dropout
@@ -28,8 +29,6 @@ from tfmodels.led.weights import (
 )
 from tfmodels.modeling.encoder import OPTIONAL_INPUTS, Encoder, EncoderBlock
 from tfmodels.utils.checks import check_length
-
-Tensor = Any
 
 ENCODER_INPUTS = ("input_ids", "attention_mask", "global_attention_mask")
 LAYER_NORM_EPSILON = 1e-5
@@ -151,7 +150,7 @@ class LEDEncoderBlock(EncoderBlock):
         )
         attended = self.residual_dropout(self.attention_output(attended), training=training)
         hidden_states = self.self_attention_norm(hidden_states + attended)
-        forwarded = recompute(self.feed_forward, hidden_states, training=training)
+        forwarded = remat_layer(self.feed_forward, hidden_states, training=training)
         forwarded = self.residual_dropout(forwarded, training=training)
         return self.final_norm(hidden_states + forwarded)
 

@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
+from tfmodels.backend.keras_internals import replace_weight
+from tfmodels.backend.types import Tensor
 from tfmodels.checkpoints.mapping import Row
-from tfmodels.layers.resizing import replace_weight
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.decoder import LEDDecoder
 from tfmodels.led.encoder import ENCODER_INPUTS, LEDEncoder, token_embedding
@@ -23,8 +24,6 @@ from tfmodels.led.weights import (
 from tfmodels.modeling.heads import CLASSIFIER_ROWS, SPAN_ROWS, Seq2SeqClassifier, Seq2SeqQuestionAnswerer
 from tfmodels.modeling.language_model import Seq2SeqLM
 from tfmodels.modeling.seq2seq import Seq2Seq
-
-Tensor = Any
 
 
 class LEDParts(Seq2Seq):

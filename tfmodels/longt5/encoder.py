@@ -10,7 +10,8 @@ import keras
 from keras import ops
 
 from tfmodels.backend.precision import overflow_safe_dtype
-from tfmodels.backend.remat import recompute
+from tfmodels.backend.remat_layer import remat_layer
+from tfmodels.backend.types import Tensor
 from tfmodels.checkpoints.mapping import Row
 from tfmodels.layers.attention.longt5_local_self_attention import LongT5LocalSelfAttention
 from tfmodels.layers.attention.longt5_transient_global_self_attention import LongT5TransientGlobalSelfAttention
@@ -27,8 +28,6 @@ from tfmodels.longt5.weights import (
     landmarks,
 )
 from tfmodels.modeling.encoder import OPTIONAL_INPUTS, Encoder, EncoderBlock
-
-Tensor = Any
 
 ENCODER_INPUTS = ("input_ids", "attention_mask")
 
@@ -127,7 +126,7 @@ class LongT5EncoderBlock(EncoderBlock):
             **biases,
         )
         hidden_states = ops.add(hidden_states, self.residual_dropout(attended, training=training))
-        forwarded = recompute(self.feed_forward, self.feed_forward_norm(hidden_states), training=training)
+        forwarded = remat_layer(self.feed_forward, self.feed_forward_norm(hidden_states), training=training)
         return ops.add(hidden_states, self.residual_dropout(forwarded, training=training))
 
     def attentions(self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any) -> dict[str, Tensor]:

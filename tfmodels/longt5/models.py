@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import keras
 
+from tfmodels.backend.types import Tensor
 from tfmodels.checkpoints.mapping import Row
 from tfmodels.longt5.config import LongT5Config
 from tfmodels.longt5.decoder import LongT5Decoder
@@ -20,8 +21,6 @@ from tfmodels.longt5.weights import (
 from tfmodels.modeling.heads import CLASSIFIER_ROWS, SPAN_ROWS, Seq2SeqClassifier, Seq2SeqQuestionAnswerer
 from tfmodels.modeling.language_model import Seq2SeqLM
 from tfmodels.modeling.seq2seq import Seq2Seq
-
-Tensor = Any
 
 
 class LongT5Parts(Seq2Seq):

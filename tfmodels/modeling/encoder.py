@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from tfmodels.backend.keras_internals import sublayers
 from tfmodels.backend.precision import check_policy
+from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import check_mask, checked_ids
 from tfmodels.layers.resizing import check_plain
 from tfmodels.modeling.config import config_of
@@ -18,8 +20,6 @@ from tfmodels.modeling.inputs import exactly_one, unpack_inputs
 from tfmodels.modeling.pretrained import Pretrained
 from tfmodels.modeling.stack import Stack
 from tfmodels.utils.checks import check_shape
-
-Tensor = Any
 
 OPTIONAL_INPUTS = ("head_mask", "inputs_embeds")
 """Inputs that every encoder has, after those of its family."""
@@ -188,7 +188,7 @@ class Encoder(Pretrained, Stack):
     def prune_own_heads(self, heads_to_prune: Mapping[int, list[int]]) -> None:
         """The same here alone, for the model that this encoder is a part of."""
         config = self.config.with_pruned_heads(heads_to_prune)
-        for layer in self._flatten_layers():  # all of them first, so that none is pruned when one cannot be
+        for layer in sublayers(self):  # all of them first, so that none is pruned when one cannot be
             check_plain(layer, "prune_heads")
         for layer, heads in heads_to_prune.items():
             self.blocks[int(layer)].prune_heads(list(heads))

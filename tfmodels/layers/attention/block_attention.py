@@ -17,14 +17,13 @@ import numpy as np
 from keras import ops
 
 from tfmodels.backend import devices
-from tfmodels.backend.gradients import Gradient, with_own_gradient
+from tfmodels.backend.gradients import Gradient, custom_gradient
 from tfmodels.backend.scan import scan
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.block_attention_step import BlockAttentionSteps, Tensors, additive_mask
 from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.blocks import pad_axis, padding_to_multiple
 from tfmodels.layers.dropout import HashDropout
-
-Tensor = Any
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def block_attention(
         return output, gradient
 
     seeds = [dropout.seed] if dropout else []
-    return with_own_gradient(attend, list(tensors.values()), seeds)[:, :, : ops.shape(query)[2]]
+    return custom_gradient(attend, list(tensors.values()), seeds)[:, :, : ops.shape(query)[2]]
 
 
 def attention_probabilities(

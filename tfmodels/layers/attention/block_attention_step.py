@@ -13,11 +13,11 @@ import numpy as np
 from keras import ops
 
 from tfmodels.backend.precision import float32_product
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.blocks import pad_axis
 from tfmodels.layers.dropout import HashDropout
 
-Tensor = Any
 Tensors = Mapping[str, Tensor]
 # Of the window, (B, H, N, S, D), and the extra ones, (B, H, G, D), or None.
 Keys = tuple[Tensor, Any]

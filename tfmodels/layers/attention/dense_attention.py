@@ -3,15 +3,12 @@
 Shape letters: B batch, H heads, T queries, S keys, D head size.
 """
 
-from typing import Any
-
 from keras import ops
 
-from tfmodels.backend.checkpointed import recomputed
+from tfmodels.backend.remat import remat
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.softmax import masked_softmax
 from tfmodels.layers.dropout import HashDropout
-
-Tensor = Any
 
 
 def dense_probabilities(query: Tensor, keys: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
@@ -67,5 +64,5 @@ def dense_attention(
         return ops.matmul(ops.cast(probabilities, values.dtype), values)
 
     if training:
-        return recomputed(attend, query, keys, values, *present.values())
+        return remat(attend, query, keys, values, *present.values())
     return attend(query, keys, values, *present.values())

@@ -11,13 +11,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfmodels.backend.checkpointed import recomputed
+from tfmodels.backend.remat import remat
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.dense_attention import dense_attention
 from tfmodels.layers.attention.softmax import masked_softmax
 from tfmodels.layers.blocks import pad_axis, split_heads
 from tfmodels.layers.dropout import HashDropout
-
-Tensor = Any
 
 # Documents have one global token, or one per question; the slots are for the few that have dozens.
 _FEW = 8
@@ -70,7 +69,7 @@ def attend_to_document(
 
     kernels = [tensor for part in (key, value) for tensor in _kernel_and_bias(part, heads, query.dtype)]
     given = [query, ops.convert_to_tensor(row_count), ops.cast(hidden_states, query.dtype), visible, *kernels]
-    return recomputed(attend, *given) if training else attend(*given)
+    return remat(attend, *given) if training else attend(*given)
 
 
 def _attend_unprojected(

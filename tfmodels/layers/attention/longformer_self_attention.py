@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfmodels.backend.types import Tensor
+from tfmodels.backend.value_checks import check_global_capacity
 from tfmodels.layers.attention.block_attention import (
     ExtraKeys,
     attention_probabilities,
@@ -24,9 +26,7 @@ from tfmodels.layers.blocks import merge_blocks, merge_heads, split_heads
 from tfmodels.layers.dropout import hash_dropout
 from tfmodels.layers.projection import projection, zero_of
 from tfmodels.layers.resizing import keep_units
-from tfmodels.utils.checks import check_divides, check_even_positive, check_global_capacity, check_positive
-
-Tensor = Any
+from tfmodels.utils.checks import check_divides, check_even_positive, check_positive
 
 PROJECTIONS = ("query", "key", "value", "query_global", "key_global", "value_global")
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.block_attention import ExtraKeys, attention_probabilities, block_attention
 from tfmodels.layers.attention.heads import check_heads, kept_heads, scale_heads, take_heads, units_of_heads
 from tfmodels.layers.attention.relative_position import RelativePositionBias
@@ -20,8 +21,6 @@ from tfmodels.layers.dropout import hash_dropout
 from tfmodels.layers.projection import projection
 from tfmodels.layers.resizing import keep_inputs, keep_units
 from tfmodels.utils.checks import check_positive
-
-Tensor = Any
 
 
 @keras.saving.register_keras_serializable("tfmodels")

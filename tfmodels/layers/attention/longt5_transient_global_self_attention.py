@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.block_attention import ExtraKeys
 from tfmodels.layers.attention.longt5_local_self_attention import LongT5LocalSelfAttention, or_ones
 from tfmodels.layers.attention.window import WindowGeometry
@@ -17,8 +18,6 @@ from tfmodels.layers.blocks import split_into_blocks
 from tfmodels.layers.normalization import ScaledRMSNormalization
 from tfmodels.layers.projection import zero_of
 from tfmodels.utils.checks import check_positive
-
-Tensor = Any
 
 
 def summary_block_ids(attention_mask: Tensor, global_block_size: int) -> Tensor:

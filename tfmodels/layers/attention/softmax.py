@@ -1,10 +1,8 @@
 """Softmax over masked scores, in float32, where a row without a visible key gives zeros and not NaN."""
 
-from typing import Any
-
 from keras import ops
 
-Tensor = Any
+from tfmodels.backend.types import Tensor
 
 # Half of float32's most negative number: a difference of two such scores does not overflow to infinity.
 _MASKED = -1.7e38

@@ -4,13 +4,10 @@ Shape letters: C block length, S keys of one block's slice, L length.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tfmodels.layers.blocks import padding_to_multiple
-
-Tensor = Any
 
 # Measured on CPUs with AVX2 and AVX-512 for windows of 127 and 512: shorter blocks make small products, longer ones
 # waste more keys and leave the cache.
