@@ -154,9 +154,11 @@ class LEDEncoderBlock(EncoderBlock):
         forwarded = self.residual_dropout(forwarded, training=training)
         return self.final_norm(hidden_states + forwarded)
 
-    def attentions(self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any) -> dict[str, Tensor]:
-        """See `LongformerSelfAttention.attentions`."""
-        return self.self_attention.attentions(hidden_states, head_mask=head_mask, **context)
+    def attention_probabilities(
+        self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any
+    ) -> dict[str, Tensor]:
+        """See `LongformerSelfAttention.attention_probabilities`."""
+        return self.self_attention.attention_probabilities(hidden_states, head_mask=head_mask, **context)
 
     def prune_heads(self, heads: list[int]) -> None:
         """Remove attention heads for good."""
@@ -182,7 +184,7 @@ class LEDEncoder(Encoder):
     Returns:
         {"last_hidden_state": (B, L, E)}; on request "hidden_states", the embeddings and each layer's (B, L, E), and
         "attentions" (B, H, L, G + window + 1) and "global_attentions" (B, H, L, G) per layer, float32, with
-        G = `max_global_tokens`; see `LongformerSelfAttention.attentions`.
+        G = `max_global_tokens`; see `LongformerSelfAttention.attention_probabilities`.
 
     Raises:
         ValueError: too long an input, or more global tokens than `max_global_tokens` (eager calls).

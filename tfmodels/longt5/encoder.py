@@ -129,11 +129,13 @@ class LongT5EncoderBlock(EncoderBlock):
         forwarded = remat_layer(self.feed_forward, self.feed_forward_norm(hidden_states), training=training)
         return ops.add(hidden_states, self.residual_dropout(forwarded, training=training))
 
-    def attentions(self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any) -> dict[str, Tensor]:
-        """See `LongT5LocalSelfAttention.attentions`."""
+    def attention_probabilities(
+        self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any
+    ) -> dict[str, Tensor]:
+        """See `LongT5LocalSelfAttention.attention_probabilities`."""
         normed = self.self_attention_norm(hidden_states)
         mask, biases = context["attention_mask"], context["biases"]
-        return self.self_attention.attentions(normed, attention_mask=mask, head_mask=head_mask, **biases)
+        return self.self_attention.attention_probabilities(normed, attention_mask=mask, head_mask=head_mask, **biases)
 
     def prune_heads(self, heads: list[int]) -> None:
         """Remove attention heads for good."""
@@ -212,10 +214,10 @@ class LongT5Encoder(Encoder):
             biases["side_bias"] = first.compute_side_bias(attention_mask)
         return {"attention_mask": attention_mask, "biases": biases}
 
-    def reported_context(self, context: Mapping[str, Any]) -> dict[str, Any]:
+    def attention_context(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """The same with the window's bias for the blocks in which attentions are reported."""
         first = self.blocks[0].self_attention
-        window_bias = first.compute_window_bias(first.reported_geometry())
+        window_bias = first.compute_window_bias(first.reference_geometry())
         return {**context, "biases": {**context["biases"], "window_bias": window_bias}}
 
     def finish(self, hidden_states: Tensor, training: bool | None) -> Tensor:

@@ -35,7 +35,9 @@ class EncoderBlock(keras.layers.Layer):
         """(B, L, E), as the input."""
         return tuple(hidden_states_shape)
 
-    def attentions(self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any) -> dict[str, Tensor]:
+    def attention_probabilities(
+        self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any
+    ) -> dict[str, Tensor]:
         """Attention probabilities of the call with the same arguments, without dropout."""
         raise NotImplementedError
 
@@ -80,8 +82,8 @@ class Encoder(Pretrained, Stack):
         """What every block gets besides its hidden states: masks, and biases made once per call."""
         raise NotImplementedError
 
-    def reported_context(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """The same for `EncoderBlock.attentions`, made only when attentions are asked for."""
+    def attention_context(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """The same for `EncoderBlock.attention_probabilities`, made only when attentions are asked for."""
         return dict(context)
 
     def finish(self, hidden_states: Tensor, training: bool | None) -> Tensor:
@@ -127,13 +129,13 @@ class Encoder(Pretrained, Stack):
         hidden_states = self.embed(inputs["input_ids"], inputs["inputs_embeds"], training)
         head_masks = self._head_masks(inputs["head_mask"])
         context = self.context(hidden_states, inputs)
-        reported = self.reported_context(context) if asked["output_attentions"] else {}
+        reported = self.attention_context(context) if asked["output_attentions"] else {}
 
         states, attentions = [], []
         for block, mask in zip(self.blocks, head_masks, strict=True):
             states.append(hidden_states)
             if asked["output_attentions"]:
-                attentions.append(block.attentions(hidden_states, head_mask=mask, **reported))
+                attentions.append(block.attention_probabilities(hidden_states, head_mask=mask, **reported))
             after = self.runner(block, training)(hidden_states, head_mask=mask, training=training, **context)
             hidden_states = self.keep_or_drop(after, hidden_states, training)
         hidden_states = self.finish(hidden_states, training)

@@ -13,8 +13,7 @@ from keras import ops
 
 from tfmodels.backend.remat import remat
 from tfmodels.backend.types import Tensor
-from tfmodels.layers.attention.dense_attention import dense_attention
-from tfmodels.layers.attention.softmax import masked_softmax
+from tfmodels.layers.attention.dense_attention import dense_attention, masked_softmax
 from tfmodels.layers.blocks import pad_axis, split_heads
 from tfmodels.layers.dropout import HashDropout
 
@@ -22,7 +21,7 @@ from tfmodels.layers.dropout import HashDropout
 _FEW = 8
 
 
-def attend_to_document(
+def global_attention(
     query: Tensor,
     row_count: Tensor,
     hidden_states: Tensor,
@@ -49,7 +48,7 @@ def attend_to_document(
     >>> layer = keras.layers.Dense(4)
     >>> layer.build((None, None, 4))
     >>> x = ops.ones((1, 3, 4))
-    >>> attend_to_document(ops.ones((1, 2, 1, 2)), 1, x, ops.ones((1, 3), "bool"), layer, layer).shape[3]
+    >>> global_attention(ops.ones((1, 2, 1, 2)), 1, x, ops.ones((1, 3), "bool"), layer, layer).shape[3]
     2
     """
     heads, rows, size = query.shape[1:]
