@@ -13,7 +13,7 @@ import numpy as np
 from tfmodels.checkpoints.assignment import assign
 from tfmodels.checkpoints.folder import FLAX_FILES, open_weights, weights_path
 from tfmodels.checkpoints.formats.reader import TensorReader
-from tfmodels.checkpoints.mapping import Row, Slot, slots
+from tfmodels.checkpoints.mapping import WeightEntry, WeightRule, weight_entries
 
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
 _MOST_LISTED = 10
@@ -21,12 +21,12 @@ _MOST_LISTED = 10
 
 def load_checkpoint(
     root: Any,
-    rows: Iterable[Row],
+    rows: Iterable[WeightRule],
     folder: str | os.PathLike,
     source: str,
     ignored: Iterable[str] = (),
     left_out: Iterable[str] = (),
-    new: Iterable[str] = (),
+    optional: Iterable[str] = (),
     fetch: Callable[[str], object] | None = None,
 ) -> None:
     """Assign a folder's tensors to a model, one at a time; nothing is assigned unless all names, shapes and types fit.
@@ -41,7 +41,7 @@ def load_checkpoint(
         source: What the errors call the checkpoint.
         ignored: Names of tensors that may be there and are not read.
         left_out: Beginnings of names: tensors of the family that this class of model has no part for.
-        new: Beginnings of names: weights of ours that may be missing, and then keep their values.
+        optional: Beginnings of names: weights of ours that may be missing, and then keep their values.
         fetch: Called with a pattern of file names that could be of use and are not in the folder, which it may bring.
 
     Raises:
@@ -56,35 +56,39 @@ def load_checkpoint(
     >>> tensors = {"score.weight": np.ones((1, 2), "float16"), "score.bias": np.zeros(1, "float16")}
     >>> folder = Path(tempfile.mkdtemp())
     >>> write_safetensors(folder / "model.safetensors", tensors)
-    >>> load_checkpoint(model, [Row("score", "layers.0", DENSE)], folder, source="example")
+    >>> load_checkpoint(model, [WeightRule("score", "layers.0", DENSE)], folder, source="example")
     >>> np.asarray(model.layers[0].kernel).tolist()
     [[1.0], [1.0]]
     """
-    rows, new = list(rows), tuple(new)
+    rows, optional = list(rows), tuple(optional)
     path = weights_path(folder)
     with ExitStack() as stack:
         reader = stack.enter_context(open_weights(path))
-        missing = {name for slot in _missing(slots(root, rows), reader, new) for name in (slot.name, *slot.copies)}
+        missing = {
+            name
+            for slot in _missing(weight_entries(root, rows), reader, optional)
+            for name in (slot.name, *slot.copies)
+        }
         if missing and path.name not in FLAX_FILES:
             beside = _flax_beside(path.parent, fetch)
             if beside is not None:
                 reader = _Supplemented(reader, stack.enter_context(open_weights(beside)), missing)
-        load_weights(root, rows, reader, source, ignored, left_out, new)
+        load_weights(root, rows, reader, source, ignored, left_out, optional)
 
 
 def load_weights(
     root: Any,
-    rows: Iterable[Row],
+    rows: Iterable[WeightRule],
     reader: TensorReader,
     source: str,
     ignored: Iterable[str] = (),
     left_out: Iterable[str] = (),
-    new: Iterable[str] = (),
+    optional: Iterable[str] = (),
 ) -> None:
     """Assign the tensors of an open checkpoint to a model; arguments and errors as in `load_checkpoint`."""
     available = set(reader.names())
-    wanted = slots(root, rows)
-    missing = _missing(wanted, reader, tuple(new))
+    wanted = weight_entries(root, rows)
+    missing = _missing(wanted, reader, tuple(optional))
     # A file may keep one weight under the name of a copy only.
     wanted = [slot.under_a_name_of(available) for slot in wanted if {slot.name, *slot.copies} & available]
     known = {name for slot in wanted for name in (slot.name, *slot.copies)} | set(ignored)
@@ -160,9 +164,9 @@ class _Supplemented(TensorReader):
         pass
 
 
-def _missing(wanted: Iterable[Slot], reader: TensorReader, new: tuple[str, ...]) -> list[Slot]:
+def _missing(wanted: Iterable[WeightEntry], reader: TensorReader, optional: tuple[str, ...]) -> list[WeightEntry]:
     available = set(reader.names())
-    return [slot for slot in wanted if not available & {slot.name, *slot.copies} and not slot.name.startswith(new)]
+    return [slot for slot in wanted if not available & {slot.name, *slot.copies} and not slot.name.startswith(optional)]
 
 
 def _flax_beside(folder: Path, fetch: Callable[[str], object] | None) -> Path | None:
@@ -199,7 +203,7 @@ def _listed(names: Sequence[str]) -> str:
     return listed + (f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else "")
 
 
-def _check_tensor(slot: Slot, reader: TensorReader, source: str) -> None:
+def _check_tensor(slot: WeightEntry, reader: TensorReader, source: str) -> None:
     found = tuple(reader.shape(slot.name))
     if found != slot.shape:
         raise ValueError(
@@ -215,7 +219,7 @@ def _check_tensor(slot: Slot, reader: TensorReader, source: str) -> None:
         )
 
 
-def _read(slot: Slot, reader: TensorReader, source: str) -> np.ndarray:
+def _read(slot: WeightEntry, reader: TensorReader, source: str) -> np.ndarray:
     """The tensor, checked for NaN and infinity."""
     tensor = reader.read(slot.name)
     if not _all_finite(tensor):
@@ -223,7 +227,7 @@ def _read(slot: Slot, reader: TensorReader, source: str) -> np.ndarray:
     return tensor
 
 
-def _cast(tensor: np.ndarray, slot: Slot, source: str) -> np.ndarray:
+def _cast(tensor: np.ndarray, slot: WeightEntry, source: str) -> np.ndarray:
     if tensor.dtype == slot.dtype:
         return tensor
     with np.errstate(over="ignore"):

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from tfmodels.checkpoints.mapping import Row
+from tfmodels.checkpoints.mapping import WeightRule
 from tfmodels.layers.resizing import replace_weight
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.decoder import LEDDecoder
@@ -80,7 +80,7 @@ class LEDModel(LEDParts):
     reference_name: ClassVar[str] = "LEDModel"
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return body_rows("")
 
@@ -109,7 +109,7 @@ class LEDForConditionalGeneration(LEDParts, Seq2SeqLM):
     may_lack: ClassVar[tuple[str, ...]] = ("final_logits_bias",)
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return language_model_rows(config)
 
@@ -149,7 +149,7 @@ class LEDForSequenceClassification(LEDParts, Seq2SeqClassifier):
     reference_name: ClassVar[str] = "LEDForSequenceClassification"
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return [*body_rows(PREFIX), *CLASSIFIER_ROWS]
 
@@ -169,7 +169,7 @@ class LEDForQuestionAnswering(LEDParts, Seq2SeqQuestionAnswerer):
     reference_name: ClassVar[str] = "LEDForQuestionAnswering"
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return [*body_rows(PREFIX), *SPAN_ROWS]
 

@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from tfmodels.backend.value_checks import checked_ids
-from tfmodels.checkpoints.mapping import DENSE, Row
+from tfmodels.checkpoints.mapping import DENSE, WeightRule
 from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.projection import projection
 from tfmodels.modeling.inputs import shifted_labels
@@ -25,10 +25,10 @@ from tfmodels.utils.labels import IGNORED_LABEL
 Tensor = Any
 
 CLASSIFIER_ROWS = [
-    Row("classification_head.dense", "classification_head.dense", DENSE),
-    Row("classification_head.out_proj", "classification_head.out_proj", DENSE),
+    WeightRule("classification_head.dense", "classification_head.dense", DENSE),
+    WeightRule("classification_head.out_proj", "classification_head.out_proj", DENSE),
 ]
-SPAN_ROWS = [Row("qa_outputs", "qa_outputs", DENSE)]
+SPAN_ROWS = [WeightRule("qa_outputs", "qa_outputs", DENSE)]
 
 
 class ClassificationHead(keras.layers.Layer):
