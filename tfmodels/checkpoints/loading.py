@@ -35,19 +35,19 @@ def load_checkpoint(
     read from there.
 
     Args:
-        root: The object that the rows' paths start from.
-        rows: The family's table.
-        folder: Holds the weights, in any of the formats that `open_checkpoint` knows.
-        source: What the errors call the checkpoint.
-        ignored: Names of tensors that may be there and are not read.
-        left_out: Beginnings of names: tensors of the family that this class of model has no part for.
-        optional: Beginnings of names: weights of ours that may be missing, and then keep their values.
-        fetch: Called with a pattern of file names that could be of use and are not in the folder, which it may bring.
+        root: the object that the rows' paths start from.
+        rows: the family's table.
+        folder: holds the weights, in any of the formats that `open_checkpoint` knows.
+        source: what the errors call the checkpoint.
+        ignored: names of tensors that may be there and are not read.
+        left_out: beginnings of names: tensors of the family that this class of model has no part for.
+        optional: beginnings of names: weights of ours that may be missing, and then keep their values.
+        fetch: called with a pattern of file names that could be of use and are not in the folder, which it may bring.
 
     Raises:
-        FileNotFoundError: If the folder holds no weights.
-        ValueError: If a file is broken; a tensor is missing, unknown, of another shape or no floats; copies of one
-            weight differ; or a tensor holds NaN or infinity. In this last case some weights are assigned already.
+        FileNotFoundError: a folder without weights.
+        ValueError: a broken file; a tensor that is missing, unknown, of another shape or not of floats; copies of one
+            weight that differ; or NaN or infinity in a tensor. In this last case some weights are assigned already.
 
     >>> import keras, tempfile
     >>> from tfmodels.checkpoints.mapping import DENSE
@@ -116,12 +116,12 @@ def check_landmarks(
     """Compare the tensors that fix a model's sizes with the config, before the model takes memory for them.
 
     Args:
-        reader: An open checkpoint.
-        landmarks: The shape that the config says, by the tensor's name or by the names that it may go under.
-        source: What the errors call the checkpoint.
+        reader: an open checkpoint.
+        landmarks: the shape that the config says, by the tensor's name or by the names that it may go under.
+        source: what the errors call the checkpoint.
 
     Raises:
-        ValueError: If a tensor is missing or has another shape.
+        ValueError: a tensor that is missing or of another shape.
 
     >>> import tempfile
     >>> from tfmodels.checkpoints import open_checkpoint, write_safetensors

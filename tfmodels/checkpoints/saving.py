@@ -40,16 +40,16 @@ def save_weights(
     weights of the folder that are no longer part of the checkpoint are removed.
 
     Args:
-        root: The object that the rows' paths start from.
-        rows: The family's table.
-        folder: An existing folder.
-        max_shard_size: Largest size of a file in bytes, or as text such as "5GB" or "200MiB". A tensor is never split:
+        root: the object that the rows' paths start from.
+        rows: the family's table.
+        folder: an existing folder.
+        max_shard_size: largest size of a file in bytes, or as text such as "5GB" or "200MiB". A tensor is never split:
             one that is larger has a shard of its own.
         dtype: "float32", "bfloat16" or "float16"; None: each weight's own type.
 
     Raises:
-        ValueError: If a size or type is none, or a weight is beyond the type's range.
-        OSError: If the folder cannot be written.
+        ValueError: a wrong size or type, or a weight beyond the type's range.
+        OSError: a folder that cannot be written.
 
     >>> import keras, tempfile
     >>> from tfmodels.checkpoints.mapping import DENSE
