@@ -11,7 +11,7 @@ from keras import ops
 
 from tfmodels.backend.remat_layer import remat_layer
 from tfmodels.backend.types import Tensor
-from tfmodels.checkpoints.mapping import Row
+from tfmodels.checkpoints.mapping import WeightRule
 from tfmodels.layers.attention.longformer_self_attention import LongformerSelfAttention
 from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.feed_forward import FeedForward
@@ -207,7 +207,7 @@ class LEDEncoder(Encoder):
     position_fields: ClassVar[tuple[str, ...]] = POSITION_FIELDS[:1]
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return encoder_rows("")
 

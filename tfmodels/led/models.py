@@ -7,7 +7,7 @@ import numpy as np
 
 from tfmodels.backend.keras_internals import replace_weight
 from tfmodels.backend.types import Tensor
-from tfmodels.checkpoints.mapping import Row
+from tfmodels.checkpoints.mapping import WeightRule
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.decoder import LEDDecoder
 from tfmodels.led.encoder import ENCODER_INPUTS, LEDEncoder, token_embedding
@@ -79,7 +79,7 @@ class LEDModel(LEDParts):
     reference_name: ClassVar[str] = "LEDModel"
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return body_rows("")
 
@@ -108,7 +108,7 @@ class LEDForConditionalGeneration(LEDParts, Seq2SeqLM):
     may_lack: ClassVar[tuple[str, ...]] = ("final_logits_bias",)
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return language_model_rows(config)
 
@@ -148,7 +148,7 @@ class LEDForSequenceClassification(LEDParts, Seq2SeqClassifier):
     reference_name: ClassVar[str] = "LEDForSequenceClassification"
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return [*body_rows(PREFIX), *CLASSIFIER_ROWS]
 
@@ -168,7 +168,7 @@ class LEDForQuestionAnswering(LEDParts, Seq2SeqQuestionAnswerer):
     reference_name: ClassVar[str] = "LEDForQuestionAnswering"
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return [*body_rows(PREFIX), *SPAN_ROWS]
 

@@ -12,7 +12,7 @@ from keras import ops
 from tfmodels.backend.precision import overflow_safe_dtype
 from tfmodels.backend.remat_layer import remat_layer
 from tfmodels.backend.types import Tensor
-from tfmodels.checkpoints.mapping import Row
+from tfmodels.checkpoints.mapping import WeightRule
 from tfmodels.layers.attention.longt5_local_self_attention import LongT5LocalSelfAttention
 from tfmodels.layers.attention.longt5_transient_global_self_attention import LongT5TransientGlobalSelfAttention
 from tfmodels.layers.dropout import Dropout
@@ -179,7 +179,7 @@ class LongT5Encoder(Encoder):
     harmless_tensors: ClassVar[tuple[str, ...]] = HARMLESS_TENSORS
 
     @classmethod
-    def weight_rows(cls, config: LongT5Config) -> list[Row]:
+    def weight_rows(cls, config: LongT5Config) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return encoder_rows(config, "")
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import keras
 
 from tfmodels.backend.types import Tensor
-from tfmodels.checkpoints.mapping import Row
+from tfmodels.checkpoints.mapping import WeightRule
 from tfmodels.longt5.config import LongT5Config
 from tfmodels.longt5.decoder import LongT5Decoder
 from tfmodels.longt5.encoder import ENCODER_INPUTS, LongT5Encoder, token_embedding
@@ -62,7 +62,7 @@ class LongT5Model(LongT5Parts):
     reference_name: ClassVar[str] = "LongT5Model"
 
     @classmethod
-    def weight_rows(cls, config: LongT5Config) -> list[Row]:
+    def weight_rows(cls, config: LongT5Config) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return body_rows(config, "")
 
@@ -87,7 +87,7 @@ class LongT5ForConditionalGeneration(LongT5Parts, Seq2SeqLM):
     head_prefixes: ClassVar[tuple[str, ...]] = ("lm_head.",)
 
     @classmethod
-    def weight_rows(cls, config: LongT5Config) -> list[Row]:
+    def weight_rows(cls, config: LongT5Config) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return language_model_rows(config)
 
@@ -115,7 +115,7 @@ class LongT5ForSequenceClassification(LongT5Parts, Seq2SeqClassifier):
     reference_name: ClassVar[str] = "LongT5ForSequenceClassification"
 
     @classmethod
-    def weight_rows(cls, config: LongT5Config) -> list[Row]:
+    def weight_rows(cls, config: LongT5Config) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return [*body_rows(config, PREFIX), *CLASSIFIER_ROWS]
 
@@ -137,7 +137,7 @@ class LongT5ForQuestionAnswering(LongT5Parts, Seq2SeqQuestionAnswerer):
     reference_name: ClassVar[str] = "LongT5ForQuestionAnswering"
 
     @classmethod
-    def weight_rows(cls, config: LongT5Config) -> list[Row]:
+    def weight_rows(cls, config: LongT5Config) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return [*body_rows(config, ""), *SPAN_ROWS]
 

@@ -14,7 +14,7 @@ from keras import ops
 
 from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import checked_ids, concrete_value
-from tfmodels.checkpoints.mapping import DENSE, Row
+from tfmodels.checkpoints.mapping import DENSE, WeightRule
 from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.projection import projection
 from tfmodels.modeling.inputs import shifted_labels
@@ -23,10 +23,10 @@ from tfmodels.modeling.seq2seq import Seq2Seq
 from tfmodels.utils.labels import IGNORED_LABEL
 
 CLASSIFIER_ROWS = [
-    Row("classification_head.dense", "classification_head.dense", DENSE),
-    Row("classification_head.out_proj", "classification_head.out_proj", DENSE),
+    WeightRule("classification_head.dense", "classification_head.dense", DENSE),
+    WeightRule("classification_head.out_proj", "classification_head.out_proj", DENSE),
 ]
-SPAN_ROWS = [Row("qa_outputs", "qa_outputs", DENSE)]
+SPAN_ROWS = [WeightRule("qa_outputs", "qa_outputs", DENSE)]
 
 
 class ClassificationHead(keras.layers.Layer):

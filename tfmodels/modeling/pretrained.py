@@ -13,7 +13,7 @@ import numpy as np
 
 from tfmodels.backend.keras_internals import replace_weight, sublayers
 from tfmodels.checkpoints import check_landmarks, load_checkpoint, open_checkpoint, save_weights
-from tfmodels.checkpoints.mapping import Row
+from tfmodels.checkpoints.mapping import WeightRule
 from tfmodels.layers.resizing import check_plain
 from tfmodels.modeling.checkpoint_checks import check_size, stored_dtype, with_vocabulary_of
 from tfmodels.modeling.config import ModelConfig
@@ -65,7 +65,7 @@ class Pretrained(keras.Model):
     _owner: Any = None
 
     @classmethod
-    def weight_rows(cls, config: Any) -> list[Row]:
+    def weight_rows(cls, config: Any) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         raise NotImplementedError
 
@@ -147,7 +147,7 @@ class Pretrained(keras.Model):
             source,
             ignored=(*ignore_tensors, *cls.harmless_tensors),
             left_out=(*cls.other_parts(), *unread),
-            new=cls.may_lack,
+            optional=cls.may_lack,
             fetch=partial(fetch_beside, name_or_folder, folder),
         )
         model.read_settings(folder)
