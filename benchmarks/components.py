@@ -14,6 +14,8 @@ from benchmarks.models import GLOBAL_TOKENS, config_fields
 from benchmarks.task import Task
 from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.block_attention import SideKeys, block_attention
+from tfmodels.modeling.encoder import EncoderContext
+from tfmodels.modeling.inputs import DecoderInputs, EncoderInputs, Seq2SeqInputs
 
 WHOLE_ATTENTION = "self-attention, whole"
 """Timed for what it takes beyond its own parts, and not a part itself."""
@@ -68,12 +70,14 @@ def encoder_components(model: Any, task: Task, inputs: Mapping[str, Tensor]) -> 
     head_size = getattr(attention, "head_size", width // heads)
     sizes = _Sizes(task.length, width, heads * head_size, heads, len(encoder.blocks), training)
     hidden = keras.random.normal((1, task.length, width), seed=0)
-    masks = {name: inputs.get(name) for name in ("attention_mask", "global_attention_mask")}
+    masks = EncoderInputs(
+        attention_mask=inputs.get("attention_mask"), global_attention_mask=inputs.get("global_attention_mask")
+    )
     context = encoder.context(hidden, masks)
     parts = [
         Component(
             "embedding",
-            lambda ids: encoder.embed(ids, None, training),
+            lambda ids: encoder.embed(EncoderInputs(input_ids=ids), training),
             (inputs["input_ids"],),
             (encoder.embed_tokens,),
         ),
@@ -82,31 +86,33 @@ def encoder_components(model: Any, task: Task, inputs: Mapping[str, Tensor]) -> 
         *_feed_forward_components(block.feed_forward, sizes, hidden),
         _norms(block, sizes, hidden),
     ]
-    if encoder.finish(hidden, False) is not hidden:  # LED's last block ends in a norm of its own
-        parts.append(Component("final norm", lambda x: encoder.finish(x, training), (hidden,)))
+    if encoder.finalize(hidden, False) is not hidden:  # LED's last block ends in a norm of its own
+        parts.append(Component("final norm", lambda x: encoder.finalize(x, training), (hidden,)))
     return parts
 
 
-def _position_biases(encoder: Any, hidden: Tensor, masks: Mapping[str, Tensor | None]) -> list[Component]:
-    if "biases" not in encoder.context(hidden, masks):
+def _position_biases(encoder: Any, hidden: Tensor, masks: EncoderInputs) -> list[Component]:
+    if encoder.context(hidden, masks).window_bias is None:
         return []
 
     def biases(attention_mask: Tensor) -> Any:
-        return encoder.context(hidden, {**masks, "attention_mask": attention_mask})["biases"]
+        context = encoder.context(hidden, masks._replace(attention_mask=attention_mask))
+        return [x for x in (context.window_bias, context.side_bias) if x is not None]
 
-    return [Component("position biases", biases, (masks["attention_mask"],), (encoder.blocks[0].self_attention,))]
+    return [Component("position biases", biases, (masks.attention_mask,), (encoder.blocks[0].self_attention,))]
 
 
 def _attention_components(
-    block: Any, task: Task, sizes: _Sizes, hidden: Tensor, context: Mapping[str, Any]
+    block: Any, task: Task, sizes: _Sizes, hidden: Tensor, context: EncoderContext
 ) -> list[Component]:
     attention = block.self_attention
     projections = tuple(_first(attention, names) for names in _PROJECTIONS)
     # LED's output projection belongs to the block, T5's to the attention.
     is_inside = hasattr(attention, "o")
     output = attention.o if is_inside else block.attention_output
-    biases = dict(context.get("biases", {}))
-    fixed = {name: value for name, value in context.items() if name != "biases"}
+    present = {name: value for name, value in context._asdict().items() if value is not None}
+    biases = {name: value for name, value in present.items() if name.endswith("_bias")}
+    fixed = {name: value for name, value in present.items() if name not in biases}
 
     def whole(x: Tensor, *values: Tensor) -> Tensor:
         return attention(x, training=sizes.training, **fixed, **dict(zip(biases, values, strict=True)))
@@ -209,11 +215,11 @@ def training_components(model: Any, task: Task, inputs: Mapping[str, Tensor]) ->
     variables = model.trainable_variables
 
     def decode(hidden_states: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        found = model.decoder(ids, encoder_hidden_states=hidden_states, encoder_attention_mask=mask, training=True)
-        return found["last_hidden_state"]
+        inputs = DecoderInputs(ids, encoder_hidden_states=hidden_states, encoder_attention_mask=mask)
+        return model.decoder(inputs, training=True)["last_hidden_state"]
 
     def loss(hidden_states: Tensor, labels: Tensor) -> Tensor:
-        return model.head(hidden_states, {"labels": labels})["loss"]
+        return model.head(hidden_states, Seq2SeqInputs(labels=labels), True)["loss"]
 
     def update(*gradients: Tensor) -> Tensor:
         model.optimizer.apply(list(gradients), variables)

@@ -18,8 +18,7 @@ from export.signatures import Layout, Signatures, kind_of_signatures
 from export.stored_weights import WeightsDtype
 from export.versions import new_version
 from tfmodels import GenerationConfig
-from tfmodels.modeling.heads import ReadsSourceTwice
-from tfmodels.modeling.seq2seq import Seq2Seq
+from tfmodels.modeling.seq2seq import Seq2SeqModel
 from tfmodels.utils.checks import check_positive
 from tfmodels.utils.plain_values import plain
 
@@ -28,7 +27,7 @@ _EXAMPLE = "The report was long, and nobody had the time to read it."
 
 
 def export_saved_model(
-    model: Seq2Seq,
+    model: Seq2SeqModel,
     tokenizer: Any,
     path: str | os.PathLike[str],
     lengths: Sequence[int] = (1024,),
@@ -158,7 +157,7 @@ def _checked_sizes(name: str, sizes: Sequence[int], least: int) -> tuple[int, ..
     return tuple(sorted(set(sizes)))
 
 
-def _check(model: Seq2Seq, tokenizer: Any, target: Path, layout: Layout, keep: int | None) -> None:
+def _check(model: Seq2SeqModel, tokenizer: Any, target: Path, layout: Layout, keep: int | None) -> None:
     if not target.name.isdigit():
         raise ValueError(f"path must end in a version number, as in 'served/led/1'. Received: path={os.fspath(target)}")
     if target.exists():
@@ -168,7 +167,7 @@ def _check(model: Seq2Seq, tokenizer: Any, target: Path, layout: Layout, keep: i
         raise ValueError(
             f"lengths must be at most max_encoder_position_embeddings={limit}. Received: lengths={layout.lengths}"
         )
-    if isinstance(model, ReadsSourceTwice):
+    if model.decoder_reads_source:
         model.check_target_length("lengths, which the decoder reads too,", layout.lengths[-1])
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(

@@ -6,13 +6,13 @@ from export.signatures.base import Layout, Signatures
 from export.signatures.classification import ClassificationSignatures
 from export.signatures.generation import GenerationSignatures
 from export.signatures.question_answering import AnswerSignatures
-from tfmodels.modeling.heads import Seq2SeqClassifier, Seq2SeqQuestionAnswerer
+from tfmodels.modeling.heads import Seq2SeqForQuestionAnswering, Seq2SeqForSequenceClassification
 from tfmodels.modeling.language_model import Seq2SeqLM
 
 _KINDS: tuple[tuple[type, type[Signatures]], ...] = (
     (Seq2SeqLM, GenerationSignatures),
-    (Seq2SeqClassifier, ClassificationSignatures),
-    (Seq2SeqQuestionAnswerer, AnswerSignatures),
+    (Seq2SeqForSequenceClassification, ClassificationSignatures),
+    (Seq2SeqForQuestionAnswering, AnswerSignatures),
 )
 
 

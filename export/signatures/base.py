@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from export.signatures.requests import check_ids, check_rows, check_texts, padded_columns, padded_rows
 from export.stored_weights import StoredWeights, Untracked, WeightsDtype
-from tfmodels.modeling.seq2seq import Seq2Seq
+from tfmodels.modeling.seq2seq import Seq2SeqModel
 from tfmodels.utils.plain_values import plain
 
 Tensors = dict[str, tf.Tensor]
@@ -59,7 +59,7 @@ class Signatures(tf.Module):
     # What the head has settings for, by name.
     setting_names: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, model: Seq2Seq, tokenizer: Any, layout: Layout) -> None:
+    def __init__(self, model: Seq2SeqModel, tokenizer: Any, layout: Layout) -> None:
         super().__init__()
         self.layout = layout
         self.weights = StoredWeights(model, layout.weights_dtype)

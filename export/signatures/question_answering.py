@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from export.signatures.base import Signatures, Tensors
 from export.signatures.requests import check_texts, padded_columns
-from tfmodels.modeling.spans import best_spans
+from tfmodels.modeling.heads import best_spans
 from tfmodels.text.in_graph import strip_white_space
 from tfmodels.utils.checks import check_positive
 

@@ -136,12 +136,12 @@ def test_transformers_loads_shards_and_types(tmp_path, kind):
     transformers.logging.set_verbosity_error()
     model = make_model(kind)
     model.config.to_json(tmp_path / "config.json")
-    save_weights(model, type(model).weight_rows(model.config), tmp_path, "30KB", "bfloat16")
+    save_weights(model, model.weight_map(model.config).rules, tmp_path, "30KB", "bfloat16")
     assert len(names(tmp_path)) > 4
     reference_class = getattr(transformers, type(model).__name__)
     loaded, report = reference_class.from_pretrained(tmp_path, output_loading_info=True)
     assert set(report["missing_keys"]) <= {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"}
     assert not report["unexpected_keys"]
     state = loaded.state_dict()
-    for name, tensor in reference_tensors(model, type(model).weight_rows(model.config)):
+    for name, tensor in reference_tensors(model, model.weight_map(model.config).rules):
         np.testing.assert_allclose(state[name].float().numpy(), tensor, rtol=2**-8)

@@ -13,7 +13,7 @@ from tfmodels.checkpoints.mapping import reference_tensors
 
 
 def tensors_of(model):
-    return dict(reference_tensors(model, type(model).weight_rows(model.config)))
+    return dict(reference_tensors(model, model.weight_map(model.config).rules))
 
 
 def assert_same(loaded, model):

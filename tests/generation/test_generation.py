@@ -59,7 +59,7 @@ def test_one_trace_per_shape_and_settings(kind, search, monkeypatch):
     monkeypatch.setattr(model, "_generate", lambda *args: traces.append(1) or run(*args))
     for seed in range(3):
         model.generate(**make_inputs(kind, seed=seed), max_new_tokens=4, **search)
-    assert len(model._generators) == 1
+    assert len(model._text_generator._programs) == 1
     assert len(traces) == 1
 
 
@@ -111,7 +111,7 @@ def test_documents_keys_and_values_are_not_repeated_for_beams():
     model, inputs = make_model("longt5-tglobal"), make_inputs("longt5-tglobal")
     cross = model.decoder.cross_keys_values(model.encode(**inputs)["last_hidden_state"])
     assert {keys.shape[0] for keys, _ in cross} == {3}
-    traced = model._generators
+    traced = model._text_generator._programs
     model.generate(**inputs, num_beams=4, max_new_tokens=6)
     (function,) = traced.values()
     given = {name: as_tensor(value) for name, value in inputs.items()}
@@ -210,7 +210,7 @@ def test_a_service_with_many_settings_keeps_few_programs(monkeypatch):
     monkeypatch.setattr(text_generator, "_MOST_PROGRAMS", 2)
     for tokens in (2, 3, 4):
         model.generate(**inputs, max_new_tokens=tokens)
-    assert [key[0].max_new_tokens for key in model._generators] == [3, 4]
+    assert [key[0].max_new_tokens for key in model._text_generator._programs] == [3, 4]
 
 
 def test_a_model_without_global_slots_ignores_marks():

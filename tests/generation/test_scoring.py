@@ -7,7 +7,7 @@ from routines import as_numpy
 from test_generation import every_kind, sharpen
 from tiny import make_inputs, make_labels, make_model
 
-from tfmodels.modeling import scoring
+from tfmodels.modeling import chunked_logits
 
 
 def wanted_scores(model, inputs, labels):
@@ -24,7 +24,7 @@ def wanted_scores(model, inputs, labels):
 
 @every_kind
 def test_scores_are_sums_of_log_probabilities(kind, monkeypatch):
-    monkeypatch.setattr(scoring, "CHUNK_LENGTH", 3)
+    monkeypatch.setattr(chunked_logits, "CHUNK_LENGTH", 3)
     model, inputs, labels = sharpen(make_model(kind)), make_inputs(kind), make_labels()
     wanted = wanted_scores(model, inputs, labels)
     np.testing.assert_allclose(as_numpy(model.score(inputs, labels)), wanted, rtol=1e-4)

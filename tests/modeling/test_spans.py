@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfmodels.modeling.spans import best_spans
+from tfmodels.modeling.heads import best_spans
 
 
 def brute_force(starts, ends, is_text, longest):

@@ -154,7 +154,7 @@ def test_initial_weights_follow_the_references_distributions(kind):
         theirs = getattr(transformers, f"{family}{head}")(config).state_dict()
         model_class = getattr(tfmodels, f"{family}{head}")
         model = model_class(make_config(kind, **changes))
-        for name, ours in reference_tensors(model, model_class.weight_rows(model.config)):
+        for name, ours in reference_tensors(model, model_class.weight_map(model.config).rules):
             wanted = theirs[name].numpy()
             spread = 6 / np.sqrt(2 * wanted.size)
             assert abs(ours.std() - wanted.std()) <= spread * wanted.std() + 1e-7, name

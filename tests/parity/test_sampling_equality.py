@@ -133,4 +133,4 @@ def test_a_seed_draws_the_same_again_and_another_one_does_not(one_document):
     assert (any_one != any_other).any()
     assert len({tuple(row) for row in first.tolist()}) == 4
     # Another seed is no other program.
-    assert len([key for key in model._generators if key[0].temperature == 2.0]) == 1
+    assert len([key for key in model._text_generator._programs if key[0].temperature == 2.0]) == 1

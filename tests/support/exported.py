@@ -18,7 +18,7 @@ from tiny import make_model
 import tfmodels
 from export import export_saved_model
 from export.client.saved_model_client import load_saved_model
-from tfmodels.modeling.spans import best_spans
+from tfmodels.modeling.heads import best_spans
 
 LENGTHS = (16, 64)
 TEXTS = (

@@ -24,7 +24,7 @@ def load(model, folder):
 def digests(model, size, folder, name):
     """Digests of the weights that one format gives, by the reference's names."""
     loaded = load(model, folder / name)
-    tensors = reference_tensors(loaded.weights_root(), type(loaded).weight_rows(loaded.config))
+    tensors = reference_tensors(loaded.weights_root(), loaded.weight_map(loaded.config).rules)
     return {"digests": {name: digest(tensor) for name, tensor in tensors}}
 
 

@@ -30,7 +30,7 @@ def main():
     ground = resident("VmRSS")
     # From here on the highest is counted anew.
     Path("/proc/self/clear_refs").write_text("5")
-    load_checkpoint(model.weights_root(), model_class.weight_rows(model.config), folder, folder)
+    load_checkpoint(model.weights_root(), model_class.weight_map(model.config).rules, folder, folder)
     weights = sum(4 * int(weight.value.shape.num_elements()) for weight in model.weights)
     print(weights + resident("VmHWM") - ground, weights)
 

@@ -6,7 +6,7 @@ path, and a weight is anything with `shape`, `dtype`, `assign` and a conversion 
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,42 @@ class WeightRule:
     ours: str
     kind: tuple[TensorRule, ...]
     copies: tuple[str, ...] = ()
+
+
+Names = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WeightMap:
+    """Everything that loading and saving must know of the tensors of one class of model.
+
+    Attributes:
+        rules: one for each module.
+        required_shapes: tensors by which a file is checked against its config before the model is made: the names that
+            each may go under, and its shape.
+        token_embedding_names: names of the table of token embeddings.
+        min_parameters: numbers that a file of this config holds at least.
+        head_prefixes: prefixes of the head's tensors, which `new_head=True` starts anew.
+        unused_prefixes: prefixes of tensors that belong to other classes of the family; ignored when loading.
+        optional_prefixes: prefixes of tensors that a file may omit; they then keep their initial value.
+        ignored_names: tensors of older versions, which transformers ignores, too.
+    """
+
+    rules: Sequence[WeightRule]
+    required_shapes: Mapping[Names, tuple[int, ...]]
+    token_embedding_names: Names
+    min_parameters: int
+    head_prefixes: Names = ()
+    unused_prefixes: Names = ()
+    optional_prefixes: Names = ()
+    ignored_names: Names = ()
+
+    def without_head(self) -> "WeightMap":
+        """The map of the body alone: the head's tensors are ignored when loading, whatever head the file holds."""
+        if not self.head_prefixes:
+            return self
+        body = [rule for rule in self.rules if not f"{rule.reference}.".startswith(self.head_prefixes)]
+        return dataclasses.replace(self, rules=body, unused_prefixes=(*self.unused_prefixes, *self.head_prefixes))
 
 
 def also_under(prefix: str, rows: Iterable[WeightRule]) -> list[WeightRule]:

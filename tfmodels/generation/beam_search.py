@@ -1,6 +1,22 @@
-"""Beam search with live and finished beams in a state of fixed size (the scheme of t5x; scores as in the reference).
+"""Beam search with live and finished beams in a state of fixed size (the scheme of t5x; scores as in transformers).
 
-Shape letters: B documents, K beams, R = B * K rows, C candidates of a document, T full length, V vocabulary.
+A document has K live beams, which go on, and K finished ones, which ended; both sets have K places from the first step
+to the last. One step: every live beam is continued by every token; the best 2K continuations are candidates, so that K
+remain live if K of them end (more of them where several tokens end a text). Candidates that end, among the first K,
+compete with the finished beams by their length-penalised scores; the others become the live beams. The search may stop
+when the best live beam cannot beat the worst finished one any more.
+
+One step with K = 2, three tokens (a, b and the end $), no length penalty, and log-probabilities of a step in brackets:
+
+    live       "a" -1.0, "b" -2.0                         finished   none
+    continue   "a": a -0.5, b -2.0, $ -1.35               "b": a -0.4, b -1.8, $ -1.8
+    candidates "aa" -1.5, "a$" -2.35, "ba" -2.4, "ab" -3.0 (the best 4 of 6)
+    live       "aa" -1.5, "ba" -2.4                       finished   "a$" -2.35, and one free place
+
+"a$" is the second candidate, so it finishes; as the third it would be dropped, as in transformers. The caches stay
+where they are: `ancestors` says which beam wrote each token of a live one.
+
+Further shape letters: C candidates of a document, T full length.
 """
 
 from typing import Any, NamedTuple
@@ -11,17 +27,17 @@ from tfmodels.backend.random import gumbel
 from tfmodels.backend.types import Tensor
 from tfmodels.generation.search import Search, State, write_token
 
-# The reference's "not yet a score"; processors forbid with minus infinity, which stays below it.
+# transformers' "not yet a score"; processors forbid with minus infinity, which stays below it.
 _NO_SCORE = -1.0e9
 
 
 class _Beams(NamedTuple):
     scores: Tensor  # float32 (B, K): summed log-probabilities of the live beams
     ancestors: Tensor  # int32 (B, K, T - 1): the beam that wrote each token of a live one
-    done_tokens: Tensor  # int32 (B, K, T)
-    done_scores: Tensor  # float32 (B, K): length-penalised
-    done_ancestors: Tensor  # int32 (B, K, T - 1)
-    is_done: Tensor  # bool (B, K): which places of done_* are taken
+    finished_tokens: Tensor  # int32 (B, K, T)
+    finished_scores: Tensor  # float32 (B, K): length-penalised
+    finished_ancestors: Tensor  # int32 (B, K, T - 1)
+    is_finished: Tensor  # bool (B, K): which places of finished_* are taken
     can_improve: Tensor  # bool (B, 1)
 
 
@@ -35,7 +51,7 @@ class _Candidates(NamedTuple):
 class BeamSearch(Search):
     """The best continuations of K beams, or with `do_sample` drawn ones."""
 
-    def start_own(self, tokens: Tensor) -> _Beams:
+    def init_search_state(self, tokens: Tensor) -> _Beams:
         """Beams that start alike: only the first may be continued, or they would stay alike."""
         none = ops.full((self.documents, self.rows), _NO_SCORE, dtype="float32")
         first = ops.cast(ops.arange(self.rows) == 0, "float32")
@@ -47,10 +63,10 @@ class BeamSearch(Search):
         return _Beams(
             scores=none * (1.0 - first)[None, :],
             ancestors=ancestors,
-            done_tokens=tokens,
-            done_scores=none,
-            done_ancestors=ancestors,
-            is_done=is_over,
+            finished_tokens=tokens,
+            finished_scores=none,
+            finished_ancestors=ancestors,
+            is_finished=is_over,
             can_improve=ops.logical_not(is_over[:, :1]),
         )
 
@@ -59,9 +75,9 @@ class BeamSearch(Search):
         return self.step(tokens[:, 0], ops.zeros((), "int32"), caches, None)[1]
 
     def ancestors(self, state: State) -> Tensor:
-        """Those of the live beams, which write the last token themselves."""
-        own = ops.broadcast_to(ops.arange(self.rows, dtype="int32"), (self.documents, self.rows))
-        return write_token(state.own.ancestors, state.position - 1, own)
+        """The live beams' ancestors; each beam wrote the last token itself."""
+        itself = ops.broadcast_to(ops.arange(self.rows, dtype="int32"), (self.documents, self.rows))
+        return write_token(state.search.ancestors, state.position - 1, itself)
 
     def base_scores(self, logits: Tensor) -> Tensor:
         """Log-probabilities."""
@@ -71,82 +87,84 @@ class BeamSearch(Search):
         """Keep the K best live candidates, and the K best finished ones."""
         candidates = self._candidates(state, scores)
         live = ops.top_k(candidates.scores + ops.cast(candidates.ends, "float32") * _NO_SCORE, self.rows)
-        own = self._done(state, candidates)._replace(
+        beams = self._finished(state, candidates)._replace(
             scores=live[0], ancestors=_take_beams(candidates.ancestors, live[1])
         )
-        own = own._replace(can_improve=self._can_improve(state, own))
-        is_running = ops.logical_and(ops.any(own.can_improve), ops.logical_not(ops.all(candidates.ends)))
+        beams = beams._replace(can_improve=self._can_improve(state, beams))
+        is_running = ops.logical_and(ops.any(beams.can_improve), ops.logical_not(ops.all(candidates.ends)))
         if self.config.early_stopping is True:
-            is_running = ops.logical_and(is_running, ops.logical_not(ops.all(own.is_done)))
-        return state._replace(tokens=_take_beams(candidates.tokens, live[1]), own=own, is_running=is_running)
+            is_running = ops.logical_and(is_running, ops.logical_not(ops.all(beams.is_finished)))
+        return state._replace(tokens=_take_beams(candidates.tokens, live[1]), search=beams, is_running=is_running)
 
     def _candidates(self, state: State, scores: Tensor) -> _Candidates:
         """So many continuations that K live ones remain if all that can end do."""
         count = max(2, 1 + len(self.config.end_tokens)) * self.rows
         vocabulary = scores.shape[1]
-        totals = ops.reshape(scores, (-1, self.rows, vocabulary)) + state.own.scores[:, :, None]
+        totals = ops.reshape(scores, (-1, self.rows, vocabulary)) + state.search.scores[:, :, None]
         totals = ops.reshape(totals, (-1, self.rows * vocabulary))
         if self.config.do_sample:
             noise = gumbel(self.inputs.seed, state.position, ops.shape(totals)[0], totals.shape[1])
             flat = ops.top_k(totals + noise, count)[1]
-            found = ops.take_along_axis(totals, flat, axis=1)
+            chosen = ops.take_along_axis(totals, flat, axis=1)
         else:
-            found, flat = ops.top_k(totals, count)
+            chosen, flat = ops.top_k(totals, count)
         flat = ops.cast(flat, "int32")
         beam, token = flat // vocabulary, flat % vocabulary
         tokens = write_token(_take_beams(state.tokens, beam), state.position, token)
         ends = ops.logical_or(self.is_end(token), state.position + 1 >= self.lengths)
-        return _Candidates(tokens, _take_beams(self.ancestors(state), beam), found, ends)
+        return _Candidates(tokens, _take_beams(self.ancestors(state), beam), chosen, ends)
 
-    def _done(self, state: State, candidates: _Candidates) -> _Beams:
+    def _finished(self, state: State, candidates: _Candidates) -> _Beams:
         """The K best of the finished beams and of the candidates that ended now among the first K of all."""
-        own = state.own
+        beams = state.search
         is_new = ops.logical_and(candidates.ends, ops.arange(candidates.ends.shape[1]) < self.rows)
-        blocked = ops.logical_not(own.can_improve)  # (B, 1)
+        blocked = ops.logical_not(beams.can_improve)  # (B, 1)
         if self.config.early_stopping is True:
-            blocked = ops.logical_or(blocked, ops.all(own.is_done, axis=1, keepdims=True))
+            blocked = ops.logical_or(blocked, ops.all(beams.is_finished, axis=1, keepdims=True))
         scores = candidates.scores / self.length_factor(state.position + 1 - self.prompt_length)
         scores = scores + ops.cast(blocked, "float32") * _NO_SCORE
         scores = scores + ops.cast(ops.logical_not(is_new), "float32") * _NO_SCORE
-        scores, index = ops.top_k(ops.concatenate([own.done_scores, scores], axis=1), self.rows)
+        scores, index = ops.top_k(ops.concatenate([beams.finished_scores, scores], axis=1), self.rows)
         merged = [
             _take_beams(ops.concatenate([before, now], axis=1), index)
             for before, now in (
-                (own.done_tokens, candidates.tokens),
-                (own.done_ancestors, candidates.ancestors),
-                (own.is_done, is_new),
+                (beams.finished_tokens, candidates.tokens),
+                (beams.finished_ancestors, candidates.ancestors),
+                (beams.is_finished, is_new),
             )
         ]
-        return own._replace(done_tokens=merged[0], done_scores=scores, done_ancestors=merged[1], is_done=merged[2])
+        return beams._replace(
+            finished_tokens=merged[0], finished_scores=scores, finished_ancestors=merged[1], is_finished=merged[2]
+        )
 
-    def _can_improve(self, state: State, own: _Beams) -> Tensor:
+    def _can_improve(self, state: State, beams: _Beams) -> Tensor:
         """Whether the best live beam could still beat the worst finished one: bool (B, 1)."""
         new_tokens = state.position + 1 - self.prompt_length
         if self.config.early_stopping == "never" and self.config.length_penalty > 0:
             new_tokens = ops.convert_to_tensor(self.lengths - self.prompt_length, "int32")
-        best_possible = own.scores[:, :1] / self.length_factor(new_tokens)
-        worst_done = ops.where(own.is_done, ops.min(own.done_scores, axis=1, keepdims=True), _NO_SCORE)
-        can_improve = ops.logical_and(state.position + 1 < self.lengths, state.own.can_improve)
-        return ops.logical_and(can_improve, ops.any(best_possible > worst_done, axis=1, keepdims=True))
+        best_possible = beams.scores[:, :1] / self.length_factor(new_tokens)
+        worst_finished = ops.where(beams.is_finished, ops.min(beams.finished_scores, axis=1, keepdims=True), _NO_SCORE)
+        can_improve = ops.logical_and(state.position + 1 < self.lengths, state.search.can_improve)
+        return ops.logical_and(can_improve, ops.any(best_possible > worst_finished, axis=1, keepdims=True))
 
     def results(self, state: State) -> dict[str, Tensor]:
         """The best finished beams; with the scores of all steps also the beams that they went through."""
         best = self.config.num_return_sequences
-        own = state.own
-        found = {"sequences": own.done_tokens[:, :best], "sequences_scores": own.done_scores[:, :best]}
+        beams = state.search
+        results = {"sequences": beams.finished_tokens[:, :best], "sequences_scores": beams.finished_scores[:, :best]}
         if self.output_scores:
-            found["beam_indices"] = self._beam_indices(own, found["sequences"])
-        return found
+            results["beam_indices"] = self._beam_indices(beams, results["sequences"])
+        return results
 
-    def _beam_indices(self, own: _Beams, sequences: Tensor) -> Tensor:
+    def _beam_indices(self, beams: _Beams, sequences: Tensor) -> Tensor:
         """Row of `scores` that each new token was chosen from, -1 where there is none: int32 (B, N, T - P)."""
         best = self.config.num_return_sequences
         first = ops.arange(self.documents, dtype="int32")[:, None, None] * self.rows
-        rows = (own.done_ancestors[:, :best] + first)[:, :, self.prompt_length - 1 :]
+        rows = (beams.finished_ancestors[:, :best] + first)[:, :, self.prompt_length - 1 :]
         ended = ops.cumsum(ops.cast(self.is_end(sequences[:, :, self.prompt_length :]), "int32"), axis=2)
         is_behind = ops.pad(ended[:, :, :-1], [[0, 0], [0, 0], [1, 0]]) > 0
         # A document of padding alone counts as done, and has no score.
-        is_found = ops.logical_and(own.is_done, own.done_scores > _NO_SCORE / 2)[:, :best, None]
+        is_found = ops.logical_and(beams.is_finished, beams.finished_scores > _NO_SCORE / 2)[:, :best, None]
         return ops.where(ops.logical_and(is_found, ops.logical_not(is_behind)), rows, -1)
 
 

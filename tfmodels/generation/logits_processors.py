@@ -1,21 +1,30 @@
-"""Rules on the next token, as pure functions over (tokens so far, position, scores).
+"""Logits processors: pure functions over (tokens so far, position, scores) that change the scores of the next token.
 
-Shape letters: B documents, R rows, P prompt length, T full length, V vocabulary.
+None makes a table of vocabulary by steps: against n-grams, each row has a list of banned ids.
+
+Further shape letters: P prompt length, T full length, J places of an n-gram, W words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from keras import ops
 
 from tfmodels.backend.types import Tensor
 from tfmodels.generation.config import GenerationConfig
-from tfmodels.generation.ngrams import no_bad_words, no_copied_ngram, no_repeat_ngram, occurring
-from tfmodels.generation.rule import FORBIDDEN, Processor
 from tfmodels.generation.validation import token_ids
 
+Processor = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(tokens int32 (R, T), position int32 scalar, scores float32 (R, V)) -> scores.
 
-def processors(
+`position` is the place of the token to be chosen: `tokens[:, :position]` are those so far. The scores are
+log-probabilities in beam search and logits otherwise, as in transformers; minus infinity forbids.
+"""
+
+FORBIDDEN = float("-inf")
+
+
+def logits_processors(
     config: GenerationConfig,
     prompt_length: int,
     lengths: int | Tensor,
@@ -23,50 +32,50 @@ def processors(
     source_ids: Tensor | None,
     allowed: Tensor | None,
 ) -> list[Processor]:
-    """The rules that the settings ask for, in the reference's order.
+    """The processors that the settings request, in the order of transformers.
 
     Args:
         config: the settings.
         prompt_length: P.
         lengths: T, or where documents have their own int32 (B, 1).
         vocabulary: V.
-        source_ids: int32 (B, S), for the rules that look at the document.
+        source_ids: int32 (B, S), for the processors that look at the document.
         allowed: see `allow`.
     """
-    ends, rules = config.end_tokens, list[Processor]()
+    ends, chosen = config.end_tokens, list[Processor]()
     if source_ids is not None:
         source_ids = ops.repeat(source_ids, config.rows_per_document, axis=0)  # (R, S)
     if config.encoder_repetition_penalty != 1.0:
-        rules.append(prefer_source(config.encoder_repetition_penalty, source_ids, vocabulary))
+        chosen.append(prefer_source(config.encoder_repetition_penalty, source_ids, vocabulary))
     if config.repetition_penalty != 1.0:
-        rules.append(penalize_repetition(config.repetition_penalty))
+        chosen.append(penalize_repetition(config.repetition_penalty))
     if config.no_repeat_ngram_size > 0:
-        rules.append(no_repeat_ngram(config.no_repeat_ngram_size))
+        chosen.append(no_repeat_ngram(config.no_repeat_ngram_size))
     if config.encoder_no_repeat_ngram_size > 0:
-        rules.append(no_copied_ngram(config.encoder_no_repeat_ngram_size, source_ids))
+        chosen.append(no_copied_ngram(config.encoder_no_repeat_ngram_size, source_ids))
     # A bad word that is an end token alone would forbid every end.
     bad_words = [word for word in config.bad_words_ids or () if word not in {(end,) for end in ends}]
     if bad_words:
-        rules.append(no_bad_words(bad_words))
+        chosen.append(no_bad_words(bad_words))
     if ends and config.least_length(prompt_length) > 0:
-        rules.append(suppress(ends, before=config.least_length(prompt_length)))
+        chosen.append(suppress(ends, before=config.least_length(prompt_length)))
     if allowed is not None:
-        rules.append(allow(allowed, prompt_length))
+        chosen.append(allow(allowed, prompt_length))
     if config.forced_bos_token_id is not None:
-        rules.append(force_at(1, (config.forced_bos_token_id,)))
+        chosen.append(force_at(1, (config.forced_bos_token_id,)))
     if config.forced_eos_token_id is not None:
         last = lengths if isinstance(lengths, int) else ops.repeat(lengths, config.rows_per_document, axis=0)
-        rules.append(force_at(last - 1, token_ids("forced_eos_token_id", config.forced_eos_token_id)))
+        chosen.append(force_at(last - 1, token_ids("forced_eos_token_id", config.forced_eos_token_id)))
     if config.exponential_decay_length_penalty is not None:
         start, factor = config.exponential_decay_length_penalty
-        rules.append(favor_end(prompt_length + start, factor, ends))
+        chosen.append(favor_end(prompt_length + start, factor, ends))
     if config.suppress_tokens:
-        rules.append(suppress(config.suppress_tokens))
+        chosen.append(suppress(config.suppress_tokens))
     if config.begin_suppress_tokens:
         # A forced first token pushes the beginning one place on.
         begin = prompt_length + (prompt_length == 1 and config.forced_bos_token_id is not None)
-        rules.append(suppress(config.begin_suppress_tokens, at=begin))
-    return rules
+        chosen.append(suppress(config.begin_suppress_tokens, at=begin))
+    return chosen
 
 
 def penalize_repetition(penalty: float) -> Processor:
@@ -77,27 +86,27 @@ def penalize_repetition(penalty: float) -> Processor:
     [-3.0, -6.0, 2.5, 5.0]
     """
 
-    def rule(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
+    def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
         is_written = ops.broadcast_to(ops.arange(tokens.shape[1]) < position, ops.shape(tokens))
         return ops.where(occurring(tokens, is_written, scores.shape[1]), _penalized(scores, penalty), scores)
 
-    return rule
+    return process
 
 
 def prefer_source(penalty: float, source_ids: Tensor, vocabulary: int) -> Processor:
     """Raise the scores of the tokens of each row's document (R, S), as `penalize_repetition` lowers them."""
     is_source = occurring(source_ids, ops.ones_like(source_ids, dtype="bool"), vocabulary)  # (R, V)
 
-    def rule(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
+    def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
         return ops.where(is_source, _penalized(scores, 1 / penalty), scores)
 
-    return rule
+    return process
 
 
 def suppress(tokens_to_forbid: Sequence[int], before: int | None = None, at: int | None = None) -> Processor:
     """Forbid tokens: everywhere, before a length, or at one place."""
 
-    def rule(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
+    def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
         forbidden = _marks(tokens_to_forbid, scores.shape[1])
         if before is not None:
             forbidden = ops.logical_and(forbidden, position < before)
@@ -105,7 +114,7 @@ def suppress(tokens_to_forbid: Sequence[int], before: int | None = None, at: int
             forbidden = ops.logical_and(forbidden, ops.equal(position, at))
         return ops.where(forbidden, FORBIDDEN, scores)
 
-    return rule
+    return process
 
 
 def allow(allowed: Tensor, prompt_length: int) -> Processor:
@@ -116,7 +125,7 @@ def allow(allowed: Tensor, prompt_length: int) -> Processor:
         prompt_length: P.
     """
 
-    def rule(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
+    def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
         if len(allowed.shape) == 1:
             return ops.where(allowed, scores, FORBIDDEN)
         places = allowed.shape[-2]
@@ -125,30 +134,117 @@ def allow(allowed: Tensor, prompt_length: int) -> Processor:
             here = ops.repeat(here, ops.shape(scores)[0] // ops.shape(allowed)[0], axis=0)
         return ops.where(ops.logical_or(here, position - prompt_length >= places), scores, FORBIDDEN)
 
-    return rule
+    return process
 
 
 def force_at(place: int | Tensor, forced: Sequence[int]) -> Processor:
     """At one place, or one of each row (R, 1), allow some tokens only, at no cost."""
 
-    def rule(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
+    def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
         at_no_cost = ops.where(_marks(forced, scores.shape[1]), 0.0, FORBIDDEN)
         return ops.where(ops.equal(position, place), at_no_cost, scores)
 
-    return rule
+    return process
 
 
 def favor_end(start: int, factor: float, end_tokens: Sequence[int]) -> Processor:
     """Beyond `start` tokens, raise the end tokens' scores by their size times factor ** (tokens beyond) - 1."""
 
-    def rule(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
+    def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
         beyond = ops.cast(ops.maximum(position - start, 0), "float32")
         raised = scores + ops.abs(scores) * (ops.power(np.float32(factor), beyond) - 1.0)
-        # What is forbidden stays so: minus infinity plus its size is no number.
+        # A forbidden token stays forbidden: minus infinity plus its size is no number.
         is_end = ops.logical_and(_marks(end_tokens, scores.shape[1]), scores > FORBIDDEN)
         return ops.where(is_end, raised, scores)
 
-    return rule
+    return process
+
+
+def no_repeat_ngram(size: int) -> Processor:
+    """Forbid every token that would complete an n-gram seen before (Paulus et al. 2018, section 2.5).
+
+    >>> tokens = ops.array([[5, 6, 5, 0]])
+    >>> scores = no_repeat_ngram(2)(tokens, ops.array(3), ops.zeros((1, 8)))
+    >>> ops.convert_to_numpy(scores)[0].tolist()
+    [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -inf, 0.0]
+    """
+
+    def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
+        places = tokens.shape[1] - size + 1
+        if places <= 0:
+            return scores
+        last = _last(tokens, position, size - 1)
+        is_whole = ops.arange(places) + size - 1 < position
+        matches = ops.logical_and(_matches(tokens, last, places), is_whole)  # (R, J)
+        return _banned(scores, tokens[:, size - 1 :], matches)
+
+    return process
+
+
+def no_copied_ngram(size: int, source_ids: Tensor) -> Processor:
+    """Forbid every token that would complete an n-gram of the document.
+
+    Args:
+        size: of the n-grams.
+        source_ids: int32 (R, S), each row's document, padding included as in transformers.
+    """
+
+    def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
+        places = source_ids.shape[1] - size + 1
+        if places <= 0 or tokens.shape[1] < size:
+            return scores
+        matches = _matches(source_ids, _last(tokens, position, size - 1), places)
+        return _banned(scores, source_ids[:, size - 1 :], ops.logical_and(matches, position >= size - 1))
+
+    return process
+
+
+def no_bad_words(bad_words: Sequence[Sequence[int]]) -> Processor:
+    """Forbid every token that would complete one of the words after the start token.
+
+    >>> process = no_bad_words([[3], [1, 2]])
+    >>> scores = process(ops.array([[0, 1, 0]]), ops.array(2), ops.zeros((1, 4)))
+    >>> ops.convert_to_numpy(scores)[0].tolist()
+    [0.0, 0.0, -inf, -inf]
+    """
+    by_length: dict[int, list[Sequence[int]]] = {}
+    for word in bad_words:
+        by_length.setdefault(len(word), []).append(word)
+
+    def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
+        rows = ops.shape(scores)[0]
+        for size, words in by_length.items():
+            if tokens.shape[1] < size:
+                continue
+            table = np.asarray(words, "int32")  # (W, size)
+            last = _last(tokens, position, size - 1)
+            matches = ops.broadcast_to(ops.logical_or(position >= size, size == 1), (rows, len(words)))
+            for place, token in enumerate(last):
+                matches = ops.logical_and(matches, ops.equal(token[:, None], table[:, place]))
+            scores = _banned(scores, ops.broadcast_to(table[:, -1], (rows, len(words))), matches)
+        return scores
+
+    return process
+
+
+def occurring(token_ids: Tensor, is_counted: Tensor, vocabulary: int) -> Tensor:
+    """Which tokens of the vocabulary occur in each row: bool (R, V).
+
+    Args:
+        token_ids: int32 (R, J).
+        is_counted: bool (R, J), which of them count.
+        vocabulary: V.
+
+    >>> found = occurring(ops.array([[2, 0]]), ops.array([[True, False]]), 3)
+    >>> ops.convert_to_numpy(found)[0].tolist()
+    [False, False, True]
+    """
+    rows, places = ops.shape(token_ids)
+    # A token that does not count points to one column beyond the vocabulary, which is cut off.
+    columns = ops.cast(ops.where(is_counted, token_ids, vocabulary), "int32")
+    row = ops.broadcast_to(ops.arange(rows, dtype="int32")[:, None], (rows, places))
+    indices = ops.reshape(ops.stack([row, columns], axis=-1), (rows * places, 2))
+    return ops.scatter(indices, ops.ones((rows * places,), "float32"), (rows, vocabulary + 1))[:, :vocabulary] > 0
 
 
 def _penalized(scores: Tensor, penalty: float) -> Tensor:
@@ -158,3 +254,21 @@ def _penalized(scores: Tensor, penalty: float) -> Tensor:
 def _marks(marked: Sequence[int], vocabulary: int) -> np.ndarray:
     """Bool (V,), known when the search is compiled."""
     return np.isin(np.arange(vocabulary), list(marked))
+
+
+def _last(tokens: Tensor, position: Tensor, count: int) -> list[Tensor]:
+    """The last `count` tokens so far, oldest first, each (R,)."""
+    return [ops.take(tokens, ops.maximum(position - count + offset, 0), axis=1) for offset in range(count)]
+
+
+def _matches(sequences: Tensor, last: Sequence[Tensor], places: int) -> Tensor:
+    """At which places of `sequences` (R, S) the tokens `last` stand: bool (R, J)."""
+    matches = ops.ones_like(sequences[:, :places], dtype="bool")
+    for offset, token in enumerate(last):
+        matches = ops.logical_and(matches, ops.equal(sequences[:, offset : offset + places], token[:, None]))
+    return matches
+
+
+def _banned(scores: Tensor, token_ids: Tensor, matches: Tensor) -> Tensor:
+    """The scores with each row's `token_ids` (R, J) forbidden where they match."""
+    return ops.where(occurring(token_ids, matches, scores.shape[1]), FORBIDDEN, scores)

@@ -1,34 +1,31 @@
-"""Rules of sampling: which tokens are drawn from, and how evenly. The same signature as the processors'.
-
-Shape letters: R rows, V vocabulary.
-"""
+"""Logits warpers: processors that change the distribution from which sampling draws."""
 
 from keras import ops
 
 from tfmodels.backend.types import Tensor
 from tfmodels.generation.config import GenerationConfig
-from tfmodels.generation.rule import FORBIDDEN, Processor
+from tfmodels.generation.logits_processors import FORBIDDEN, Processor
 
 
-def warpers(config: GenerationConfig) -> list[Processor]:
-    """The rules that the settings ask for, in the reference's order; none without `do_sample`."""
+def logits_warpers(config: GenerationConfig) -> list[Processor]:
+    """The warpers that the settings request, in the order of transformers; none without `do_sample`."""
     if not config.do_sample:
         return []
     # Beams that could only end would leave none to go on with.
     least = 1 if config.num_beams == 1 else len(config.end_tokens) + 1
-    rules: list[Processor] = []
+    chosen: list[Processor] = []
     if config.temperature != 1.0:
-        rules.append(lambda tokens, position, scores: scores / config.temperature)
+        chosen.append(lambda tokens, position, scores: scores / config.temperature)
     if config.top_k > 0:
-        rules.append(lambda tokens, position, scores: keep_best(scores, max(config.top_k, least)))
+        chosen.append(lambda tokens, position, scores: keep_best(scores, max(config.top_k, least)))
     if config.top_p < 1.0:
-        rules.append(lambda tokens, position, scores: keep_nucleus(scores, config.top_p, least))
+        chosen.append(lambda tokens, position, scores: keep_nucleus(scores, config.top_p, least))
     if config.min_p is not None:
         min_p = config.min_p
-        rules.append(lambda tokens, position, scores: keep_likely(scores, min_p, least))
+        chosen.append(lambda tokens, position, scores: keep_likely(scores, min_p, least))
     if config.typical_p < 1.0:
-        rules.append(lambda tokens, position, scores: keep_typical(scores, config.typical_p, least))
-    return rules
+        chosen.append(lambda tokens, position, scores: keep_typical(scores, config.typical_p, least))
+    return chosen
 
 
 def keep_best(scores: Tensor, count: int) -> Tensor:

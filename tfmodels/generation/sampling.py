@@ -1,6 +1,6 @@
 """Greedy search and sampling: every row goes on by itself.
 
-Shape letters: B documents, K rows of a document, R = B * K rows, T full length, V vocabulary.
+Further shape letters: K rows of a document, T full length.
 """
 
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from keras import ops
 
 from tfmodels.backend.random import gumbel
 from tfmodels.backend.types import Tensor
-from tfmodels.generation.rule import FORBIDDEN
+from tfmodels.generation.logits_processors import FORBIDDEN
 from tfmodels.generation.search import Search, State, write_token
 
 
@@ -18,10 +18,10 @@ class _Rows(NamedTuple):
     ended_at: Tensor  # int32 (B, K): place of the last token, 0 before there is one
 
 
-class RowSearch(Search):
-    """The best token at each place, or with `do_sample` a drawn one."""
+class SamplingSearch(Search):
+    """Greedy search, which takes the best token at each place; with `do_sample` a drawn one."""
 
-    def start_own(self, tokens: Tensor) -> _Rows:
+    def init_search_state(self, tokens: Tensor) -> _Rows:
         """No scores, nothing ended but empty documents."""
         first = tokens[:, :, 0]
         ended_at = ops.zeros_like(first)
@@ -30,7 +30,7 @@ class RowSearch(Search):
         return _Rows(ops.zeros_like(first, dtype="float32"), ended_at)
 
     def base_scores(self, logits: Tensor) -> Tensor:
-        """The logits: the reference's rules see them here."""
+        """The logits: transformers' processors see them here."""
         return logits
 
     def choose(self, state: State, scores: Tensor) -> State:
@@ -44,16 +44,16 @@ class RowSearch(Search):
         gained = ops.where(ops.max(scores, axis=-1, keepdims=True) > FORBIDDEN, gained, FORBIDDEN)
         shape = (-1, self.rows)
         chosen, gained = ops.reshape(chosen, shape), ops.reshape(gained, shape)
-        has_ended = state.own.ended_at > 0
+        has_ended = state.search.ended_at > 0
         chosen = ops.where(has_ended, self.config.pad_token_id, chosen)
         ends = ops.logical_or(self.is_end(chosen), state.position + 1 >= self.lengths)
         ends_now = ops.logical_and(ends, ops.logical_not(has_ended))
-        ended_at = ops.where(ends_now, state.position, state.own.ended_at)
-        own = _Rows(state.own.scores + ops.where(has_ended, 0.0, gained), ended_at)
+        ended_at = ops.where(ends_now, state.position, state.search.ended_at)
+        rows = _Rows(state.search.scores + ops.where(has_ended, 0.0, gained), ended_at)
         tokens = write_token(state.tokens, state.position, chosen)
-        return state._replace(tokens=tokens, own=own, is_running=ops.any(ops.equal(ended_at, 0)))
+        return state._replace(tokens=tokens, search=rows, is_running=ops.any(ops.equal(ended_at, 0)))
 
     def results(self, state: State) -> dict[str, Tensor]:
         """All rows, and their log-probabilities over their length."""
-        scores = state.own.scores / self.length_factor(state.own.ended_at + 1 - self.prompt_length)
+        scores = state.search.scores / self.length_factor(state.search.ended_at + 1 - self.prompt_length)
         return {"sequences": state.tokens, "sequences_scores": scores}

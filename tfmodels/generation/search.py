@@ -1,6 +1,6 @@
 """The loop that all searches share: a state of fixed size, one token further with each step.
 
-Shape letters: B documents, K rows of a document, R = B * K rows, P prompt length, T full length, V vocabulary.
+Further shape letters: K rows of a document, P prompt length, T full length.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,9 +10,8 @@ from keras import ops
 
 from tfmodels.backend.types import Tensor
 from tfmodels.generation.config import GenerationConfig
-from tfmodels.generation.logits_processors import processors
-from tfmodels.generation.logits_warpers import warpers
-from tfmodels.generation.rule import Processor
+from tfmodels.generation.logits_processors import Processor, logits_processors
+from tfmodels.generation.logits_warpers import logits_warpers
 
 DecodeStep = Callable[[Tensor, Tensor, Any, Tensor | None], tuple[Tensor, Any]]
 """(tokens, position, caches, ancestors) -> (logits of the last token, caches).
@@ -25,11 +24,12 @@ moves when beams are reordered. What is the same for all rows of a document belo
 
 
 class SearchInputs(NamedTuple):
-    """What a search knows of its documents.
+    """Per-document inputs of a search.
 
-    prompt: int32 (B, P), from the start token on. source_ids: int32 (B, S), where a rule needs them. is_empty: bool
-    (B,), documents of padding alone, whose summary is empty. seed: two uint32, where tokens are drawn. allowed: see
-    `processors.allow`. limits: int32 (B,), the most new tokens of each document; None: all that there is room for.
+    prompt: int32 (B, P), from the start token on. source_ids: int32 (B, S), where a processor needs them. is_empty:
+    bool (B,), documents of padding alone, whose summary is empty. seed: two uint32, where tokens are drawn. allowed:
+    see `logits_processors.allow`. limits: int32 (B,), the most new tokens of each document; None: as many as there is
+    room for.
     """
 
     prompt: Tensor
@@ -41,19 +41,20 @@ class SearchInputs(NamedTuple):
 
 
 class State(NamedTuple):
-    """position: int32 scalar, place of the next token. tokens: int32 (B, K, T). is_running: bool scalar. own: what the
-    kind of search keeps. scores: float32 (T - P, R, V), those of each step, or an empty tuple. caches: of `step`."""
+    """position: int32 scalar, place of the next token. tokens: int32 (B, K, T). is_running: bool scalar. search: the
+    part of the state that each kind of search has for itself. scores: float32 (T - P, R, V), one for each step, or an
+    empty tuple. caches: of `step`."""
 
     position: Tensor
     tokens: Tensor
     is_running: Tensor
-    own: Any
+    search: Any
     scores: Any
     caches: Any
 
 
 class Search:
-    """Base of the searches; subclasses implement `start_own`, `choose` and `results`.
+    """Base class of the searches; subclasses implement `init_search_state`, `choose` and `results`.
 
     Args:
         step: see `DecodeStep`.
@@ -85,10 +86,10 @@ class Search:
         self.lengths: int | Tensor = self.length
         if inputs.limits is not None:
             self.lengths = ops.clip(self.prompt_length + inputs.limits, self.prompt_length + 1, self.length)[:, None]
-        self.rules = [
-            *processors(config, self.prompt_length, self.lengths, vocabulary, inputs.source_ids, inputs.allowed),
+        self.processors = [
+            *logits_processors(config, self.prompt_length, self.lengths, vocabulary, inputs.source_ids, inputs.allowed),
             *further,
-            *warpers(config),
+            *logits_warpers(config),
         ]
 
     @property
@@ -96,8 +97,8 @@ class Search:
         """B."""
         return ops.shape(self.inputs.prompt)[0]
 
-    def start_own(self, tokens: Tensor) -> Any:
-        """What the kind of search keeps, before the first step."""
+    def init_search_state(self, tokens: Tensor) -> Any:
+        """The search's own part of the state, before the first step."""
         raise NotImplementedError
 
     def ancestors(self, state: State) -> Tensor | None:
@@ -105,7 +106,7 @@ class Search:
         return None
 
     def base_scores(self, logits: Tensor) -> Tensor:
-        """What the rules get: float32 (R, V)."""
+        """The scores that processors change: float32 (R, V)."""
         raise NotImplementedError
 
     def choose(self, state: State, scores: Tensor) -> State:
@@ -126,12 +127,12 @@ class Search:
             "sequences": int32 (B * N, T), the prompt first, padded with the pad id, N `num_return_sequences`;
             "sequences_scores": float32 (B * N,), the log-probability of the new tokens over their number to the power
             of `length_penalty`; with `output_scores` "scores": float32 (T - P, R, V), each step's for every row after
-            all rules, zeros where no step was made; and of beams "beam_indices", see `BeamSearch.results`.
+            all processors, zeros where no step was made; and of beams "beam_indices", see `BeamSearch.results`.
         """
         (state,) = ops.while_loop(
             lambda state: state.is_running, lambda state: (self.advance(state),), (self.start(caches),)
         )
-        return self.finish(state)
+        return self.finalize(state)
 
     def start(self, caches: Any) -> State:
         """The state before the first step, the prompt's tokens but the last in the caches.
@@ -151,7 +152,7 @@ class Search:
             steps = self.length - self.prompt_length
             scores = ops.zeros((steps, self.documents * self.rows, self.vocabulary), "float32")
         position = ops.convert_to_tensor(self.prompt_length, "int32")
-        return State(position, tokens, ops.convert_to_tensor(True), self.start_own(tokens), scores, caches)
+        return State(position, tokens, ops.convert_to_tensor(True), self.init_search_state(tokens), scores, caches)
 
     def read_prompt(self, tokens: Tensor, caches: Any) -> Any:
         """The caches with the tokens (B, K, P - 1) in them."""
@@ -166,8 +167,8 @@ class Search:
         logits, caches = self.step(tokens, state.position - 1, state.caches, ancestors)
         scores = self.base_scores(ops.cast(logits, "float32"))
         rows = ops.reshape(state.tokens, (-1, self.length))
-        for rule in self.rules:
-            scores = rule(rows, state.position, scores)
+        for process in self.processors:
+            scores = process(rows, state.position, scores)
         if self.config.renormalize_logits:
             scores = ops.log_softmax(scores, axis=-1)
         chosen = self.choose(state, scores)
@@ -177,15 +178,15 @@ class Search:
             kept = ops.scatter_update(kept, [[state.position - self.prompt_length]], scores[None])
         return chosen._replace(position=state.position + 1, is_running=is_running, scores=kept, caches=caches)
 
-    def finish(self, state: State) -> dict[str, Tensor]:
-        """What `run` returns."""
-        found = self.results(state)
+    def finalize(self, state: State) -> dict[str, Tensor]:
+        """The results of `run`, from the last state."""
+        results = self.results(state)
         if self.inputs.is_empty is not None:
             is_empty = self.inputs.is_empty[:, None]
-            found["sequences"] = ops.where(is_empty[..., None], self.empty_sequences()[:, None], found["sequences"])
-            found["sequences_scores"] = ops.where(is_empty, 0.0, found["sequences_scores"])
-        found = {name: ops.reshape(value, (-1, *value.shape[2:])) for name, value in found.items()}
-        return {**found, "scores": state.scores} if self.output_scores else found
+            results["sequences"] = ops.where(is_empty[..., None], self.empty_sequences()[:, None], results["sequences"])
+            results["sequences_scores"] = ops.where(is_empty, 0.0, results["sequences_scores"])
+        results = {name: ops.reshape(value, (-1, *value.shape[2:])) for name, value in results.items()}
+        return {**results, "scores": state.scores} if self.output_scores else results
 
     def empty_sequences(self) -> Tensor:
         """The prompt, an end token and padding: int32 (B, T)."""
@@ -199,7 +200,7 @@ class Search:
         return is_among(tokens, self.config.end_tokens)
 
     def length_factor(self, new_tokens: Tensor) -> Tensor:
-        """What a log-probability of so many new tokens is divided by."""
+        """The divisor of a log-probability of so many new tokens."""
         return ops.cast(new_tokens, "float32") ** self.config.length_penalty
 
 
@@ -209,10 +210,10 @@ def is_among(tokens: Tensor, ids: Sequence[int]) -> Tensor:
     >>> ops.convert_to_numpy(is_among(ops.array([5, 2, 7]), (2, 5))).tolist()
     [True, True, False]
     """
-    found = ops.zeros_like(tokens, dtype="bool")
+    is_one = ops.zeros_like(tokens, dtype="bool")
     for token in ids:
-        found = ops.logical_or(found, ops.equal(tokens, token))
-    return found
+        is_one = ops.logical_or(is_one, ops.equal(tokens, token))
+    return is_one
 
 
 def write_token(tokens: Tensor, position: Tensor, token: Tensor) -> Tensor:

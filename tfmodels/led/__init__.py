@@ -1,1 +1,40 @@
-"""LED: the Longformer encoder-decoder."""
+"""LED: the Longformer encoder-decoder (Beltagy et al. 2020)."""
+
+from tfmodels.led.config import LEDConfig
+from tfmodels.led.encoder import LEDEncoder
+from tfmodels.led.models import (
+    LEDForConditionalGeneration,
+    LEDForQuestionAnswering,
+    LEDForSequenceClassification,
+    LEDModel,
+)
+from tfmodels.modeling.family import Family
+from tfmodels.text.byte_level_bpe_tokenizer import LEDTokenizer
+
+FAMILY = Family(
+    model_type="led",
+    config=LEDConfig,
+    tokenizer=LEDTokenizer,
+    encoder=LEDEncoder,
+    models={
+        "none": LEDModel,
+        "language_model": LEDForConditionalGeneration,
+        "sequence_classification": LEDForSequenceClassification,
+        "question_answering": LEDForQuestionAnswering,
+    },
+    variants={"led": {}},
+    small={
+        "d_model": 128,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4,
+        "encoder_ffn_dim": 256,
+        "decoder_ffn_dim": 256,
+        "dropout": 0.0,
+        "attention_window": 64,
+        "max_global_tokens": 4,
+        "max_encoder_position_embeddings": 4096,
+        "max_decoder_position_embeddings": 256,
+    },
+)

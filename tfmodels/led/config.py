@@ -137,7 +137,7 @@ class LEDConfig(ModelConfig):
         """The reference's other name of `encoder_attention_heads`."""
         return self.encoder_attention_heads
 
-    def least_weights(self, with_decoder: bool) -> int:
+    def min_parameters(self, with_decoder: bool) -> int:
         """Numbers in the matrices of a model's body: what a file must hold at least, whatever its head."""
         width = self.d_model
         left_out = sum(map(len, self.pruned_heads.values())) * (width // self.encoder_attention_heads)

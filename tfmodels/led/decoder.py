@@ -1,6 +1,6 @@
 """LED's decoder: BART's, with dense attention over the target and over the document."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -8,9 +8,9 @@ from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.cached_attention import CachedAttention
 from tfmodels.layers.dropout import Dropout
 from tfmodels.led.config import LEDConfig
-from tfmodels.led.encoder import embed_ids, feed_forward, layer_norm, position_embedding, token_embedding
-from tfmodels.modeling.config import config_of
-from tfmodels.modeling.decoder import Decoder, DecoderBlock
+from tfmodels.led.modules import embed_ids, feed_forward, layer_norm, position_embedding, token_embedding
+from tfmodels.modeling.decoder import BlockOutputs, Decoder, DecoderBlock, DecoderContext, LayerInputs
+from tfmodels.modeling.stack import layerdrop_seeds
 from tfmodels.utils.checks import check_length
 
 
@@ -49,61 +49,62 @@ class LEDDecoderBlock(DecoderBlock):
         self.feed_forward.build(hidden_states_shape)
         self.final_norm.build(hidden_states_shape)
 
-    def before(self, hidden_states: Tensor, norm: keras.layers.Layer) -> Tensor:
-        """The hidden states as they are: the norms stand after the residual connections."""
-        return hidden_states
+    def call(
+        self,
+        hidden_states: Tensor,
+        context: DecoderContext,
+        layer: LayerInputs,
+        one_per_beam: bool = False,
+        output_attentions: bool = False,
+        training: bool | None = None,
+    ) -> BlockOutputs:
+        """(R, T, E) -> (R, T, E); see `DecoderBlock`."""
+        own = self.self_attend(hidden_states, context, layer, one_per_beam, output_attentions, training)
+        attended = self.residual_dropout(own.attended, training=training)
+        hidden_states = self.self_attention_norm(hidden_states + attended)
 
-    def after(self, hidden_states: Tensor, attended: Tensor, norm: keras.layers.Layer, training: Any) -> Tensor:
-        """The normed sum."""
-        return norm(hidden_states + self.residual_dropout(attended, training=training))
+        cross = self.cross_attend(hidden_states, context, layer, output_attentions, training)
+        attended = self.residual_dropout(cross.attended, training=training)
+        hidden_states = self.cross_attention_norm(hidden_states + attended)
 
-    def forward(self, hidden_states: Tensor, training: bool | None) -> Tensor:
-        """The feed-forward part with its residual connection."""
-        return self.after(hidden_states, self.feed_forward(hidden_states, training=training), self.final_norm, training)
+        forwarded = self.feed_forward(hidden_states, training=training)
+        forwarded = self.residual_dropout(forwarded, training=training)
+        hidden_states = self.final_norm(hidden_states + forwarded)
+        return BlockOutputs(hidden_states, own.keys_values, own.probabilities, cross.probabilities)
 
 
 @keras.saving.register_keras_serializable("tfmodels")
 class LEDDecoder(Decoder):
-    """Decoder of LED: BART's (Lewis et al. 2020) with learned positions and no offset.
+    """Decoder of LED: BART's (Lewis et al. 2020) with learned positions and no offset. See `Decoder`."""
 
-    Args:
-        config: an `LEDConfig`.
-        embed_tokens: the embedding layer shared with the encoder; None: one of its own.
-    """
+    config_class: ClassVar[type] = LEDConfig
 
-    def __init__(self, config: LEDConfig, embed_tokens: keras.layers.Layer | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.config = config = config_of(LEDConfig, config)
-        policy = self.dtype_policy
+    def create_layers(self, embed_tokens: keras.layers.Layer | None, policy: Any) -> None:
+        """Create the sublayers."""
+        config = self.config
         self.num_heads = config.decoder_attention_heads
-        self.set_layerdrop(config.decoder_layerdrop)
-        self.gradient_checkpointing = config.gradient_checkpointing
-        self.pad_token_id = config.pad_token_id
-        self.max_length = config.max_decoder_position_embeddings
-        with keras.name_scope(self.name, caller=self):  # the tables are built here, under their parent's name
-            self.embed_tokens = embed_tokens or token_embedding(config, policy, "embed_tokens")
-            self.embed_positions = position_embedding(config, self.max_length, policy)
+        self.layerdrop, self.layerdrop_seed = config.decoder_layerdrop, layerdrop_seeds(config.decoder_layerdrop)
+        self.embed_tokens = embed_tokens or token_embedding(config, policy, "embed_tokens")
+        self.embed_positions = position_embedding(config, config.max_decoder_position_embeddings, policy)
         self.embedding_norm = layer_norm(policy, "embedding_norm")
         self.blocks = [
             LEDDecoderBlock(config, dtype=policy, name=f"block_{index}") for index in range(config.decoder_layers)
         ]
         self.dropout = Dropout(config.dropout, dtype=policy, name="dropout")
-        self.width = config.d_model
 
-    def build(self, input_shape: Any = None) -> None:
-        """Build every part."""
-        for part in (self.embedding_norm, *self.blocks):
-            part.build((None, None, self.width))
-        self.built = True
+    def layers_to_build(self) -> list[keras.layers.Layer]:
+        """The sublayers that are built from the shape of the hidden states."""
+        return [self.embedding_norm, *self.blocks]
 
     def embed(
         self, input_ids: Tensor | None, inputs_embeds: Tensor | None, positions: Tensor, training: bool | None
     ) -> Tensor:
         """Token and position embeddings, normed."""
+        limit = self.config.max_decoder_position_embeddings
         if inputs_embeds is None:
-            check_length("decoder_input_ids", input_ids, "max_decoder_position_embeddings", self.max_length)
-            inputs_embeds = embed_ids(self.embed_tokens, input_ids, self.pad_token_id)
-        check_length("decoder_inputs_embeds", inputs_embeds, "max_decoder_position_embeddings", self.max_length)
+            check_length("decoder_input_ids", input_ids, "max_decoder_position_embeddings", limit)
+            inputs_embeds = embed_ids(self.embed_tokens, input_ids, self.config.pad_token_id)
+        check_length("decoder_inputs_embeds", inputs_embeds, "max_decoder_position_embeddings", limit)
         hidden_states = inputs_embeds + self.embed_positions(positions)
         return self.dropout(self.embedding_norm(hidden_states), training=training)
 
@@ -111,6 +112,6 @@ class LEDDecoder(Decoder):
         """None: the positions are in the embeddings."""
         return None
 
-    def finish(self, hidden_states: Tensor, training: bool | None) -> Tensor:
-        """Nothing follows the last block, which ends in a norm."""
+    def finalize(self, hidden_states: Tensor, training: bool | None) -> Tensor:
+        """The last block's output: it ends in a norm."""
         return hidden_states

@@ -1,4 +1,4 @@
-"""LED's models."""
+"""LED's models: a backbone, and the heads on it."""
 
 from typing import Any, ClassVar
 
@@ -7,62 +7,43 @@ import numpy as np
 
 from tfmodels.backend.keras_internals import replace_weight
 from tfmodels.backend.types import Tensor
-from tfmodels.checkpoints.mapping import WeightRule
+from tfmodels.checkpoints.mapping import WeightMap
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.decoder import LEDDecoder
-from tfmodels.led.encoder import ENCODER_INPUTS, LEDEncoder, token_embedding
-from tfmodels.led.positions import POSITION_FIELDS, resize_positions
-from tfmodels.led.weights import (
-    HARMLESS_TENSORS,
-    HEAD_PREFIXES,
-    PREFIX,
-    TOKEN_TABLES,
-    body_rows,
-    decoder_landmarks,
-    language_model_rows,
+from tfmodels.led.encoder import ENCODER_INPUTS, LEDEncoder
+from tfmodels.led.modules import token_embedding
+from tfmodels.led.positions import POSITION_FIELDS, resize_model_positions
+from tfmodels.led.weights import head_map, language_model_map, model_map
+from tfmodels.modeling.family import Backbone
+from tfmodels.modeling.heads import (
+    CLASSIFICATION_RULES,
+    SPAN_RULES,
+    Seq2SeqForQuestionAnswering,
+    Seq2SeqForSequenceClassification,
 )
-from tfmodels.modeling.heads import CLASSIFIER_ROWS, SPAN_ROWS, Seq2SeqClassifier, Seq2SeqQuestionAnswerer
 from tfmodels.modeling.language_model import Seq2SeqLM
-from tfmodels.modeling.seq2seq import Seq2Seq
+from tfmodels.modeling.seq2seq import Seq2SeqModel
 
 
-class LEDParts(Seq2Seq):
-    """What LED's models are made of."""
+def _create(config: LEDConfig, policy: Any) -> tuple[keras.layers.Layer, LEDEncoder, LEDDecoder]:
+    """The table of token embeddings, the encoder and the decoder."""
+    shared = token_embedding(config, policy, "shared")
+    encoder = LEDEncoder(config, embed_tokens=shared, dtype=policy, name="encoder")
+    return shared, encoder, LEDDecoder(config, embed_tokens=shared, dtype=policy, name="decoder")
 
-    config_class: ClassVar[type] = LEDConfig
-    encoder_inputs: ClassVar[tuple[str, ...]] = ENCODER_INPUTS
-    left_out: ClassVar[tuple[str, ...]] = HEAD_PREFIXES
-    token_tables: ClassVar[tuple[str, ...]] = TOKEN_TABLES
-    landmarks = staticmethod(decoder_landmarks)
-    harmless_tensors: ClassVar[tuple[str, ...]] = HARMLESS_TENSORS
-    position_fields: ClassVar[tuple[str, ...]] = POSITION_FIELDS
 
-    def resize_position_embeddings(self, **positions: int) -> None:
-        """Repeat the learnt positions over and over, or cut them (Beltagy et al. 2020, section 5). Compile again.
-
-        Args:
-            **positions: `max_encoder_position_embeddings`, `max_decoder_position_embeddings`.
-
-        Raises:
-            ValueError: another name, or a number that is not positive.
-        """
-        tables = (self.encoder.embed_positions, self.decoder.embed_positions)
-        config = resize_positions(self, dict(zip(POSITION_FIELDS, tables, strict=True)), positions)
-        self._set_config(config)
-        self.decoder.max_length = config.max_decoder_position_embeddings
-        self.forget_compiled()
-
-    def make_parts(self, policy: Any) -> None:
-        """Create the embeddings, the encoder and the decoder."""
-        self.shared = token_embedding(self.config, policy, "shared")
-        self.encoder = LEDEncoder(self.config, embed_tokens=self.shared, dtype=policy, name="encoder")
-        self.decoder = LEDDecoder(self.config, embed_tokens=self.shared, dtype=policy, name="decoder")
-        self.decoder.build((None, None))
+BACKBONE = Backbone(
+    encoder_inputs=ENCODER_INPUTS,
+    create=_create,
+    head_stddev=lambda config: config.init_std,
+    position_fields=POSITION_FIELDS,
+    resize_positions=resize_model_positions,
+)
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class LEDModel(LEDParts):
-    """LED without a head: the decoder's hidden states. Inputs, outputs and methods: see `Seq2Seq`.
+class LEDModel(Seq2SeqModel):
+    """LED without a head: the decoder's hidden states. Inputs, outputs and methods: see `Seq2SeqModel`.
 
     Args:
         config: an `LEDConfig`.
@@ -76,19 +57,20 @@ class LEDModel(LEDParts):
     3
     """
 
-    reference_name: ClassVar[str] = "LEDModel"
+    backbone = BACKBONE
+    config_class: ClassVar[type] = LEDConfig
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
-        """Where each of the reference's tensors lives."""
-        return body_rows("")
+    def weight_map(cls, config: LEDConfig) -> WeightMap:
+        """The tensors of a checkpoint, and the weight that each is."""
+        return model_map(config)
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class LEDForConditionalGeneration(LEDParts, Seq2SeqLM):
+class LEDForConditionalGeneration(Seq2SeqLM):
     """LED with a language-model head: long document in, text out (Beltagy et al. 2020, section 7).
 
-    Inputs, outputs and methods: see `Seq2Seq` and `Seq2SeqLM`.
+    Inputs, outputs and methods: see `Seq2SeqModel` and `Seq2SeqLM`.
 
     Args:
         config: an `LEDConfig`.
@@ -102,30 +84,32 @@ class LEDForConditionalGeneration(LEDParts, Seq2SeqLM):
     (1, 5)
     """
 
-    reference_name: ClassVar[str] = "LEDForConditionalGeneration"
-    head_prefixes: ClassVar[tuple[str, ...]] = ("final_logits_bias", "lm_head.")
-    # Zeros at first and in the public models, and missing in TensorFlow files, which once held weights of layers alone.
-    may_lack: ClassVar[tuple[str, ...]] = ("final_logits_bias",)
+    backbone = BACKBONE
+    config_class: ClassVar[type] = LEDConfig
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
-        """Where each of the reference's tensors lives."""
-        return language_model_rows(config)
+    def weight_map(cls, config: LEDConfig) -> WeightMap:
+        """The tensors of a checkpoint, and the weight that each is."""
+        return language_model_map(config)
 
-    def make_head(self, policy: Any) -> None:
-        """Create the head, and the bias that the reference adds to its logits."""
-        self.make_lm_head(self.config.init_std, policy)
+    def create_head(self, policy: Any) -> None:
+        """Create the head, and the bias that transformers adds to its logits."""
+        super().create_head(policy)
         self.final_logits_bias = self.add_weight(
             shape=(1, self.config.vocab_size), initializer="zeros", trainable=False, name="final_logits_bias"
         )
 
+    def head_stddev(self) -> float:
+        """Standard deviation of the initial kernel of a head that is not tied."""
+        return self.config.init_std
+
     def logits(self, hidden_states: Tensor, tied_kernel: Tensor | None = None) -> Tensor:
         """(..., E) -> (..., V)."""
-        logits = self.unembedded(hidden_states, tied_kernel)
+        logits = self._to_vocabulary(hidden_states, tied_kernel)
         return logits + keras.ops.cast(self.final_logits_bias[0], logits.dtype)
 
     def head_variables(self) -> tuple[list[keras.Variable], list[keras.Variable]]:
-        """What `logits` uses: trainable variables and others."""
+        """The variables that `logits` uses: trainable ones and others."""
         trainable, frozen = super().head_variables()
         return trainable, [*frozen, self.final_logits_bias]
 
@@ -138,40 +122,38 @@ class LEDForConditionalGeneration(LEDParts, Seq2SeqLM):
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class LEDForSequenceClassification(LEDParts, Seq2SeqClassifier):
-    """LED with a classification head. Inputs, outputs and methods: see `Seq2Seq` and `Seq2SeqClassifier`.
+class LEDForSequenceClassification(Seq2SeqForSequenceClassification):
+    """LED with a classification head.
+
+    Inputs, outputs and methods: see `Seq2SeqModel` and `Seq2SeqForSequenceClassification`.
 
     Args:
         config: an `LEDConfig` with `num_labels` and, where the labels do not tell, `problem_type`.
     """
 
-    reference_name: ClassVar[str] = "LEDForSequenceClassification"
+    backbone = BACKBONE
+    config_class: ClassVar[type] = LEDConfig
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
-        """Where each of the reference's tensors lives."""
-        return [*body_rows(PREFIX), *CLASSIFIER_ROWS]
-
-    def make_head(self, policy: Any) -> None:
-        """Create the head."""
-        self.make_classifier(self.config.init_std, policy)
+    def weight_map(cls, config: LEDConfig) -> WeightMap:
+        """The tensors of a checkpoint, and the weight that each is."""
+        return head_map(config, CLASSIFICATION_RULES)
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class LEDForQuestionAnswering(LEDParts, Seq2SeqQuestionAnswerer):
-    """LED with a head that finds an answer's span. Inputs, outputs: see `Seq2Seq` and `Seq2SeqQuestionAnswerer`.
+class LEDForQuestionAnswering(Seq2SeqForQuestionAnswering):
+    """LED with a head that finds an answer's span.
+
+    Inputs, outputs and methods: see `Seq2SeqModel` and `Seq2SeqForQuestionAnswering`.
 
     Args:
         config: an `LEDConfig`.
     """
 
-    reference_name: ClassVar[str] = "LEDForQuestionAnswering"
+    backbone = BACKBONE
+    config_class: ClassVar[type] = LEDConfig
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
-        """Where each of the reference's tensors lives."""
-        return [*body_rows(PREFIX), *SPAN_ROWS]
-
-    def make_head(self, policy: Any) -> None:
-        """Create the head."""
-        self.make_span_head(self.config.init_std, policy)
+    def weight_map(cls, config: LEDConfig) -> WeightMap:
+        """The tensors of a checkpoint, and the weight that each is."""
+        return head_map(config, SPAN_RULES)

@@ -46,3 +46,9 @@ def resize_positions(model: Any, tables: dict[str, keras.layers.Embedding], posi
         replace_weight(layer, "embeddings", repeated_rows(np.asarray(layer.embeddings), count))
         layer.input_dim = count
     return config
+
+
+def resize_model_positions(model: Any, positions: dict[str, int]) -> None:
+    """Repeat or cut the positions of a model's encoder and decoder."""
+    tables = (model.encoder.embed_positions, model.decoder.embed_positions)
+    model.set_config(resize_positions(model, dict(zip(POSITION_FIELDS, tables, strict=True)), positions))

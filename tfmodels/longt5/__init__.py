@@ -1,1 +1,39 @@
-"""LongT5: T5 for long documents."""
+"""LongT5: T5 for long documents (Guo et al. 2022)."""
+
+from tfmodels.longt5.config import LongT5Config
+from tfmodels.longt5.encoder import LongT5Encoder
+from tfmodels.longt5.models import (
+    LongT5ForConditionalGeneration,
+    LongT5ForQuestionAnswering,
+    LongT5ForSequenceClassification,
+    LongT5Model,
+)
+from tfmodels.modeling.family import Family
+from tfmodels.text.sentencepiece_tokenizer import LongT5Tokenizer
+
+FAMILY = Family(
+    model_type="longt5",
+    config=LongT5Config,
+    tokenizer=LongT5Tokenizer,
+    encoder=LongT5Encoder,
+    models={
+        "none": LongT5Model,
+        "language_model": LongT5ForConditionalGeneration,
+        "sequence_classification": LongT5ForSequenceClassification,
+        "question_answering": LongT5ForQuestionAnswering,
+    },
+    variants={
+        "longt5-tglobal": {"encoder_attention_type": "transient-global"},
+        "longt5-local": {"encoder_attention_type": "local"},
+    },
+    small={
+        "d_model": 128,
+        "d_kv": 32,
+        "d_ff": 256,
+        "num_layers": 2,
+        "num_heads": 4,
+        "local_radius": 63,
+        "dropout_rate": 0.0,
+        "feed_forward_proj": "gated-gelu",
+    },
+)

@@ -100,7 +100,7 @@ class LongT5Config(ModelConfig):
             )
         activation_function(self.activation)
 
-    def least_weights(self, with_decoder: bool) -> int:
+    def min_parameters(self, with_decoder: bool) -> int:
         """Numbers in the matrices of a model's body: what a file must hold at least, whatever its head."""
         inner, width = self.num_heads * self.d_kv, self.d_model
         forward = (3 if self.is_gated else 2) * width * self.d_ff

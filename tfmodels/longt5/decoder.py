@@ -1,6 +1,6 @@
 """LongT5's decoder: T5's, with dense attention over the target and over the document."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -9,9 +9,8 @@ from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.cached_attention import CachedAttention
 from tfmodels.layers.attention.relative_position import RelativePositionBias
 from tfmodels.longt5.config import LongT5Config
-from tfmodels.longt5.encoder import feed_forward, residual_dropout, rms_norm, token_embedding
-from tfmodels.modeling.config import config_of
-from tfmodels.modeling.decoder import Decoder, DecoderBlock
+from tfmodels.longt5.modules import feed_forward, residual_dropout, rms_norm, token_embedding
+from tfmodels.modeling.decoder import BlockOutputs, Decoder, DecoderBlock, DecoderContext, LayerInputs
 
 
 def _attention(config: LongT5Config, policy: Any, name: str) -> CachedAttention:
@@ -52,38 +51,40 @@ class LongT5DecoderBlock(DecoderBlock):
         self.feed_forward_norm.build(hidden_states_shape)
         self.feed_forward.build(hidden_states_shape)
 
-    def before(self, hidden_states: Tensor, norm: keras.layers.Layer) -> Tensor:
-        """The normed hidden states."""
-        return norm(hidden_states)
+    def call(
+        self,
+        hidden_states: Tensor,
+        context: DecoderContext,
+        layer: LayerInputs,
+        one_per_beam: bool = False,
+        output_attentions: bool = False,
+        training: bool | None = None,
+    ) -> BlockOutputs:
+        """(R, T, E) -> (R, T, E); see `DecoderBlock`."""
+        normed = self.self_attention_norm(hidden_states)
+        own = self.self_attend(normed, context, layer, one_per_beam, output_attentions, training)
+        hidden_states = ops.add(hidden_states, self.residual_dropout(own.attended, training=training))
 
-    def after(self, hidden_states: Tensor, attended: Tensor, norm: keras.layers.Layer, training: Any) -> Tensor:
-        """The sum: the norms stand before the attentions."""
-        return ops.add(hidden_states, self.residual_dropout(attended, training=training))
+        normed = self.cross_attention_norm(hidden_states)
+        cross = self.cross_attend(normed, context, layer, output_attentions, training)
+        hidden_states = ops.add(hidden_states, self.residual_dropout(cross.attended, training=training))
 
-    def forward(self, hidden_states: Tensor, training: bool | None) -> Tensor:
-        """The feed-forward part with its residual connection."""
         forwarded = self.feed_forward(self.feed_forward_norm(hidden_states), training=training)
-        return ops.add(hidden_states, self.residual_dropout(forwarded, training=training))
+        hidden_states = ops.add(hidden_states, self.residual_dropout(forwarded, training=training))
+        return BlockOutputs(hidden_states, own.keys_values, own.probabilities, cross.probabilities)
 
 
 @keras.saving.register_keras_serializable("tfmodels")
 class LongT5Decoder(Decoder):
-    """Decoder of LongT5 (Raffel et al. 2020, section 2.1): one causal relative bias shared by all blocks.
+    """Decoder of LongT5 (Raffel et al. 2020, section 2.1): one causal relative bias shared by all blocks."""
 
-    Args:
-        config: a `LongT5Config`.
-        embed_tokens: the embedding layer shared with the encoder; None: one of its own.
-    """
+    config_class: ClassVar[type] = LongT5Config
 
-    def __init__(self, config: LongT5Config, embed_tokens: keras.layers.Layer | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.config = config = config_of(LongT5Config, config)
-        policy = self.dtype_policy
+    def create_layers(self, embed_tokens: keras.layers.Layer | None, policy: Any) -> None:
+        """Create the sublayers."""
+        config = self.config
         self.num_heads = config.num_heads
-        self.set_layerdrop(0.0)
-        self.gradient_checkpointing = config.gradient_checkpointing
-        with keras.name_scope(self.name, caller=self):  # the table is built here, under its parent's name
-            self.embed_tokens = embed_tokens or token_embedding(config, policy, "embed_tokens")
+        self.embed_tokens = embed_tokens or token_embedding(config, policy, "embed_tokens")
         self.relative_attention_bias = RelativePositionBias(
             config.num_heads,
             config.relative_attention_num_buckets,
@@ -97,14 +98,15 @@ class LongT5Decoder(Decoder):
         ]
         self.final_norm = rms_norm(config, policy, "final_norm")
         self.dropout = residual_dropout(config, policy)
-        self.width = config.d_model
+
+    def layers_to_build(self) -> list[keras.layers.Layer]:
+        """The sublayers that are built from the shape of the hidden states."""
+        return [*self.blocks, self.final_norm]
 
     def build(self, input_shape: Any = None) -> None:
-        """Build every part."""
-        for part in (*self.blocks, self.final_norm):
-            part.build((None, None, self.width))
+        """Create every weight: the config knows all sizes."""
+        super().build(input_shape)
         self.relative_attention_bias.build()
-        self.built = True
 
     def embed(
         self, input_ids: Tensor | None, inputs_embeds: Tensor | None, positions: Tensor, training: bool | None
@@ -117,7 +119,7 @@ class LongT5Decoder(Decoder):
         """Causal relative bias, float32 (H, T, keys)."""
         return self.relative_attention_bias(key_positions[None, :] - query_positions[:, None])
 
-    def finish(self, hidden_states: Tensor, training: bool | None) -> Tensor:
+    def finalize(self, hidden_states: Tensor, training: bool | None) -> Tensor:
         """The final norm."""
         hidden_states = self.dropout(self.final_norm(hidden_states), training=training)
         return ops.cast(hidden_states, self.compute_dtype)

@@ -11,20 +11,19 @@ import numpy as np
 _DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
-def check_size(reader: Any, config: Any, has_decoder: bool, source: str) -> None:
-    """Raise `ValueError` where a config asks for more than the file holds."""
-    asked = config.least_weights(has_decoder)
+def check_size(reader: Any, min_parameters: int, source: str) -> None:
+    """Raise `ValueError` where a config asks for more numbers than the file holds."""
     held = sum(math.prod(reader.shape(name)) for name in reader.names())
-    if asked > held:
+    if min_parameters > held:
         raise ValueError(
-            f"{source} must hold the weights of its config's layers, at least {asked} numbers as the config says. "
-            f"Received: {held} numbers"
+            f"{source} must hold the weights of its config's layers, at least {min_parameters} numbers as the config "
+            f"says. Received: {held} numbers"
         )
 
 
-def with_vocabulary_of(reader: Any, config: Any, token_tables: Sequence[str], source: str) -> Any:
+def with_vocabulary_of(reader: Any, config: Any, token_embedding_names: Sequence[str], source: str) -> Any:
     """The config with as many tokens as the file's table has; a warning where it said otherwise."""
-    shapes = [reader.shape(name) for name in token_tables if name in reader.names()]
+    shapes = [reader.shape(name) for name in token_embedding_names if name in reader.names()]
     if not shapes or len(shapes[0]) != 2 or shapes[0][0] == config.vocab_size:
         return config
     tokens = shapes[0][0]

@@ -1,8 +1,9 @@
-"""The language model's loss without the logits of a whole batch.
+"""Loss and log-probabilities without the logits of a whole batch.
 
-At 50,000 tokens of vocabulary the logits, and the gradient that is as large, can be the largest tensors of a step.
+At 50,000 tokens of vocabulary the logits, and the gradient that is as large, can be the largest tensors of a step. Here
+only the logits of a chunk of target positions exist at one time.
 
-Shape letters: B rows, T target length, N chunks, C positions of a chunk, E model size, V vocabulary.
+Further shape letters: N chunks, C positions of a chunk.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ from tfmodels.backend.autocast import scope_of_values, stored_values
 from tfmodels.backend.gradients import Gradient, custom_gradient, gradients
 from tfmodels.backend.scan import scan
 from tfmodels.backend.types import Tensor
+from tfmodels.generation.config import GenerationConfig
+from tfmodels.generation.search import is_among
 from tfmodels.layers.blocks import merge_blocks, split_into_blocks
 from tfmodels.modeling.losses import summed_cross_entropy
 from tfmodels.utils.checks import check_shape
@@ -105,3 +108,34 @@ def _sum_over_chunks(
         return loss, gradient
 
     return custom_gradient(total, [hidden_states, *values], others)
+
+
+def log_probabilities(
+    labels: Tensor, hidden_states: Tensor, logits: Callable[[Tensor], Tensor], settings: GenerationConfig
+) -> tuple[Tensor, Tensor]:
+    """The summed log-probability of each row's labels, and how many count: float32 (R,) both.
+
+    Args:
+        labels: int32 (R, T); negative ones, the pad id and what follows an end token do not count.
+        hidden_states: (R, T, E), of the decoder.
+        logits: (R, C, E) -> (R, C, V).
+        settings: with special ids.
+    """
+    is_end = is_among(labels, settings.end_tokens)
+    ended = ops.cumsum(ops.cast(is_end, "int32"), axis=1) - ops.cast(is_end, "int32")
+    is_text = ops.logical_and(labels >= 0, ops.not_equal(labels, settings.pad_token_id))
+    counts = ops.logical_and(ops.equal(ended, 0), ops.logical_or(is_text, is_end))
+    weights = ops.cast(counts, "float32")
+    chunks = [
+        ops.moveaxis(split_into_blocks(x, CHUNK_LENGTH, axis=1), 1, 0)
+        for x in (hidden_states, ops.where(counts, labels, 0), weights)
+    ]
+
+    def add(index: Tensor, sums: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        hidden, label, weight = (x[index] for x in chunks)
+        found = ops.cast(logits(hidden), "float32")  # (R, C, V)
+        chosen = ops.take_along_axis(found, label[..., None], axis=2)[..., 0] - ops.logsumexp(found, axis=2)
+        return [sums[0] + ops.sum(chosen * weight, axis=1)], []
+
+    (total,), _ = scan(add, [ops.zeros_like(weights[:, 0])], [], ops.shape(chunks[0])[0])
+    return total, ops.sum(weights, axis=1)

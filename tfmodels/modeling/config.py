@@ -5,7 +5,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from tfmodels.layers.attention.heads import check_heads
 from tfmodels.modeling.config_keys import (
@@ -31,6 +31,13 @@ _CHECKED_TYPES: dict[Any, tuple[type, ...]] = {
     int | None: (int, type(None)),
     str | None: (str, type(None)),
 }
+
+
+class RequestedOutputs(NamedTuple):
+    """Which outputs a call returns besides its last hidden states or logits."""
+
+    attentions: bool
+    hidden_states: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +82,7 @@ class ModelConfig:
     pruned_heads: Mapping[int, list[int]] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def least_weights(self, with_decoder: bool) -> int:
+    def min_parameters(self, with_decoder: bool) -> int:
         """Numbers in the matrices of a model's body: what a file must hold at least, whatever its head."""
         raise NotImplementedError
 
@@ -164,9 +171,14 @@ class ModelConfig:
         }
         return self.replace(pruned_heads=pruned)
 
-    def asked(self, **outputs: bool | None) -> dict[str, bool]:
-        """Which of the outputs are asked for: by the call, or where it says None, by the config."""
-        return {name: bool(getattr(self, name) if value is None else value) for name, value in outputs.items()}
+    def requested_outputs(
+        self, output_attentions: bool | None, output_hidden_states: bool | None
+    ) -> "RequestedOutputs":
+        """The outputs that a call requests, or where it says None, the config."""
+        return RequestedOutputs(
+            bool(self.output_attentions if output_attentions is None else output_attentions),
+            bool(self.output_hidden_states if output_hidden_states is None else output_hidden_states),
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -1,7 +1,10 @@
-"""The inputs of generation as tensors, checked as early as their values are known."""
+"""The inputs of generation as tensors, checked as early as their values are known.
+
+Further shape letter: P prompt length.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -9,38 +12,72 @@ from keras import ops
 
 from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import check_ids, check_mask, concrete_value
-from tfmodels.generation import GenerationConfig
-from tfmodels.modeling.inputs import as_encoder_outputs, unpack_inputs
+from tfmodels.generation.config import GenerationConfig
+from tfmodels.modeling.inputs import EncoderInputs, as_encoder_outputs, unpack_inputs
 from tfmodels.utils.checks import check_shape
 
 HEAD_MASKS = ("head_mask", "decoder_head_mask", "cross_attn_head_mask")
 """Of the encoder, of the decoder's self-attention and of its cross-attention: (layers, H) or (H,)."""
+SOURCE_OPTIONS = ("encoder_outputs", "inputs_embeds", *HEAD_MASKS)
+"""Inputs of a document besides those of the family's encoder."""
 
 
-def as_tensors(names: Sequence[str], sources: Mapping[str, Any]) -> dict[str, Any]:
-    """The encoder's inputs that are given: ids and masks as int32, the rest in their own type, tensors as they are.
+class GenerationInputs(NamedTuple):
+    """The inputs of one generation or scoring; None where there is none.
+
+    The first five: see `EncoderInputs`; ids beside embeddings or states serve the processors that look at the document.
+    encoder_outputs: (B, S, E). decoder_head_mask, cross_attn_head_mask: (layers, H) or (H,). prompt: int32 (B, P).
+    allowed: bool, see `token_mask`. limits: int32 (B,). seed: two uint32. candidates: int32 (B * N, T).
+    """
+
+    input_ids: Tensor | None = None
+    attention_mask: Tensor | None = None
+    global_attention_mask: Tensor | None = None
+    head_mask: Tensor | None = None
+    inputs_embeds: Tensor | None = None
+    encoder_outputs: Tensor | None = None
+    decoder_head_mask: Tensor | None = None
+    cross_attn_head_mask: Tensor | None = None
+    prompt: Any = None
+    allowed: Tensor | None = None
+    limits: Tensor | None = None
+    seed: Tensor | None = None
+    candidates: Any = None
+
+    @property
+    def encoder(self) -> EncoderInputs:
+        """The encoder's inputs."""
+        ids = self.input_ids if self.inputs_embeds is None else None
+        return EncoderInputs(ids, self.attention_mask, self.global_attention_mask, self.head_mask, self.inputs_embeds)
+
+    def without_sources(self) -> "GenerationInputs":
+        """The inputs that a search still reads when the documents are encoded."""
+        return self._replace(global_attention_mask=None, head_mask=None, inputs_embeds=None, encoder_outputs=None)
+
+
+def read_sources(names: Sequence[str], sources: Mapping[str, Any]) -> GenerationInputs:
+    """The documents: ids and masks as int32, other inputs in their own type, tensors as they are.
 
     Args:
         names: the inputs that the model has, in the order of a list.
-        sources: what the call was given, the first perhaps a dict or a list of all.
+        sources: arguments of the call, the first perhaps a dict or a list of all.
 
     Raises:
         ValueError: an input that the model does not have, or ids that are no (batch, length) array of numbers.
 
-    >>> list(as_tensors(("input_ids", "attention_mask"), {"input_ids": {"input_ids": [[5, 6]]}}))
-    ['input_ids']
+    >>> read_sources(("input_ids", "attention_mask"), {"input_ids": {"input_ids": [[5, 6]]}}).input_ids.shape[1]
+    2
     """
-    # The reference's order of a list ends with encoder_outputs; embeddings come by name.
+    # The order of a list ends with encoder_outputs in transformers; embeddings come by name.
     inputs = unpack_inputs(
         names, **{name: value for name, value in sources.items() if name in names or value is not None}
     )
-    given = {name: value for name, value in inputs.items() if value is not None}
-    return {name: _as_tensor(name, value) for name, value in given.items()}
+    return GenerationInputs(**{name: _as_tensor(name, value) for name, value in inputs.items() if value is not None})
 
 
 def _as_tensor(name: str, value: Any) -> Any:
     if name == "encoder_outputs":
-        return {"last_hidden_state": ops.convert_to_tensor(as_encoder_outputs(value)["last_hidden_state"])}
+        return ops.convert_to_tensor(as_encoder_outputs(value)["last_hidden_state"])
     if name in HEAD_MASKS:
         return ops.convert_to_tensor(value, "float32")
     if name == "inputs_embeds":
@@ -55,53 +92,61 @@ def _as_tensor(name: str, value: Any) -> Any:
     return ops.convert_to_tensor(array, "int32")
 
 
-def check_sources(given: Mapping[str, Any], vocab_size: int) -> None:
+def _documents(inputs: GenerationInputs) -> Tensor:
+    """The tensor that says how many documents there are, and how long they are: (B, S, ...)."""
+    for tensor in (inputs.encoder_outputs, inputs.inputs_embeds, inputs.input_ids):
+        if tensor is not None:
+            return tensor
+    raise ValueError("input_ids, inputs_embeds or encoder_outputs must be given. Received: none")
+
+
+def document_count(inputs: GenerationInputs) -> int | Tensor:
+    """B."""
+    return ops.shape(_documents(inputs))[0]
+
+
+def check_sources(inputs: GenerationInputs, vocab_size: int) -> None:
     """Raise `ValueError` where ids or masks are out of range or not of the documents' shape, or nothing is given."""
-    if "encoder_outputs" in given:
-        shape = tuple(given["encoder_outputs"]["last_hidden_state"].shape)[:2]
-    else:
-        named = [name for name in ("inputs_embeds", "input_ids") if name in given]
-        if not named:
-            raise ValueError("input_ids, inputs_embeds or encoder_outputs must be given. Received: none")
-        shape = tuple(given[named[0]].shape)[:2]
+    shape = tuple(_documents(inputs).shape)[:2]
     for name in ("input_ids", "attention_mask", "global_attention_mask"):
-        if name in given:
-            check_shape(name, given[name], shape, "documents, tokens")
+        if getattr(inputs, name) is not None:
+            check_shape(name, getattr(inputs, name), shape, "documents, tokens")
     # Here, because inside the compiled function they have no values yet.
-    if "input_ids" in given:
-        check_ids("input_ids", given["input_ids"], vocab_size)
-    if "attention_mask" in given:
-        check_mask("attention_mask", given["attention_mask"])
+    if inputs.input_ids is not None:
+        check_ids("input_ids", inputs.input_ids, vocab_size)
+    if inputs.attention_mask is not None:
+        check_mask("attention_mask", inputs.attention_mask)
 
 
-def one_document(given: Mapping[str, Any], prompt: Tensor, start: int) -> dict[str, Any]:
-    """Inputs without any document, with one of padding: what the programs can run."""
+def one_document(inputs: GenerationInputs, start: int) -> GenerationInputs:
+    """Inputs of no document, with one of padding: the least that the programs can run."""
 
     def one(x: Tensor) -> Tensor:
         return ops.ones((1, *x.shape[1:]), dtype=x.dtype)
 
-    shared = (*HEAD_MASKS, "seed", *(["allowed"] if "allowed" in given and len(given["allowed"].shape) < 3 else []))
-    found = {name: x if name in shared else keras.tree.map_structure(one, x) for name, x in given.items()}
-    if "encoder_outputs" in given:
-        documents = given["encoder_outputs"]["last_hidden_state"]
-    else:
-        documents = given["inputs_embeds"] if "inputs_embeds" in given else given["input_ids"]
-    found["attention_mask"] = ops.zeros((1, documents.shape[1]), "int32")
-    found["prompt"] = ops.full((1, prompt.shape[1]), start, dtype="int32")
-    return found
+    shared = [*HEAD_MASKS, "seed"]
+    if inputs.allowed is not None and len(inputs.allowed.shape) < 3:
+        shared.append("allowed")
+    by_document = {name: x for name, x in inputs._asdict().items() if x is not None and name not in shared}
+    padded = inputs._replace(**{name: one(x) for name, x in by_document.items()})
+    length = _documents(inputs).shape[1]
+    return padded._replace(
+        attention_mask=ops.zeros((1, length), "int32"),
+        prompt=ops.full((1, inputs.prompt.shape[1]), start, dtype="int32"),
+    )
 
 
-def without_documents(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What a search returned for `one_document`, without it."""
+def without_documents(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The results of a search over `one_document`, without it."""
     steps_first = ("scores",)
     return {
         name: value[:, :0] if name in steps_first else keras.tree.map_structure(lambda x: x[:0], value)
-        for name, value in found.items()
+        for name, value in results.items()
     }
 
 
 def prompt_of(prompt: Any, documents: int | Tensor, settings: GenerationConfig, config: Any) -> Tensor:
-    """What every sequence begins with: int32 (B, P).
+    """The tokens that every sequence begins with: int32 (B, P).
 
     Args:
         prompt: `decoder_input_ids`; None: the start token.

@@ -1,9 +1,9 @@
 """The heads besides the language model's: sequence classification and question answering.
 
-As in BART (Lewis et al. 2020, section 4), their decoder reads the source once more, shifted by one: only then does it
-have a state for every token of it. Decoder inputs of the caller's own take the place of that.
+As in BART (Lewis et al. 2020, section 4), the decoder input is the source, shifted right, so that there is one decoder
+state per source token. Decoder inputs of the caller take its place.
 
-Shape letters: B batch, S source length, T target length, E model size, C classes.
+Further shape letter: C classes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,19 +14,21 @@ from keras import ops
 
 from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import checked_ids, concrete_value
-from tfmodels.checkpoints.mapping import DENSE, WeightRule
+from tfmodels.checkpoints.mapping import DENSE, WeightMap, WeightRule
 from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.projection import projection
-from tfmodels.modeling.inputs import shifted_labels
+from tfmodels.modeling.inputs import Seq2SeqInputs, shifted_labels
 from tfmodels.modeling.losses import LossTerm, classification_terms, has_loss, mean_loss, problem_type_of, span_terms
-from tfmodels.modeling.seq2seq import Seq2Seq
+from tfmodels.modeling.seq2seq import Seq2SeqModel
 from tfmodels.utils.labels import IGNORED_LABEL
 
-CLASSIFIER_ROWS = [
+_IMPOSSIBLE = -1e9  # the log-probability of a span that is not allowed
+
+CLASSIFICATION_RULES = [
     WeightRule("classification_head.dense", "classification_head.dense", DENSE),
     WeightRule("classification_head.out_proj", "classification_head.out_proj", DENSE),
 ]
-SPAN_ROWS = [WeightRule("qa_outputs", "qa_outputs", DENSE)]
+SPAN_RULES = [WeightRule("qa_outputs", "qa_outputs", DENSE)]
 
 
 class ClassificationHead(keras.layers.Layer):
@@ -56,27 +58,24 @@ class ClassificationHead(keras.layers.Layer):
         return self.out_proj(self.dropout(hidden, training=training))
 
 
-class ReadsSourceTwice(Seq2Seq):
-    """Base of both: the decoder's default inputs are the source."""
-
-    @classmethod
-    def check_head(cls, names: Sequence[str], source: str) -> None:
-        """Raise `ValueError` where a file is plainly of a model with another head."""
-        if not any(name.startswith(cls.head_prefixes) for name in names):
-            head = " or ".join(prefix.rstrip(".") for prefix in cls.head_prefixes)
-            raise ValueError(f"{source} must hold the head {head}. Received: none; new_head=True starts one to train")
-
-    def default_target(self, inputs: Mapping[str, Any]) -> Tensor | None:
-        """The source, shifted right; None where there are embeddings alone."""
-        ids = inputs["input_ids"]
-        if ids is None:
-            return None
-        if ids.shape[1] is not None:
-            self.check_target_length("input_ids, which the decoder reads too,", ids.shape[1])
-        return shifted_labels(ids, self.config)
+def source_as_target(model: Seq2SeqModel, inputs: Seq2SeqInputs) -> Tensor | None:
+    """The source, shifted right; None where there are embeddings alone."""
+    ids = inputs.input_ids
+    if ids is None:
+        return None
+    if ids.shape[1] is not None:
+        model.check_target_length("input_ids, which the decoder reads too,", ids.shape[1])
+    return shifted_labels(ids, model.config)
 
 
-class Seq2SeqClassifier(ReadsSourceTwice):
+def check_own_head(weight_map: WeightMap, names: Sequence[str], source: str) -> None:
+    """Raise `ValueError` where a file lacks the head."""
+    if not any(name.startswith(weight_map.head_prefixes) for name in names):
+        head = " or ".join(prefix.rstrip(".") for prefix in weight_map.head_prefixes)
+        raise ValueError(f"{source} must hold the head {head}. Received: none; new_head=True starts one to train")
+
+
+class Seq2SeqForSequenceClassification(Seq2SeqModel):
     """Base of the sequence classifiers.
 
     Further call arguments:
@@ -92,36 +91,44 @@ class Seq2SeqClassifier(ReadsSourceTwice):
     """
 
     head_inputs: ClassVar[tuple[str, ...]] = ("labels",)
-    head_prefixes: ClassVar[tuple[str, ...]] = ("classification_head.",)
-
+    decoder_reads_source: ClassVar[bool] = True
     takes_class_weight: ClassVar[bool] = True
+
+    @classmethod
+    def check_head(cls, weight_map: WeightMap, names: Sequence[str], source: str) -> None:
+        """Raise `ValueError` where a file lacks the head."""
+        check_own_head(weight_map, names, source)
+
+    def default_target(self, inputs: Seq2SeqInputs) -> Tensor | None:
+        """The source, shifted right; None where there are embeddings alone."""
+        return source_as_target(self, inputs)
 
     def label_classes(self, labels: Any) -> int | None:
         """How many classes labels are of; None where they are numbers or have several classes each."""
         return self.config.num_labels if self._are_classes(labels) else None
 
-    def make_classifier(self, stddev: float, policy: Any) -> None:
+    def create_head(self, policy: Any) -> None:
         """Create and build the head."""
         config = self.config
-        sizes = config.d_model, config.num_labels, config.classifier_dropout, stddev
+        sizes = config.d_model, config.num_labels, config.classifier_dropout, self.backbone.head_stddev(config)
         self.classification_head = ClassificationHead(*sizes, dtype=policy, name="classification_head")
         self.classification_head.build((None, config.d_model))
 
-    def head(self, hidden_states: Tensor, inputs: Mapping[str, Any], training: bool | None) -> dict[str, Tensor]:
+    def head(self, hidden_states: Tensor, inputs: Seq2SeqInputs, training: bool | None) -> dict[str, Tensor]:
         """Logits of the classes, and the loss."""
         here = self._classified_position(hidden_states, inputs)  # bool (B, T), one True per row
         # A masked sum, not a gather: its gradient is a product too.
         state = ops.sum(hidden_states * ops.cast(here, hidden_states.dtype)[..., None], axis=1)
         logits = self.classification_head(state)
-        if inputs["labels"] is None:
+        if inputs.labels is None:
             return {"logits": logits}
         outputs = {"logits": logits}
-        return {"loss": mean_loss(self.loss_terms(inputs["labels"], outputs)), **outputs}
+        return {"loss": mean_loss(self.loss_terms(inputs.labels, outputs)), **outputs}
 
-    def _classified_position(self, hidden_states: Tensor, inputs: Mapping[str, Any]) -> Tensor:
-        own_target = inputs["decoder_input_ids"] is not None or inputs["decoder_inputs_embeds"] is not None
+    def _classified_position(self, hidden_states: Tensor, inputs: Seq2SeqInputs) -> Tensor:
+        own_target = inputs.decoder_input_ids is not None or inputs.decoder_inputs_embeds is not None
         if not own_target:
-            is_end = ops.equal(inputs["input_ids"], self.config.eos_token_id)
+            is_end = ops.equal(inputs.input_ids, self.config.eos_token_id)
             ends = concrete_value(is_end)
             if ends is not None and not ends.any(axis=1).all():
                 row = int((~ends.any(axis=1)).argmax())
@@ -129,8 +136,8 @@ class Seq2SeqClassifier(ReadsSourceTwice):
                     f"input_ids must hold eos_token_id={self.config.eos_token_id} in every row: the state there is "
                     f"classified. Received: none in row {row}"
                 )
-        elif inputs["decoder_attention_mask"] is not None:
-            is_end = ops.not_equal(inputs["decoder_attention_mask"], 0)
+        elif inputs.decoder_attention_mask is not None:
+            is_end = ops.not_equal(inputs.decoder_attention_mask, 0)
         else:
             is_end = ops.ones(ops.shape(hidden_states)[:2], "bool")
         position = ops.arange(ops.shape(hidden_states)[1], dtype="int32")
@@ -162,7 +169,7 @@ class Seq2SeqClassifier(ReadsSourceTwice):
         return outputs["logits"]
 
 
-class Seq2SeqQuestionAnswerer(ReadsSourceTwice):
+class Seq2SeqForQuestionAnswering(Seq2SeqModel):
     """Base of the models that find an answer's span.
 
     Further call arguments:
@@ -174,18 +181,27 @@ class Seq2SeqQuestionAnswerer(ReadsSourceTwice):
     """
 
     head_inputs: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions")
-    head_prefixes: ClassVar[tuple[str, ...]] = ("qa_outputs.",)
+    decoder_reads_source: ClassVar[bool] = True
 
-    def make_span_head(self, stddev: float, policy: Any) -> None:
+    @classmethod
+    def check_head(cls, weight_map: WeightMap, names: Sequence[str], source: str) -> None:
+        """Raise `ValueError` where a file lacks the head."""
+        check_own_head(weight_map, names, source)
+
+    def default_target(self, inputs: Seq2SeqInputs) -> Tensor | None:
+        """The source, shifted right; None where there are embeddings alone."""
+        return source_as_target(self, inputs)
+
+    def create_head(self, policy: Any) -> None:
         """Create and build the head."""
-        self.qa_outputs = projection("qa_outputs", 2, stddev, True, policy)
+        self.qa_outputs = projection("qa_outputs", 2, self.backbone.head_stddev(self.config), True, policy)
         self.qa_outputs.build((None, None, self.config.d_model))
 
-    def head(self, hidden_states: Tensor, inputs: Mapping[str, Any], training: bool | None) -> dict[str, Tensor]:
+    def head(self, hidden_states: Tensor, inputs: Seq2SeqInputs, training: bool | None) -> dict[str, Tensor]:
         """Logits of each token being the first or the last of the answer, and the loss."""
         logits = self.qa_outputs(hidden_states)  # (B, T, 2)
         outputs = {"start_logits": logits[..., 0], "end_logits": logits[..., 1]}
-        positions = inputs["start_positions"], inputs["end_positions"]
+        positions = inputs.start_positions, inputs.end_positions
         if any(position is None for position in positions):
             return outputs
         return {"loss": mean_loss(self.loss_terms(positions, outputs)), **outputs}
@@ -217,3 +233,51 @@ class Seq2SeqQuestionAnswerer(ReadsSourceTwice):
     def main_output(self, outputs: Mapping[str, Any]) -> Any:
         """Both logits."""
         return outputs["start_logits"], outputs["end_logits"]
+
+
+def best_spans(
+    start_logits: Tensor, end_logits: Tensor, text_mask: Tensor, max_answer_length: int = 30
+) -> dict[str, Tensor]:
+    """The most probable span of each text that is no longer than allowed and does not end before it starts.
+
+    A span's probability is the product of those of its first and its last token (BERT, Devlin et al. 2019, section
+    4.2), each a softmax over the tokens of the text.
+
+    Args:
+        start_logits, end_logits: float (B, S).
+        text_mask: (B, S), non-zero on the tokens that an answer may hold: the text's, not the question's.
+        max_answer_length: in tokens.
+
+    Returns:
+        "start" and "end": int32 (B,), first and last token, -1 where there is no text; "score": float32 (B,), the
+        probability.
+
+    Raises:
+        ValueError: `max_answer_length` below 1.
+
+    >>> found = best_spans(ops.array([[0.0, 9.0, 0.0]]), ops.array([[9.0, 0.0, 8.0]]), ops.array([[1, 1, 1]]))
+    >>> [int(found[name][0]) for name in ("start", "end")]
+    [1, 2]
+    """
+    if max_answer_length < 1:
+        raise ValueError(f"max_answer_length must be at least 1. Received: max_answer_length={max_answer_length}")
+    is_text = ops.not_equal(text_mask, 0)
+    starts, ends = (_log_probabilities(logits, is_text) for logits in (start_logits, end_logits))
+    longest = min(max_answer_length, starts.shape[1])
+    ends = ops.pad(ends, [[0, 0], [0, longest - 1]], constant_values=_IMPOSSIBLE)
+    width = starts.shape[1]
+    spans = ops.stack([starts + ends[:, more : more + width] for more in range(longest)], axis=2)  # (B, S, longest)
+    flat = ops.reshape(spans, (-1, width * longest))
+    best = ops.cast(ops.argmax(flat, axis=1), "int32")
+    start, end = best // longest, best // longest + best % longest
+    has_text = ops.any(is_text, axis=1)
+    return {
+        "start": ops.where(has_text, start, -1),
+        "end": ops.where(has_text, end, -1),
+        "score": ops.where(has_text, ops.exp(ops.max(flat, axis=1)), 0.0),
+    }
+
+
+def _log_probabilities(logits: Tensor, is_text: Tensor) -> Tensor:
+    masked = ops.where(is_text, ops.cast(logits, "float32"), _IMPOSSIBLE)
+    return ops.where(is_text, ops.log_softmax(masked, axis=1), _IMPOSSIBLE)

@@ -1,12 +1,89 @@
-"""The ways in which a model takes its inputs: keywords, one dict, or a list in the documented order."""
+"""The inputs of a call: unpacked once, and typed from there on.
+
+A model takes keywords, one dict, or a list in the documented order. Behind the call every part takes a `NamedTuple`.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfmodels.backend.types import Tensor
+from tfmodels.modeling.cache import StaticCache
 from tfmodels.modeling.losses import shift_right
+
+
+class EncoderInputs(NamedTuple):
+    """Inputs of an encoder. None stands for an input that was not given, or that the family does not have.
+
+    input_ids: int32 (B, L). attention_mask: (B, L), 0 on padding. global_attention_mask: (B, L), non-zero on global
+    tokens. head_mask: (layers, H) or (H,), 0 where a head is left out. inputs_embeds: (B, L, E), in place of the ids.
+    """
+
+    input_ids: Tensor | None = None
+    attention_mask: Tensor | None = None
+    global_attention_mask: Tensor | None = None
+    head_mask: Tensor | None = None
+    inputs_embeds: Tensor | None = None
+
+
+class DecoderInputs(NamedTuple):
+    """Inputs of a decoder.
+
+    input_ids: int32 (R, T), the rows of a document next to each other. inputs_embeds: (R, T, E), in their place.
+    attention_mask: (R, tokens so far), 0 on padding. head_mask, cross_attn_head_mask: (layers, H) or (H,).
+    encoder_hidden_states: (B, S, E); not needed with a cache. encoder_attention_mask: (B, S), 0 on padding. cache: the
+    tokens before these; None: there are none.
+    """
+
+    input_ids: Tensor | None = None
+    inputs_embeds: Tensor | None = None
+    attention_mask: Tensor | None = None
+    head_mask: Tensor | None = None
+    cross_attn_head_mask: Tensor | None = None
+    encoder_hidden_states: Tensor | None = None
+    encoder_attention_mask: Tensor | None = None
+    cache: StaticCache | None = None
+
+
+class Seq2SeqInputs(NamedTuple):
+    """All inputs that the call of a model may have, under transformers' names; see `Seq2SeqModel`."""
+
+    input_ids: Tensor | None = None
+    attention_mask: Tensor | None = None
+    global_attention_mask: Tensor | None = None
+    decoder_input_ids: Tensor | None = None
+    decoder_attention_mask: Tensor | None = None
+    labels: Tensor | None = None
+    start_positions: Tensor | None = None
+    end_positions: Tensor | None = None
+    head_mask: Tensor | None = None
+    inputs_embeds: Tensor | None = None
+    decoder_head_mask: Tensor | None = None
+    cross_attn_head_mask: Tensor | None = None
+    encoder_outputs: Any = None
+    past_key_values: Any = None
+    decoder_inputs_embeds: Tensor | None = None
+
+    @property
+    def encoder(self) -> EncoderInputs:
+        """The encoder's inputs."""
+        return EncoderInputs(
+            self.input_ids, self.attention_mask, self.global_attention_mask, self.head_mask, self.inputs_embeds
+        )
+
+
+ENCODER_OPTIONS = ("head_mask", "inputs_embeds")
+"""Inputs that every encoder has, after those of its family."""
+DECODER_INPUTS = ("decoder_input_ids", "decoder_attention_mask")
+FURTHER_INPUTS = (
+    *ENCODER_OPTIONS,
+    "decoder_head_mask",
+    "cross_attn_head_mask",
+    "encoder_outputs",
+    "past_key_values",
+    "decoder_inputs_embeds",
+)
 
 
 def unpack_inputs(names: Sequence[str], **inputs: Any) -> dict[str, Any]:
@@ -14,7 +91,7 @@ def unpack_inputs(names: Sequence[str], **inputs: Any) -> dict[str, Any]:
 
     Args:
         names: the inputs that the model has, in the order of a list.
-        **inputs: what the call was given; the value of the first name may be a dict or a list of all.
+        **inputs: arguments of the call; the value of the first name may be a dict or a list of all.
 
     Raises:
         ValueError: an input that the model does not have, too long a list, or an input given twice.
@@ -24,7 +101,7 @@ def unpack_inputs(names: Sequence[str], **inputs: Any) -> dict[str, Any]:
     """
     inputs = {name: np.asarray(value) if _is_array_in_lists(value) else value for name, value in inputs.items()}
     first = inputs.get(names[0])
-    given = {name: value for name, value in inputs.items() if name != names[0] and value is not None}
+    by_keyword = {name: value for name, value in inputs.items() if name != names[0] and value is not None}
     if isinstance(first, Mapping):
         packed = dict(first)
     elif isinstance(first, (list, tuple)):
@@ -33,13 +110,13 @@ def unpack_inputs(names: Sequence[str], **inputs: Any) -> dict[str, Any]:
         packed = dict(zip(names, first, strict=False))
     else:
         packed = {names[0]: first}
-    unknown = sorted((set(packed) | set(given)) - set(names))
+    unknown = sorted((set(packed) | set(by_keyword)) - set(names))
     if unknown:
         raise ValueError(f"inputs must be among {list(names)}. Received: {', '.join(unknown)}")
-    twice = sorted(set(packed) & set(given))
+    twice = sorted(set(packed) & set(by_keyword))
     if twice:
         raise ValueError(f"each input must be given once. Received twice: {', '.join(twice)}")
-    return {**dict.fromkeys(names), **packed, **given}
+    return {**dict.fromkeys(names), **packed, **by_keyword}
 
 
 def _is_array_in_lists(value: Any) -> bool:
@@ -47,18 +124,18 @@ def _is_array_in_lists(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, (int, float, list)) for item in value)
 
 
-def exactly_one(inputs: Mapping[str, Any], *names: str) -> None:
-    """Raise `ValueError` unless exactly one of the named inputs is there.
+def exactly_one(**inputs: Any) -> None:
+    """Raise `ValueError` unless exactly one of the inputs is there.
 
-    >>> exactly_one({"input_ids": 1, "inputs_embeds": None}, "input_ids", "inputs_embeds")
+    >>> exactly_one(input_ids=1, inputs_embeds=None)
     """
-    given = [name for name in names if inputs.get(name) is not None]
-    if len(given) != 1:
-        raise ValueError(f"exactly one of {', '.join(names)} must be given. Received: {', '.join(given) or 'none'}")
+    present = [name for name, value in inputs.items() if value is not None]
+    if len(present) != 1:
+        raise ValueError(f"exactly one of {', '.join(inputs)} must be given. Received: {', '.join(present) or 'none'}")
 
 
 def as_encoder_outputs(outputs: Any) -> dict[str, Any]:
-    """What `encode` returned, or a tuple as the reference has it, under the encoder's names.
+    """The outputs of `encode`, or a tuple as in transformers, under the encoder's names.
 
     Raises:
         ValueError: neither.

@@ -1,9 +1,6 @@
-"""The language model's head: labels, loss, and the settings that come with a checkpoint.
+"""The language model's head: labels, loss, generation, and the settings that come with a checkpoint."""
 
-Shape letters: B batch, T target length, E model size, V vocabulary.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,19 +11,22 @@ from keras import ops
 from tfmodels.backend.keras_internals import replace_weight
 from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import checked_ids
-from tfmodels.generation import GenerationConfig
+from tfmodels.checkpoints.mapping import WeightMap
+from tfmodels.generation.config import GenerationConfig
+from tfmodels.generation.logits_processors import Processor
 from tfmodels.layers.projection import projection
 from tfmodels.layers.resizing import check_plain
+from tfmodels.modeling.adaptation import resized_rows
 from tfmodels.modeling.chunked_logits import chunked_cross_entropy
-from tfmodels.modeling.inputs import shifted_labels
+from tfmodels.modeling.inputs import Seq2SeqInputs, shifted_labels
 from tfmodels.modeling.losses import LossTerm, cross_entropy_term, has_loss, mean_loss
-from tfmodels.modeling.pretrained import resized_rows
-from tfmodels.modeling.text_generator import Generator
+from tfmodels.modeling.seq2seq import Seq2SeqModel
+from tfmodels.modeling.text_generator import TextGenerator
 from tfmodels.utils.labels import IGNORED_LABEL
 
 
-class Seq2SeqLM(Generator):
-    """Base of the models with a language-model head.
+class Seq2SeqLM(Seq2SeqModel):
+    """Base class of the models with a language-model head.
 
     Further call arguments:
         labels: int32 (B, T), -100 where no loss is wanted. Without decoder inputs the labels are shifted right to make
@@ -34,6 +34,8 @@ class Seq2SeqLM(Generator):
 
     Returns:
         "logits" (B, T, V), and "loss" where there are labels.
+
+    Subclasses implement `head_stddev` and `logits`.
     """
 
     head_inputs: ClassVar[tuple[str, ...]] = ("labels",)
@@ -42,7 +44,117 @@ class Seq2SeqLM(Generator):
     def __init__(self, config: Any, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.generation_config = _generation_config(self.config)
-        self._generators = {}
+        # Past Keras' tracking: neither a layer nor a variable, and it holds the model.
+        self.__dict__["_text_generator"] = TextGenerator(self)
+
+    def head_stddev(self) -> float:
+        """Standard deviation of the initial kernel of a head that is not tied."""
+        raise NotImplementedError
+
+    def logits(self, hidden_states: Tensor, tied_kernel: Tensor | None = None) -> Tensor:
+        """The head: (..., E) -> (..., V); `tied_kernel` is the result of the method of that name, or None."""
+        raise NotImplementedError
+
+    def generate(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        global_attention_mask: Any = None,
+        *,
+        generation_config: GenerationConfig | None = None,
+        processors: Sequence[Processor] = (),
+        prefix_allowed: Any = None,
+        new_token_limits: Any = None,
+        return_dict: bool = False,
+        output_scores: bool = True,
+        output_attentions: bool = False,
+        jit_compile: bool = False,
+        **further: Any,
+    ) -> Any:
+        """Generate N = `num_return_sequences` summaries: int32 (B * N, T), start token first, padded with the pad id.
+
+        A document of padding alone has an empty summary: the prompt and an end token.
+
+        Args:
+            input_ids, attention_mask, global_attention_mask: as in the call, or one dict or list of the inputs.
+            generation_config: settings; None: the model's `generation_config`.
+            processors: further rules, functions of (tokens int32 (R, T), position int32 scalar, scores (R, V)) that
+                return scores, R = B * num_beams or B * N; applied after those of the settings, before sampling's. Each
+                new function is another program: define it once.
+            prefix_allowed: bool (V,), which tokens may be written; (n, V): as the first n new ones; (B, n, V): of each
+                document.
+            new_token_limits: int32 (B,), the most new tokens of each document, where that is less than the settings'
+                length. The answer is that of a search with this `max_new_tokens`.
+            return_dict: return a dict with "sequences", what is returned otherwise; "sequences_scores" float32
+                (B * N,), the log-probability of the new tokens over their number to the power `length_penalty`; and
+            output_scores: "scores" float32 (T - P, R, V), each step's after all rules, zeros where no step was made;
+                and of beams "beam_indices" int32 (B * N, T - P), the row of "scores" that each token was chosen from.
+            output_attentions: "decoder_attentions", "cross_attentions": of the returned sequences, per layer
+                (B * N, H, T - 1, keys); and those of the encoder where it is run.
+            jit_compile: compile under XLA. Each new shape then costs a compilation, and each step less.
+            **further: `inputs_embeds` or `encoder_outputs` in place of the ids, which beside them serve the rules that
+                look at the document; `head_mask`, `decoder_head_mask`, `cross_attn_head_mask` as in the call;
+                `decoder_input_ids` int32 (B, P), what every sequence begins with, from the start token on; and single
+                settings, see `GenerationConfig`.
+
+        Raises:
+            ValueError: an unknown or contradictory setting, an id outside the vocabulary, a mask of another shape, or a
+                length beyond the decoder's positions.
+        """
+        return self._text_generator.generate(
+            {
+                "input_ids": input_ids,
+                "attention_mask": attention_mask,
+                "global_attention_mask": global_attention_mask,
+                **further,
+            },
+            generation_config=generation_config,
+            processors=processors,
+            prefix_allowed=prefix_allowed,
+            new_token_limits=new_token_limits,
+            return_dict=return_dict,
+            output_scores=output_scores,
+            output_attentions=output_attentions,
+            jit_compile=jit_compile,
+        )
+
+    def generate_stream(
+        self,
+        input_ids: Any = None,
+        *,
+        generation_config: GenerationConfig | None = None,
+        processors: Sequence[Processor] = (),
+        prefix_allowed: Any = None,
+        jit_compile: bool = False,
+        **further: Any,
+    ) -> Iterator[np.ndarray]:
+        """As `generate`, one token at a time: int32 (B * N,) of each step, the pad id for rows that have ended.
+
+        Raises:
+            ValueError: as `generate`, at once; and beams, which know their tokens at the end.
+        """
+        return self._text_generator.stream(
+            {"input_ids": input_ids, **further},
+            generation_config=generation_config,
+            processors=processors,
+            prefix_allowed=prefix_allowed,
+            jit_compile=jit_compile,
+        )
+
+    def score(self, documents: Any, candidates: Any, length_penalty: float = 0.0, jit_compile: bool = False) -> Tensor:
+        """Log-probabilities of given summaries: float32 (B * N,).
+
+        Args:
+            documents: a dict or list of the encoder's inputs or of `encoder_outputs`, or `input_ids` alone.
+            candidates: int32 (B * N, T), those of a document next to each other, without the start token, as labels
+                are; -100, padding and what follows an end token does not count. Of `generate`'s: `sequences[:, 1:]`.
+            length_penalty: divide by the number of tokens to this power.
+            jit_compile: compile under XLA.
+
+        Raises:
+            ValueError: candidates that begin with the start token, or are no multiple of the documents.
+        """
+        return self._text_generator.score(documents, candidates, length_penalty, jit_compile)
 
     @property
     def generation_config(self) -> GenerationConfig:
@@ -54,10 +166,10 @@ class Seq2SeqLM(Generator):
         self._generation_config = GenerationConfig.of(value)
 
     @classmethod
-    def check_head(cls, names: Sequence[str], source: str) -> None:
+    def check_head(cls, weight_map: WeightMap, names: Sequence[str], source: str) -> None:
         """Raise `ValueError` where a file is plainly of a model with another head."""
-        other = sorted({name.partition(".")[0] for name in names if name.startswith(cls.other_parts())})
-        if other and not any(name.startswith(cls.head_prefixes) for name in names):
+        other = sorted({name.partition(".")[0] for name in names if name.startswith(weight_map.unused_prefixes)})
+        if other and not any(name.startswith(weight_map.head_prefixes) for name in names):
             raise ValueError(
                 f"{source} must be a language model's. Received: the head {other[0]}; "
                 "new_head=True takes its body alone"
@@ -77,11 +189,11 @@ class Seq2SeqLM(Generator):
             model.generation_config = settings
         return model
 
-    def make_lm_head(self, stddev: float, policy: Any) -> None:
+    def create_head(self, policy: Any) -> None:
         """Create and build the head: `lm_head`, None where it is the table of embeddings."""
         self.lm_head: Any = None
         if not self.config.tie_word_embeddings:
-            self.lm_head = projection("lm_head", self.config.vocab_size, stddev, False, policy)
+            self.lm_head = projection("lm_head", self.config.vocab_size, self.head_stddev(), False, policy)
             self.lm_head.build((None, None, self.config.d_model))
 
     def tied_kernel(self) -> Tensor | None:
@@ -91,15 +203,15 @@ class Seq2SeqLM(Generator):
             return None
         return ops.cast(ops.transpose(self.shared.embeddings), self.shared.compute_dtype)
 
-    def unembedded(self, hidden_states: Tensor, tied_kernel: Tensor | None) -> Tensor:
+    def _to_vocabulary(self, hidden_states: Tensor, tied_kernel: Tensor | None) -> Tensor:
         """By `lm_head`, by the table of embeddings, or by its kernel where that was made: (..., E) -> (..., V)."""
         if tied_kernel is not None:
             return ops.matmul(ops.cast(hidden_states, tied_kernel.dtype), tied_kernel)
         return self.shared(hidden_states, reverse=True) if self.lm_head is None else self.lm_head(hidden_states)
 
-    def default_target(self, inputs: Mapping[str, Any]) -> Tensor | None:
+    def default_target(self, inputs: Seq2SeqInputs) -> Tensor | None:
         """The labels, shifted right."""
-        return None if inputs["labels"] is None else shifted_labels(self._known(inputs["labels"]), self.config)
+        return None if inputs.labels is None else shifted_labels(self._known(inputs.labels), self.config)
 
     def _known(self, labels: Tensor) -> Tensor:
         """Labels, those that are no tokens ignored: only a program of XLA's, which raises nothing, gets that far."""
@@ -110,9 +222,9 @@ class Seq2SeqLM(Generator):
         """Logits of every next token."""
         return {"logits": self.logits(hidden_states)}
 
-    def head(self, hidden_states: Tensor, inputs: Mapping[str, Any], training: bool | None) -> dict[str, Tensor]:
+    def head(self, hidden_states: Tensor, inputs: Seq2SeqInputs, training: bool | None) -> dict[str, Tensor]:
         """Logits, and the loss where there are labels."""
-        outputs, labels = self.project(hidden_states), inputs["labels"]
+        outputs, labels = self.project(hidden_states), inputs.labels
         if labels is None:
             return outputs
         labels = self._known(labels)
@@ -122,7 +234,7 @@ class Seq2SeqLM(Generator):
         return {"loss": chunked_cross_entropy(labels, hidden_states, self.logits, *self.head_variables()), **outputs}
 
     def head_variables(self) -> tuple[list[keras.Variable], list[keras.Variable]]:
-        """What `logits` uses: trainable variables and others."""
+        """The variables that `logits` uses: trainable ones and others."""
         layer = self.get_output_embeddings()
         return layer.trainable_variables, layer.non_trainable_variables
 
@@ -159,7 +271,7 @@ class Seq2SeqLM(Generator):
     def read_settings(self, folder: Path) -> None:
         """Read `generation_config.json`."""
         if (folder / "generation_config.json").is_file():
-            # What cannot be followed is warned of here: the weights are worth having.
+            # Settings that cannot be followed are warned of here: the weights are worth having.
             self.generation_config = GenerationConfig.from_json(folder / "generation_config.json", strict=False)
 
     def write_settings(self, folder: Path) -> None:
@@ -169,7 +281,7 @@ class Seq2SeqLM(Generator):
     def forget_compiled(self) -> None:
         """Drop the compiled functions, which know the model as it was."""
         super().forget_compiled()
-        self._generators.clear()
+        self._text_generator.forget_programs()
 
 
 def _generation_config(config: Any) -> GenerationConfig:

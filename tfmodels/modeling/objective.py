@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfmodels.backend.keras_internals import compiled_loss, compiled_metrics
 from tfmodels.backend.replicas import replica_count, sum_over_replicas
 from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import check_ids, check_mask
@@ -143,7 +144,7 @@ def with_targets(model: Any, data: Any) -> Any:
         inputs = named_inputs(model, x)
         if not {"labels", "decoder_input_ids", "decoder_inputs_embeds"} & set(inputs):
             x = {**inputs, "labels": y}
-    if y is None and (sample_weight is not None or model._compile_loss or model._compile_metrics):
+    if y is None and (sample_weight is not None or compiled_loss(model) or compiled_metrics(model)):
         y = targets_of(model, x, y)
     return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
@@ -178,13 +179,6 @@ def joined_metrics(metrics: Any, weighted_metrics: Any) -> Any:
 def _takes_weights(metric: Any) -> bool:
     parameters = inspect.signature(metric.update_state).parameters.values()
     return any(each.name == "sample_weight" or each.kind is each.VAR_KEYWORD for each in parameters)
-
-
-def first_batch(iterator: Any) -> Any:
-    """The batch from which Keras' trainer learns shapes, out of its epoch iterator."""
-    for _, _, batches in iterator:
-        return batches[0] if isinstance(batches, (list, tuple)) else next(batches)
-    return None
 
 
 def is_arrays(x: Any) -> bool:

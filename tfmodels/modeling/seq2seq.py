@@ -1,7 +1,4 @@
-"""The face that the models of both families share: inputs and outputs by the reference's names, encode, decode, losses.
-
-Shape letters: B batch, S source length, T target length, E model size, V vocabulary.
-"""
+"""Base class of the encoder-decoder models: inputs and outputs by transformers' names, encode, decode, fit."""
 
 from collections.abc import Mapping
 from numbers import Integral
@@ -10,45 +7,48 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from tfmodels.backend.global_gradients import GlobalGradients
+from tfmodels.backend.keras_internals import builds_from
 from tfmodels.backend.precision import check_policy
 from tfmodels.backend.types import Tensor
-from tfmodels.modeling.cache import StaticCache, reference_cache, static_cache
-from tfmodels.modeling.config import config_of
-from tfmodels.modeling.encoder import OPTIONAL_INPUTS
-from tfmodels.modeling.inputs import as_encoder_outputs, exactly_one, unpack_inputs
-from tfmodels.modeling.trainable import TrainableModel
-from tfmodels.utils.checks import check_positive, check_shape
-
-DECODER_INPUTS = ("decoder_input_ids", "decoder_attention_mask")
-FURTHER_INPUTS = (
-    *OPTIONAL_INPUTS,
-    "decoder_head_mask",
-    "cross_attn_head_mask",
-    "encoder_outputs",
-    "past_key_values",
-    "decoder_inputs_embeds",
+from tfmodels.modeling import fitting
+from tfmodels.modeling.cache import StaticCache
+from tfmodels.modeling.config import RequestedOutputs, config_of
+from tfmodels.modeling.encode_decode import check_rows, run_decoder, run_encoder, with_target
+from tfmodels.modeling.family import Backbone
+from tfmodels.modeling.inputs import (
+    DECODER_INPUTS,
+    FURTHER_INPUTS,
+    Seq2SeqInputs,
+    as_encoder_outputs,
+    exactly_one,
+    unpack_inputs,
 )
+from tfmodels.modeling.losses import LossTerm
+from tfmodels.modeling.pretrained import PretrainedModel
+from tfmodels.utils.checks import check_positive
 
 
-class Seq2Seq(TrainableModel):
-    """Base of the encoder-decoders: `LEDModel` and `LongT5Model`, which have no head, and the models with one.
+@builds_from(fitting.with_targets)
+class Seq2SeqModel(PretrainedModel):
+    """Base class of the encoder-decoder models, with a head or without.
 
     Call arguments (keywords, one dict, or a list in this order):
         input_ids: int32 (B, S). attention_mask: (B, S), 0 on padding; None: no padding.
-        global_attention_mask: LED only; (B, S), non-zero on global tokens.
+        global_attention_mask: (B, S), non-zero on global tokens; of families that have them.
         decoder_input_ids: int32 (B, T). decoder_attention_mask: (B, T), 0 on padding.
         labels, or start_positions and end_positions: of the models with a head, see there.
         head_mask: (encoder layers, H) or (H,), 0 where an attention head is left out.
         inputs_embeds: (B, S, E) in place of `input_ids`.
         decoder_head_mask, cross_attn_head_mask: (decoder layers, H) or (H,).
-        encoder_outputs: what `encode` returned, in place of encoding.
-        past_key_values: what an earlier call or `init_cache` returned: the tokens before `decoder_input_ids`.
+        encoder_outputs: outputs of `encode`, in place of encoding.
+        past_key_values: from an earlier call or `init_cache`: the tokens before `decoder_input_ids`.
         decoder_inputs_embeds: (B, T, E) in place of `decoder_input_ids`.
         use_cache: return `past_key_values`; by default off, so that nothing is kept that nobody asked for.
         output_attentions, output_hidden_states: return those too; None: as the config says.
 
     Returns:
-        A dict with "last_hidden_state" (B, T, E) (no head), or what the head returns, and "encoder_last_hidden_state"
+        A dict with "last_hidden_state" (B, T, E) (no head), or the outputs of the head, and "encoder_last_hidden_state"
         (B, S, E). On request, per layer: "decoder_hidden_states", "encoder_hidden_states", "decoder_attentions"
         (B, H, T, keys), "cross_attentions" (B, H, T, S), "encoder_attentions" and "encoder_global_attentions" (see the
         encoder); and "past_key_values": (keys, values, cross keys, cross values), each (B, H, tokens, D), or a
@@ -56,44 +56,67 @@ class Seq2Seq(TrainableModel):
 
     Raises:
         ValueError: an input that the model does not have, none where one is needed, or one that is too long.
+
+    Subclasses set `backbone` and `config_class`. With a head they implement `create_head`, `head`, `loss_terms`,
+    `counted` and `main_output`. Compiled without a loss, `fit` and `evaluate` take the model's own.
+
+    Attributes:
+        backbone: the family's part of the model.
+        head_inputs: the inputs of a call that are targets.
+        decoder_reads_source: whether the decoder's default input is the source, shifted right.
+        makes_target_from_labels: whether it is the labels, shifted right.
+        takes_class_weight: whether labels can be one class for each row.
     """
 
-    encoder_inputs: ClassVar[tuple[str, ...]]
+    backbone: ClassVar[Backbone]
+    head_inputs: ClassVar[tuple[str, ...]] = ()
+    decoder_reads_source: ClassVar[bool] = False
+    makes_target_from_labels: ClassVar[bool] = False
+    takes_class_weight: ClassVar[bool] = False
+    _gradients: GlobalGradients | None = None
+    _auto_scale_loss: bool = True
 
     def __init__(self, config: Any, **kwargs: Any) -> None:
-        # The parts cast for themselves: casting here would round labels that are numbers.
+        # Sublayers cast their own inputs; casting here would round labels that are numbers.
         super().__init__(autocast=False, **kwargs)
         check_policy(self.dtype_policy)
         self.config = config_of(self.config_class, config)
         with keras.name_scope(self.name, caller=self):  # sublayers' paths then carry their parents' names
-            # The head first: making a large table takes thrice its memory for a moment, which what follows uses again.
-            self.make_head(self.dtype_policy)
-            self.make_parts(self.dtype_policy)
+            # The head first: making a large table takes thrice its memory for a moment, which the body uses again.
+            self.create_head(self.dtype_policy)
+            self.shared, self.encoder, self.decoder = self.backbone.create(self.config, self.dtype_policy)
+            self.decoder.build((None, None))
         self.encoder.belong_to(self)
         self.build()
-
-    def make_parts(self, policy: Any) -> None:
-        """Create and build `shared`, `encoder` and `decoder`: the family's part."""
-        raise NotImplementedError
-
-    def make_head(self, policy: Any) -> None:
-        """Create and build the head."""
 
     def build(self, input_shape: Any = None) -> None:
         """Nothing is left to build: the parts were built with their final sizes."""
         self.built = True
 
+    def create_head(self, policy: Any) -> None:
+        """Create and build the head."""
+
     def project(self, hidden_states: Tensor) -> dict[str, Tensor]:
-        """What is returned for the decoder's last hidden states (B, T, E) of any target."""
+        """Outputs for the decoder's last hidden states (B, T, E) of any target."""
         return {"last_hidden_state": hidden_states}
 
-    def head(self, hidden_states: Tensor, inputs: Mapping[str, Any], training: bool | None) -> dict[str, Tensor]:
-        """What is returned for the decoder's last hidden states (B, T, E), with the loss where the inputs allow."""
+    def head(self, hidden_states: Tensor, inputs: Seq2SeqInputs, training: bool | None) -> dict[str, Tensor]:
+        """Outputs for the decoder's last hidden states (B, T, E), with the loss where the inputs allow."""
         return self.project(hidden_states)
 
-    def default_target(self, inputs: Mapping[str, Any]) -> Tensor | None:
+    def default_target(self, inputs: Seq2SeqInputs) -> Tensor | None:
         """Decoder inputs where none are given, or None where there can be none."""
         return None
+
+    @classmethod
+    def position_fields(cls) -> tuple[str, ...]:
+        """Fields of the config that `resize_position_embeddings` changes."""
+        return cls.backbone.position_fields
+
+    @property
+    def encoder_inputs(self) -> tuple[str, ...]:
+        """The family's inputs of the encoder, in the order of a list."""
+        return self.backbone.encoder_inputs
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -123,53 +146,31 @@ class Seq2Seq(TrainableModel):
         training: bool | None = None,
     ) -> dict[str, Any]:
         """Run the model; see the class docstring."""
-        inputs = unpack_inputs(
-            self.input_names,
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            global_attention_mask=global_attention_mask,
-            decoder_input_ids=decoder_input_ids,
-            decoder_attention_mask=decoder_attention_mask,
-            labels=labels,
-            start_positions=start_positions,
-            end_positions=end_positions,
-            head_mask=head_mask,
-            inputs_embeds=inputs_embeds,
-            decoder_head_mask=decoder_head_mask,
-            cross_attn_head_mask=cross_attn_head_mask,
-            encoder_outputs=encoder_outputs,
-            past_key_values=past_key_values,
-            decoder_inputs_embeds=decoder_inputs_embeds,
+        by_keyword = Seq2SeqInputs(
+            input_ids,
+            attention_mask,
+            global_attention_mask,
+            decoder_input_ids,
+            decoder_attention_mask,
+            labels,
+            start_positions,
+            end_positions,
+            head_mask,
+            inputs_embeds,
+            decoder_head_mask,
+            cross_attn_head_mask,
+            encoder_outputs,
+            past_key_values,
+            decoder_inputs_embeds,
         )
-        wanted = self.config.asked(output_attentions=output_attentions, output_hidden_states=output_hidden_states)
-        target = self._target(inputs)
-        encoded = self._encoded(inputs, wanted, training)
-        self._check_rows(target, encoded)
-        decoded = self._decode(inputs | target, encoded, use_cache, wanted, training)
+        inputs = Seq2SeqInputs(**unpack_inputs(self.input_names, **by_keyword._asdict()))
+        requested = self.config.requested_outputs(output_attentions, output_hidden_states)
+        targeted = with_target(self, inputs)
+        encoded = self._encode(inputs, requested, training)
+        check_rows(targeted, encoded)
+        decoded = run_decoder(self, targeted, encoded, use_cache, requested, training)
         outputs = self.head(decoded.pop("last_hidden_state"), inputs, training)
         return {**outputs, **decoded, **{f"encoder_{name}": value for name, value in encoded.items()}}
-
-    def _target(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The decoder's inputs, given or made."""
-        given = {name: inputs[name] for name in ("decoder_input_ids", "decoder_inputs_embeds")}
-        if all(value is None for value in given.values()):
-            made = self.default_target(inputs)
-            if made is None:
-                expected = " or ".join(["decoder_input_ids", "decoder_inputs_embeds", *self.head_inputs[:1]])
-                raise ValueError(
-                    f"{expected} must be given: the source is never shifted into the decoder. Received: none"
-                )
-            given["decoder_input_ids"] = made
-        exactly_one(given, *given)
-        return given
-
-    def _check_rows(self, target: Mapping[str, Any], encoded: Mapping[str, Any]) -> None:
-        """One row of the target for each document: only `decode` takes beams."""
-        if "last_hidden_state" in encoded:
-            for name, value in target.items():
-                if value is not None:
-                    documents = encoded["last_hidden_state"].shape[0]
-                    check_shape(name, value, (documents, *tuple(value.shape)[1:]), "documents, tokens")
 
     def encode(
         self,
@@ -181,25 +182,23 @@ class Seq2Seq(TrainableModel):
         """Run the encoder alone; arguments and outputs are the encoder's. For `decode` and `encoder_outputs`."""
         return self.encoder(input_ids, attention_mask=attention_mask, training=training, **inputs)
 
-    def _encoded(self, inputs: Mapping[str, Any], wanted: dict[str, bool], training: bool | None) -> dict[str, Any]:
-        """What the encoder returned, now or before."""
-        given = inputs.get("encoder_outputs")
-        if given is not None:
-            return as_encoder_outputs(given)
-        if all(inputs.get(name) is None for name in ("input_ids", "inputs_embeds")):
-            if inputs.get("past_key_values") is not None:
+    def _encode(self, inputs: Seq2SeqInputs, requested: RequestedOutputs, training: bool | None) -> dict[str, Any]:
+        """The encoder's outputs, of now or of before."""
+        if inputs.encoder_outputs is not None:
+            return as_encoder_outputs(inputs.encoder_outputs)
+        if inputs.input_ids is None and inputs.inputs_embeds is None:
+            if inputs.past_key_values is not None:
                 return {}  # the cache knows the documents
             raise ValueError("input_ids, inputs_embeds or encoder_outputs must be given. Received: none")
-        sources = {name: inputs[name] for name in self.encoder.input_names if inputs.get(name) is not None}
-        return self.encoder(**sources, **wanted, training=training)
+        return run_encoder(self, inputs.encoder, requested, training)
 
     def init_cache(self, batch_size: int, max_length: int, encoder_outputs: Any) -> StaticCache:
         """An empty cache for `decode`, with room for `max_length` target tokens.
 
         Args:
-            batch_size: rows of the target: those of the documents, or a multiple (beams of a document side by side).
+            batch_size: rows of the target: as many as documents, or a multiple (beams of a document side by side).
             max_length: tokens that fit.
-            encoder_outputs: what `encode` returned.
+            encoder_outputs: outputs of `encode`.
 
         Raises:
             ValueError: sizes that do not fit the model or the documents.
@@ -231,7 +230,7 @@ class Seq2Seq(TrainableModel):
 
         Args:
             decoder_input_ids: int32 (B, T); with a cache the tokens after those that it holds.
-            encoder_outputs: what `encode` returned.
+            encoder_outputs: outputs of `encode`.
             encoder_attention_mask: (B, S), the documents' mask; None: no padding.
             decoder_attention_mask: (B, tokens so far), 0 on padding.
             past_key_values: from `init_cache` or an earlier call; the outputs then hold the next.
@@ -239,60 +238,26 @@ class Seq2Seq(TrainableModel):
             **inputs: `decoder_inputs_embeds`, `decoder_head_mask`, `cross_attn_head_mask`.
 
         Returns:
-            "logits" (B, T, V), or "last_hidden_state" where the head is no language model's, and what was asked for.
+            "logits" (B, T, V), or "last_hidden_state" where the head is no language model's, and the requested outputs.
 
         Raises:
             ValueError: an unknown input, or neither documents nor a cache that knows them.
         """
-        names = ("decoder_inputs_embeds", "decoder_head_mask", "cross_attn_head_mask")
-        given = unpack_inputs(("decoder_input_ids", *names), decoder_input_ids=decoder_input_ids, **inputs)
-        exactly_one(given, "decoder_input_ids", "decoder_inputs_embeds")
+        names = ("decoder_input_ids", "decoder_inputs_embeds", "decoder_head_mask", "cross_attn_head_mask")
+        unpacked = Seq2SeqInputs(
+            **unpack_inputs(names, decoder_input_ids=decoder_input_ids, **inputs),
+            attention_mask=encoder_attention_mask,
+            decoder_attention_mask=decoder_attention_mask,
+            past_key_values=past_key_values,
+        )
+        exactly_one(decoder_input_ids=unpacked.decoder_input_ids, decoder_inputs_embeds=unpacked.decoder_inputs_embeds)
         if encoder_outputs is None and past_key_values is None:
             raise ValueError("encoder_outputs or past_key_values must be given. Received: neither")
-        given |= {"decoder_attention_mask": decoder_attention_mask, "attention_mask": encoder_attention_mask}
-        given["past_key_values"] = past_key_values
-        wanted = self.config.asked(output_attentions=output_attentions, output_hidden_states=output_hidden_states)
+        requested = self.config.requested_outputs(output_attentions, output_hidden_states)
         encoded = {} if encoder_outputs is None else as_encoder_outputs(encoder_outputs)
-        decoded = self._decode(given, encoded, use_cache or past_key_values is not None, wanted, training)
+        use_cache = use_cache or past_key_values is not None
+        decoded = run_decoder(self, unpacked, encoded, use_cache, requested, training)
         return {**self.project(decoded.pop("last_hidden_state")), **decoded}
-
-    def _decode(
-        self,
-        inputs: Mapping[str, Any],
-        encoded: Mapping[str, Any],
-        use_cache: bool,
-        wanted: dict[str, bool],
-        training: bool | None,
-    ) -> dict[str, Any]:
-        """The decoder's outputs under the model's names."""
-        past = inputs.get("past_key_values")
-        is_static = isinstance(past, StaticCache)
-        embeddings = inputs["decoder_inputs_embeds"]
-        target = inputs["decoder_input_ids"] if embeddings is None else embeddings
-        cache = past
-        if past is not None and not is_static:
-            cache = static_cache(past, ops.shape(target)[1])
-            room = cache.keys_values[0][1].shape[2]
-            if room is not None:
-                self.check_target_length("past_key_values and the new tokens together", room)
-        found = self.decoder(
-            inputs["decoder_input_ids"],
-            encoder_hidden_states=encoded.get("last_hidden_state"),
-            encoder_attention_mask=inputs["attention_mask"],
-            attention_mask=inputs["decoder_attention_mask"],
-            inputs_embeds=embeddings,
-            head_mask=inputs["decoder_head_mask"],
-            cross_attn_head_mask=inputs["cross_attn_head_mask"],
-            cache=cache,
-            use_cache=use_cache,
-            training=training,
-            **wanted,
-        )
-        outputs = {"last_hidden_state": found["last_hidden_state"]}
-        if use_cache:
-            outputs["past_key_values"] = found["cache"] if is_static else reference_cache(found["cache"])
-        outputs |= {f"decoder_{name}": found[name] for name in ("hidden_states", "attentions") if name in found}
-        return outputs | {name: found[name] for name in ("cross_attentions",) if name in found}
 
     def check_target_length(self, name: str, length: int, origin: str = "") -> None:
         """Raise `ValueError` when a target passes the decoder's positions; `origin` says where the length is from."""
@@ -305,7 +270,7 @@ class Seq2Seq(TrainableModel):
     def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
         """As in Keras: the call as a SavedModel, from ids and masks to outputs, of any number and length of documents.
 
-        `export.export_saved_model` writes what serves text: tokenizer, search and several lengths.
+        `export.export_saved_model` writes a model that serves text: tokenizer, search and several lengths.
         """
         if kwargs.get("input_signature") is None:
             names = (*self.encoder_inputs, "decoder_input_ids")
@@ -313,10 +278,25 @@ class Seq2Seq(TrainableModel):
             kwargs["input_signature"] = [specs]
         super().export(filepath, format, **kwargs)
 
+    def resize_position_embeddings(self, **positions: int) -> None:
+        """Repeat learnt positions over and over, or cut them (Beltagy et al. 2020, section 5). Compile again.
+
+        Args:
+            **positions: new numbers, such as `max_encoder_position_embeddings`.
+
+        Raises:
+            ValueError: another name, a number that is not positive, or a family without learnt positions.
+        """
+        if self.backbone.resize_positions is None:
+            super().resize_position_embeddings(**positions)
+        else:
+            self.backbone.resize_positions(self, positions)
+            self.forget_compiled()
+
     def prune_heads(self, heads_to_prune: Mapping[int, list[int]]) -> None:
         """Remove attention heads of the encoder for good; see `Encoder.prune_heads`."""
         self.encoder.prune_own_heads(heads_to_prune)
-        self._set_config(self.encoder.config)
+        self.set_config(self.encoder.config)
         self.forget_compiled()
 
     def get_encoder(self) -> Any:
@@ -326,3 +306,108 @@ class Seq2Seq(TrainableModel):
     def get_decoder(self) -> Any:
         """The decoder."""
         return self.decoder
+
+    def main_output(self, outputs: Mapping[str, Any]) -> Any:
+        """The output that a compiled loss or metric is about."""
+        return outputs["last_hidden_state"]
+
+    def loss_terms(self, targets: Any, outputs: Mapping[str, Any], weights: Any = None) -> list[LossTerm]:
+        """The model's own loss, as sums over the labels and their numbers.
+
+        Args:
+            targets: as among the inputs, or as y.
+            outputs: of a call.
+            weights: (B,) or of the labels' shape, by which the labels' losses are multiplied.
+        """
+        raise ValueError(f"{type(self).__name__} has no loss of its own: compile one. Received: no loss")
+
+    def counted(self, targets: Any, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Targets that a loss of Keras' can take, and which of them count: bool of their shape or (B,)."""
+        first = keras.tree.flatten(targets)[0]
+        # Of hidden states (B, T, E) a loss of Keras' makes (B, T).
+        return targets, ops.ones(ops.shape(first)[: max(1, len(first.shape) - 1)], "bool")
+
+    def label_classes(self, labels: Any) -> int | None:
+        """How many classes labels are of, where a row has one label that is a class."""
+        return None
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
+        """The model's own loss, for labels among the inputs or given as `y`; a compiled loss gets the main output.
+
+        Both are means over the labels that count, of all replicas together. `sample_weight` multiplies the losses of
+        rows (B,) or labels (B, T), which count as before, as in Keras.
+        """
+        return fitting.compute_loss(self, super().compute_loss, x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """As in Keras; compiled metrics get the main output, and the weights of the labels that count."""
+        return fitting.compute_metrics(self, super().compute_metrics, x, y, y_pred, sample_weight)
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """As in Keras; without a loss it is the model's own again, whatever was compiled before.
+
+        Metrics see the labels that the loss sees, and are weighted by `sample_weight` where one is given. With
+        `gradient_accumulation_steps` an update is the mean over the labels of all its batches.
+
+        Warns:
+            UserWarning: XLA for several replicas of `tf.distribute`, which it cannot compile: it is left off.
+        """
+        kwargs = fitting.compile_arguments(self, optimizer, loss, kwargs)
+        super().compile(
+            optimizer, loss, loss_weights, None, fitting.joined_metrics(metrics, weighted_metrics), **kwargs
+        )
+        fitting.after_compile(self, kwargs)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """The arguments of `compile`, for a file."""
+        return fitting.compile_config(self, super().get_compile_config())
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile as the model of a file was; Keras then reads the optimizer's variables."""
+        fitting.compile_from_config(self, config)
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; arrays are checked first. Labels may be among the inputs or be given as `y`.
+
+        `class_weight` is for labels that are classes, one for each row.
+        """
+        return super().fit(**fitting.checked_arguments(self, keras.Model.fit, args, kwargs))
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; see `fit`."""
+        return super().evaluate(**fitting.checked_arguments(self, keras.Model.evaluate, args, kwargs))
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; see `fit`."""
+        return super().predict(**fitting.checked_arguments(self, keras.Model.predict, args, kwargs))
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; see `fit`."""
+        return super().train_on_batch(**fitting.checked_arguments(self, keras.Model.train_on_batch, args, kwargs))
+
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; see `fit`."""
+        return super().test_on_batch(**fitting.checked_arguments(self, keras.Model.test_on_batch, args, kwargs))
+
+    def train_step(self, *args: Any) -> Any:
+        """As in Keras, with labels where they are needed."""
+        return fitting.step(self, super().train_step, args, training=True)
+
+    def test_step(self, *args: Any) -> Any:
+        """As in Keras, with labels where they are needed."""
+        return fitting.step(self, super().test_step, args, training=False)
+
+    def predict_step(self, *args: Any) -> Any:
+        """As in Keras, without the loss, which has no batch axis, and without the encoder's states, a thousand times as
+        large as the outputs of a head."""
+        return fitting.small_outputs(super().predict_step(*args))

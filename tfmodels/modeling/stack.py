@@ -1,4 +1,7 @@
-"""What a stack of blocks does besides running them: drop whole layers, and recompute them in the backward pass."""
+"""How a stack runs its blocks: recomputed in the backward pass, dropped, with some heads left out.
+
+An encoder or decoder holds the settings: `gradient_checkpointing`, `layerdrop` and its seeds.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,28 +14,47 @@ from tfmodels.backend.remat_layer import remat_layer
 from tfmodels.backend.types import Tensor
 
 
-class Stack:
-    """Mixin of encoders and decoders.
+def block_call(block: keras.layers.Layer, is_recomputed: bool) -> Callable[..., Any]:
+    """The block's call; recomputed, its intermediate values are not kept for the backward pass."""
+    return partial(remat_layer, block) if is_recomputed else block
 
-    Attributes:
-        gradient_checkpointing: recompute each block in the backward pass instead of keeping what it computed.
+
+def layerdrop_seeds(rate: float) -> keras.random.SeedGenerator | None:
+    """Seeds of the layers that are dropped, None where none is."""
+    return keras.random.SeedGenerator() if rate else None
+
+
+def keep_or_drop(
+    after: Tensor, before: Tensor, rate: float, seeds: keras.random.SeedGenerator | None, training: bool | None
+) -> Tensor:
+    """A layer's output, or its input where the layer is dropped: one draw for the whole batch (Fan et al. 2019, 3.1).
+
+    Args:
+        after, before: output and input of the layer.
+        rate: probability that the layer is dropped in training.
+        seeds: from `layerdrop_seeds`.
+        training: whether this is training.
     """
+    if seeds is None or not training:
+        return after
+    # A select: the dropped layer is still computed, as no shape or branch of a compiled graph depends on a draw.
+    return ops.where(keras.random.uniform((), seed=seeds) >= rate, after, before)
 
-    gradient_checkpointing: bool = False
 
-    def set_layerdrop(self, rate: float) -> None:
-        """Drop each layer with this probability during training (Fan et al. 2019, section 3.1)."""
-        self.layerdrop = rate
-        self.layerdrop_seed = keras.random.SeedGenerator() if rate else None
+def per_layer(name: str, head_mask: Tensor | None, layers: int, heads: int) -> list[Tensor | None]:
+    """A head mask (layers, H), or (H,) for all layers, as one (H,) or None per layer.
 
-    def runner(self, block: Callable[..., Any], training: bool | None) -> Callable[..., Any]:
-        """The block's call, recomputed in the backward pass where that is switched on."""
-        return partial(remat_layer, block) if self.gradient_checkpointing and training else block
+    Raises:
+        ValueError: another shape.
 
-    def keep_or_drop(self, after: Tensor, before: Tensor, training: bool | None) -> Tensor:
-        """What a layer made, or what it was given where it is dropped: one draw for the whole batch."""
-        if not self.layerdrop or not training:
-            return after
-        # A select: the dropped layer is still computed, as no shape or branch of a compiled graph depends on a draw.
-        is_kept = keras.random.uniform((), seed=self.layerdrop_seed) >= self.layerdrop
-        return ops.where(is_kept, after, before)
+    >>> len(per_layer("head_mask", ops.ones((3, 2)), layers=3, heads=2))
+    3
+    """
+    if head_mask is None:
+        return [None] * layers
+    head_mask = ops.convert_to_tensor(head_mask)
+    shape = tuple(head_mask.shape)
+    if shape not in ((layers, heads), (heads,)):
+        raise ValueError(f"{name} must have shape {(layers, heads)} or {(heads,)}. Received: shape {shape}")
+    head_mask = ops.broadcast_to(head_mask, (layers, heads))
+    return [head_mask[layer] for layer in range(layers)]

@@ -1,7 +1,6 @@
-"""What a model with a language model's head does with its searches: generate, stream, score.
+"""Text generation: `generate`, `generate_stream`, `score`, each as compiled programs around a search.
 
-Shape letters: B documents, S source length, P prompt length, T full length, N sequences of a document, V vocabulary,
-E model size.
+Further shape letters: P prompt length, T full length, N sequences of a document.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,24 +13,30 @@ from tfmodels.backend.compile import compiled, read_once
 from tfmodels.backend.random import random_seed
 from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import check_global_capacity, check_ids, concrete_value
-from tfmodels.generation import GenerationConfig, Processor, Search, SearchInputs, State, kind_of_search
+from tfmodels.generation.beam_search import BeamSearch
+from tfmodels.generation.config import GenerationConfig
+from tfmodels.generation.logits_processors import Processor
+from tfmodels.generation.sampling import SamplingSearch
+from tfmodels.generation.search import Search, SearchInputs, State
+from tfmodels.modeling.cache import StaticCache
+from tfmodels.modeling.chunked_logits import log_probabilities
+from tfmodels.modeling.encode_decode import run_encoder
 from tfmodels.modeling.generation_inputs import (
-    HEAD_MASKS,
-    as_tensors,
+    SOURCE_OPTIONS,
+    GenerationInputs,
     check_sources,
+    document_count,
     one_document,
     prompt_of,
+    read_sources,
     token_limits,
     token_mask,
     without_documents,
 )
-from tfmodels.modeling.inputs import shifted_labels
-from tfmodels.modeling.scoring import log_probabilities
-from tfmodels.modeling.seq2seq import Seq2Seq
+from tfmodels.modeling.inputs import DecoderInputs, shifted_labels
 from tfmodels.utils.checks import check_shape
 
-_FURTHER_INPUTS = ("encoder_outputs", "inputs_embeds", *HEAD_MASKS)
-# What transformers' `generate` takes, too, and is another argument here.
+# Arguments of transformers' `generate` that have another name here.
 _OTHER_NAMES = {
     "return_dict_in_generate": "return_dict",
     "logits_processor": "processors",
@@ -44,7 +49,7 @@ _MOST_PROGRAMS = 64
 
 
 class _Options(NamedTuple):
-    """What a compiled search is made for, beside the shapes of its inputs."""
+    """The key of a compiled search, beside the shapes of its inputs."""
 
     settings: GenerationConfig
     processors: tuple[Processor, ...]
@@ -53,187 +58,149 @@ class _Options(NamedTuple):
     jit_compile: bool
 
 
-class Generator(Seq2Seq):
-    """Base of `Seq2SeqLM`, which gives it `logits` and `tied_kernel`."""
+class _LoopConstants(NamedTuple):
+    """Tensors that stay the same from step to step.
 
-    generation_config: GenerationConfig
-    _generators: dict[Any, Callable[..., Any]]
-    _generators_of: tuple[int, ...] = ()
+    inputs: of the call. cross: the documents' keys and values, a pair per block. tied_kernel: (E, V), or None.
+    """
 
-    def logits(self, hidden_states: Tensor, tied_kernel: Tensor | None = None) -> Tensor:
-        """The head: (..., E) -> (..., V); `tied_kernel` is what the method of that name returned, or None."""
-        raise NotImplementedError
+    inputs: GenerationInputs
+    cross: tuple[Any, ...]
+    tied_kernel: Tensor | None
 
-    def tied_kernel(self) -> Tensor | None:
-        """The table of embeddings as a kernel (E, V), where it is the head."""
-        raise NotImplementedError
+
+class TextGenerator:
+    """The searches of one model, and their compiled programs.
+
+    Args:
+        model: a `Seq2SeqLM`.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._programs: dict[Any, Callable[..., Any]] = {}
+        self._programs_of: tuple[int, ...] = ()
 
     def generate(
         self,
-        input_ids: Any = None,
-        attention_mask: Any = None,
-        global_attention_mask: Any = None,
+        inputs: Mapping[str, Any],
         *,
-        generation_config: GenerationConfig | None = None,
-        processors: Sequence[Processor] = (),
-        prefix_allowed: Any = None,
-        new_token_limits: Any = None,
-        return_dict: bool = False,
-        output_scores: bool = True,
-        output_attentions: bool = False,
-        jit_compile: bool = False,
-        **further: Any,
+        generation_config: GenerationConfig | None,
+        processors: Sequence[Processor],
+        prefix_allowed: Any,
+        new_token_limits: Any,
+        return_dict: bool,
+        output_scores: bool,
+        output_attentions: bool,
+        jit_compile: bool,
     ) -> Any:
-        """Generate N = `num_return_sequences` summaries: int32 (B * N, T), start token first, padded with the pad id.
-
-        A document of padding alone has an empty summary: the prompt and an end token.
-
-        Args:
-            input_ids, attention_mask, global_attention_mask: as in the call, or one dict or list of the inputs.
-            generation_config: settings; None: the model's `generation_config`.
-            processors: further rules, functions of (tokens int32 (R, T), position int32 scalar, scores (R, V)) that
-                return scores, R = B * num_beams or B * N; applied after those of the settings, before sampling's. Each
-                new function is another program: define it once.
-            prefix_allowed: bool (V,), which tokens may be written; (n, V): as the first n new ones; (B, n, V): of each
-                document.
-            new_token_limits: int32 (B,), the most new tokens of each document, where that is less than the settings'
-                length. The answer is that of a search with this `max_new_tokens`.
-            return_dict: return a dict with "sequences", what is returned otherwise; "sequences_scores" float32
-                (B * N,), the log-probability of the new tokens over their number to the power `length_penalty`; and
-            output_scores: "scores" float32 (T - P, R, V), each step's after all rules, zeros where no step was made;
-                and of beams "beam_indices" int32 (B * N, T - P), the row of "scores" that each token was chosen from.
-            output_attentions: "decoder_attentions", "cross_attentions": of the returned sequences, per layer
-                (B * N, H, T - 1, keys); and those of the encoder where it is run.
-            jit_compile: compile under XLA. Each new shape then costs a compilation, and each step less.
-            **further: `inputs_embeds` or `encoder_outputs` in place of the ids, which beside them serve the rules that
-                look at the document; `head_mask`, `decoder_head_mask`, `cross_attn_head_mask` as in the call;
-                `decoder_input_ids` int32 (B, P), what every sequence begins with, from the start token on; and single
-                settings, see `GenerationConfig`.
-
-        Raises:
-            ValueError: an unknown or contradictory setting, an id outside the vocabulary, a mask of another shape, or a
-                length beyond the decoder's positions.
-        """
-        inputs = {"attention_mask": attention_mask, "global_attention_mask": global_attention_mask}
-        inputs, settings = self._told_apart(generation_config, {"input_ids": input_ids, **inputs, **further})
-        outputs = (return_dict and output_scores, return_dict and output_attentions)
-        options = _Options(settings, tuple(processors), *outputs, jit_compile)
-        options, given = self._prepared(options, inputs, prefix_allowed, new_token_limits)
-        program = self._program(options, lambda given: self._generate(given, options))
-        if given["prompt"].shape[0] == 0:
+        """See `Seq2SeqLM.generate`; `inputs` are the documents and single settings."""
+        sources, settings = self._split_inputs(generation_config, inputs)
+        requested = (return_dict and output_scores, return_dict and output_attentions)
+        options = _Options(settings, tuple(processors), *requested, jit_compile)
+        options, prepared = self._prepare(options, sources, prefix_allowed, new_token_limits)
+        program = self._program(options, lambda prepared: self._generate(prepared, options))
+        if prepared.prompt.shape[0] == 0:
             start = options.settings.decoder_start_token_id
-            found = without_documents(program(one_document(given, given["prompt"], start or 0)))
+            results = without_documents(program(one_document(prepared, start or 0)))
         else:
-            found = program(given)
-        return found if return_dict else found["sequences"]
+            results = program(prepared)
+        return results if return_dict else results["sequences"]
 
-    def generate_stream(
+    def stream(
         self,
-        input_ids: Any = None,
+        inputs: Mapping[str, Any],
         *,
-        generation_config: GenerationConfig | None = None,
-        processors: Sequence[Processor] = (),
-        prefix_allowed: Any = None,
-        jit_compile: bool = False,
-        **further: Any,
+        generation_config: GenerationConfig | None,
+        processors: Sequence[Processor],
+        prefix_allowed: Any,
+        jit_compile: bool,
     ) -> Iterator[np.ndarray]:
-        """As `generate`, one token at a time: int32 (B * N,) of each step, the pad id for rows that have ended.
-
-        Raises:
-            ValueError: as `generate`, at once; and beams, which know their tokens at the end.
-        """
-        inputs, settings = self._told_apart(generation_config, {"input_ids": input_ids, **further})
+        """See `Seq2SeqLM.generate_stream`."""
+        sources, settings = self._split_inputs(generation_config, inputs)
         if settings.num_beams > 1:
             raise ValueError(
                 f"num_beams must be 1 to stream. Received: num_beams={settings.num_beams}{settings.origin('num_beams')}"
             )
         options = _Options(settings, tuple(processors), False, False, jit_compile)
-        options, given = self._prepared(options, inputs, prefix_allowed)
-        return iter(()) if given["prompt"].shape[0] == 0 else self._stream(options, given)
+        options, prepared = self._prepare(options, sources, prefix_allowed)
+        return iter(()) if prepared.prompt.shape[0] == 0 else self._stream(options, prepared)
 
-    def score(self, documents: Any, candidates: Any, length_penalty: float = 0.0, jit_compile: bool = False) -> Tensor:
-        """Log-probabilities of given summaries: float32 (B * N,).
-
-        Args:
-            documents: a dict or list of the encoder's inputs or of `encoder_outputs`, or `input_ids` alone.
-            candidates: int32 (B * N, T), those of a document next to each other, without the start token, as labels
-                are; -100, padding and what follows an end token does not count. Of `generate`'s: `sequences[:, 1:]`.
-            length_penalty: divide by the number of tokens to this power.
-            jit_compile: compile under XLA.
-
-        Raises:
-            ValueError: candidates that begin with the start token, or are no multiple of the documents.
-        """
-        given = self._sources({"input_ids": documents})
-        given["candidates"] = self._candidates(candidates)
-        if given["candidates"].shape[0] == 0:
+    def score(self, documents: Any, candidates: Any, length_penalty: float, jit_compile: bool) -> Tensor:
+        """See `Seq2SeqLM.score`."""
+        inputs = self._sources({"input_ids": documents})._replace(candidates=self._candidates(candidates))
+        if inputs.candidates.shape[0] == 0:
             return ops.zeros((0,), "float32")
-        key = ("score", length_penalty, self._with_ids(self.generation_config), jit_compile)
-        return self._program(key, lambda given: self._score(given, length_penalty))(given)
+        key = ("score", length_penalty, self._with_ids(self._model.generation_config), jit_compile)
+        return self._program(key, lambda inputs: self._score(inputs, length_penalty))(inputs)
 
-    def _told_apart(
-        self, settings: GenerationConfig | None, given: Mapping[str, Any]
+    def forget_programs(self) -> None:
+        """Drop the compiled programs, which know the model as it was."""
+        self._programs.clear()
+
+    def _split_inputs(
+        self, settings: GenerationConfig | None, inputs: Mapping[str, Any]
     ) -> tuple[dict[str, Any], GenerationConfig]:
-        """Inputs, and the settings with those that were given by themselves."""
-        names = (*self.encoder_inputs, "global_attention_mask", *_FURTHER_INPUTS, "decoder_input_ids")
-        inputs = {name: value for name, value in given.items() if name in names}
+        """Documents, and the settings with single ones among the inputs."""
+        names = (*self._model.encoder_inputs, "global_attention_mask", *SOURCE_OPTIONS, "decoder_input_ids")
+        sources = {name: value for name, value in inputs.items() if name in names}
         # With or without a cache the tokens are the same; there always is one.
-        overrides = {name: value for name, value in given.items() if name not in (*names, "use_cache")}
+        overrides = {name: value for name, value in inputs.items() if name not in (*names, "use_cache")}
         for name, ours in _OTHER_NAMES.items():
             if name in overrides:
                 raise ValueError(f"{name} is {ours} here: see generate's arguments. Received: {name}")
-        return inputs, GenerationConfig.of(settings, self.generation_config).replace(**overrides)
+        return sources, GenerationConfig.of(settings, self._model.generation_config).replace(**overrides)
 
-    def _prepared(
-        self, options: _Options, inputs: dict[str, Any], allowed: Any, limits: Any = None
-    ) -> tuple[_Options, dict[str, Any]]:
-        """Settings with all that they lack, and the inputs as tensors, both checked."""
-        settings = self._with_ids(options.settings)
-        if not all(callable(rule) for rule in options.processors):
+    def _prepare(
+        self, options: _Options, sources: dict[str, Any], allowed: Any, limits: Any = None
+    ) -> tuple[_Options, GenerationInputs]:
+        """Settings with their special ids, and the inputs as tensors, both checked."""
+        model, settings = self._model, self._with_ids(options.settings)
+        if not all(callable(processor) for processor in options.processors):
             raise ValueError(f"processors must be functions. Received: processors={options.processors!r:.80}")
-        settings.check_vocabulary(self.config.vocab_size)
-        prompt = inputs.pop("decoder_input_ids", None)
-        given = self._sources(inputs)
-        documents = next(iter(given.values()))
-        count = ops.shape(documents["last_hidden_state"] if isinstance(documents, Mapping) else documents)[0]
-        given["prompt"] = prompt_of(prompt, count, settings, self.config)
-        length = given["prompt"].shape[1]
-        self.check_target_length("decoder_input_ids", length)
+        settings.check_vocabulary(model.config.vocab_size)
+        prompt = sources.pop("decoder_input_ids", None)
+        inputs = self._sources(sources)
+        count = document_count(inputs)
+        inputs = inputs._replace(prompt=prompt_of(prompt, count, settings, model.config))
+        length = inputs.prompt.shape[1]
+        model.check_target_length("decoder_input_ids", length)
         name = settings.name_of_length
-        self.check_target_length(name, settings.total_length(length) - 1, settings.origin(name))
-        missing = settings.needs_source_ids if "input_ids" not in given else ()
+        model.check_target_length(name, settings.total_length(length) - 1, settings.origin(name))
+        missing = settings.needs_source_ids if inputs.input_ids is None else ()
         if missing:
             origin = settings.origin(missing[0])
             raise ValueError(f"input_ids must be given, too, for {missing[0]}. Received: no input_ids{origin}")
         if allowed is not None:
-            given["allowed"] = token_mask(allowed, count, self.config.vocab_size)
+            inputs = inputs._replace(allowed=token_mask(allowed, count, model.config.vocab_size))
         if limits is not None:
-            given["limits"] = token_limits(limits, count)
+            inputs = inputs._replace(limits=token_limits(limits, count))
         if settings.do_sample:
             seed = settings.seed
-            given["seed"] = random_seed() if seed is None else ops.convert_to_tensor(_two_words(seed))
+            inputs = inputs._replace(seed=random_seed() if seed is None else ops.convert_to_tensor(_as_seed(seed)))
         # The seed is an input: another one is no other program.
-        return options._replace(settings=settings.replace(seed=None)), given
+        return options._replace(settings=settings.replace(seed=None)), inputs
 
-    def _sources(self, sources: Mapping[str, Any]) -> dict[str, Any]:
-        """The encoder's inputs as tensors, those that are given."""
-        given = as_tensors((*self.encoder_inputs, *_FURTHER_INPUTS), sources)
-        check_sources(given, self.config.vocab_size)
-        if "global_attention_mask" in given:
+    def _sources(self, sources: Mapping[str, Any]) -> GenerationInputs:
+        """The documents as tensors, checked."""
+        model = self._model
+        inputs = read_sources((*model.encoder_inputs, *SOURCE_OPTIONS), sources)
+        check_sources(inputs, model.config.vocab_size)
+        if inputs.global_attention_mask is not None:
             # Here, because inside the compiled function the mask has no values yet.
-            limit = self.config.max_global_tokens
-            check_global_capacity(given["global_attention_mask"], given.get("attention_mask"), limit)
-        return given
+            limit = model.config.max_global_tokens
+            check_global_capacity(inputs.global_attention_mask, inputs.attention_mask, limit)
+        return inputs
 
     def _with_ids(self, settings: GenerationConfig) -> GenerationConfig:
         """The settings with the special ids that they lack: the model's settings', or its config's."""
-        return settings.with_ids_of(self.generation_config).with_ids_of(self.config)
+        return settings.with_ids_of(self._model.generation_config).with_ids_of(self._model.config)
 
     def _candidates(self, candidates: Any) -> Tensor:
         """As int32; `ValueError` where each begins with the start token."""
         candidates = candidates if ops.is_tensor(candidates) else np.asarray(candidates)
         check_shape("candidates", candidates, (None, None), "candidates, tokens")
-        values, settings = concrete_value(candidates), self._with_ids(self.generation_config)
+        values, settings = concrete_value(candidates), self._with_ids(self._model.generation_config)
         if values is not None and values.size:
             start, rest = settings.decoder_start_token_id, values[:, 1:]
             # A summary that is empty may be one end token, which may be the start token.
@@ -241,145 +208,137 @@ class Generator(Seq2Seq):
             if (values[:, 0] == start).all() and not is_padding:
                 raise ValueError(f"candidates must not begin with the start token {start}. Received: all do")
         if values is not None:
-            check_ids("candidates", np.maximum(values, 0), self.config.vocab_size)
+            check_ids("candidates", np.maximum(values, 0), self._model.config.vocab_size)
         return ops.cast(ops.convert_to_tensor(candidates), "int32")
 
     def _program(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` compiled, once for each key, which ends in whether to use XLA."""
-        # A program reads the variables that it was made for: a part may have been quantized, adapted or resized since.
-        variables = tuple(map(id, self.variables))
-        if variables != self._generators_of:
-            self._generators.clear()
-            self._generators_of = variables
-        if key not in self._generators:
-            while len(self._generators) >= _MOST_PROGRAMS:
-                self._generators.pop(next(iter(self._generators)))
-            self._generators[key] = compiled(function, self, key[-1])
-        return self._generators[key]
+        # A program reads the variables that it was made for: a layer may be quantized, adapted or resized since.
+        variables = tuple(map(id, self._model.variables))
+        if variables != self._programs_of:
+            self._programs.clear()
+            self._programs_of = variables
+        if key not in self._programs:
+            while len(self._programs) >= _MOST_PROGRAMS:
+                self._programs.pop(next(iter(self._programs)))
+            self._programs[key] = compiled(function, self._model, key[-1])
+        return self._programs[key]
 
-    def _generate(self, given: Mapping[str, Any], options: _Options) -> dict[str, Any]:
-        """Encode, search, and on request look at the attention to what was found."""
-        encoded = self._read(given, output_attentions=options.output_attentions)
-        fixed = self._fixed(given, encoded)
+    def _generate(self, inputs: GenerationInputs, options: _Options) -> dict[str, Any]:
+        """Encode, search, and on request compute the attentions to the sequences."""
+        encoded = self._encode(inputs, options.output_attentions)
+        constants = self._loop_constants(inputs, encoded)
         with read_once(self._search_variables()):
-            search = self._search(fixed, options)
-            caches = self._caches(search)
-            found = search.run(caches)
-        return found | (self._attentions(fixed, encoded, found["sequences"]) if options.output_attentions else {})
+            search = self._search(constants, options)
+            results = search.run(self._caches(search))
+        if not options.output_attentions:
+            return results
+        return results | self._attentions(inputs, encoded, results["sequences"])
 
-    def _stream(self, options: _Options, given: dict[str, Any]) -> Iterator[np.ndarray]:
+    def _stream(self, options: _Options, inputs: GenerationInputs) -> Iterator[np.ndarray]:
         """Two programs: one encodes and makes the first state, one goes a token further."""
 
-        def start(given: Mapping[str, Any]) -> tuple[dict[str, Any], State]:
-            fixed = self._fixed(given, self._read(given))
-            search = self._search(fixed, options)
-            return fixed, search.start(self._caches(search))
+        def start(inputs: GenerationInputs) -> tuple[_LoopConstants, State]:
+            constants = self._loop_constants(inputs, self._encode(inputs))
+            search = self._search(constants, options)
+            return constants, search.start(self._caches(search))
 
-        def advance(fixed: Mapping[str, Any], state: State) -> State:
-            return self._search(fixed, options).advance(state)
+        def advance(constants: _LoopConstants, state: State) -> State:
+            return self._search(constants, options).advance(state)
 
-        fixed, state = self._program(("start", *options), start)(given)
-        further = self._program(("advance", *options), advance)
-        place = given["prompt"].shape[1]
+        constants, state = self._program(("start", *options), start)(inputs)
+        one_token_further = self._program(("advance", *options), advance)
+        place = inputs.prompt.shape[1]
         while bool(state.is_running):
-            state = further(fixed, state)
+            state = one_token_further(constants, state)
             yield np.asarray(ops.convert_to_numpy(state.tokens))[:, :, place].reshape(-1)
             place += 1
 
-    def _read(self, given: Mapping[str, Any], **wanted: bool) -> dict[str, Any]:
-        """What the encoder returned; ids beside embeddings are for the rules that look at the document."""
-        hidden = ("input_ids" if "inputs_embeds" in given else None, *HEAD_MASKS[1:])
-        sources = {name: value for name, value in given.items() if name not in hidden}
-        return self._encoded(sources, wanted, training=False)
+    def _encode(self, inputs: GenerationInputs, output_attentions: bool | None = None) -> dict[str, Any]:
+        """The encoder's outputs; ids beside embeddings are for the processors that look at the document."""
+        if inputs.encoder_outputs is not None:
+            return {"last_hidden_state": inputs.encoder_outputs}
+        requested = self._model.config.requested_outputs(output_attentions, None)
+        return run_encoder(self._model, inputs.encoder, requested, training=False)
 
-    def _fixed(self, given: Mapping[str, Any], encoded: Mapping[str, Any]) -> dict[str, Any]:
-        """What stays the same from step to step."""
-        names = ("input_ids", "attention_mask", "prompt", "allowed", "seed", "limits", *HEAD_MASKS[1:])
-        return {
-            **{name: given[name] for name in names if name in given},
-            "cross": self.decoder.cross_keys_values(encoded["last_hidden_state"]),
-            "tied_kernel": self.tied_kernel(),
-        }
+    def _loop_constants(self, inputs: GenerationInputs, encoded: Mapping[str, Any]) -> _LoopConstants:
+        cross = self._model.decoder.cross_keys_values(encoded["last_hidden_state"])
+        return _LoopConstants(inputs.without_sources(), tuple(cross), self._model.tied_kernel())
 
     def _search_variables(self) -> list[Any]:
-        """What a step reads."""
-        trainable, others = self.head_variables()
-        return list({id(variable): variable for variable in [*self.decoder.variables, *trainable, *others]}.values())
+        """The variables that a step reads."""
+        trainable, others = self._model.head_variables()
+        variables = [*self._model.decoder.variables, *trainable, *others]
+        return list({id(variable): variable for variable in variables}.values())
 
-    def head_variables(self) -> tuple[list[Any], list[Any]]:
-        """What `logits` uses: trainable variables and others."""
-        raise NotImplementedError
-
-    def _search(self, fixed: Mapping[str, Any], options: _Options) -> Search:
-        """The search over this decoder, which sees the documents in `fixed`."""
-        mask, settings = fixed.get("attention_mask"), options.settings
+    def _search(self, constants: _LoopConstants, options: _Options) -> Search:
+        """The search over the decoder, which sees the documents in `constants`."""
+        inputs, model, settings = constants.inputs, self._model, options.settings
+        mask = inputs.attention_mask
 
         def step(tokens: Tensor, position: Tensor, caches: Any, ancestors: Tensor | None) -> tuple[Tensor, Any]:
-            hidden, caches = self.decoder.step(
-                tokens,
-                position,
-                caches,
-                fixed["cross"],
-                mask,
-                ancestors,
-                head_mask=fixed.get("decoder_head_mask"),
-                cross_attn_head_mask=fixed.get("cross_attn_head_mask"),
+            decoder_inputs = DecoderInputs(
+                input_ids=tokens,
+                head_mask=inputs.decoder_head_mask,
+                cross_attn_head_mask=inputs.cross_attn_head_mask,
+                encoder_attention_mask=mask,
+                cache=StaticCache(tuple(caches), constants.cross, position),
             )
+            hidden, caches = model.decoder.step(decoder_inputs, ancestors)
             last = hidden[:, -1] if ancestors is None else ops.reshape(hidden, (-1, hidden.shape[-1]))
-            return self.logits(last, fixed["tied_kernel"]), caches
+            return model.logits(last, constants.tied_kernel), caches
 
-        inputs = SearchInputs(
-            prompt=fixed["prompt"],
-            source_ids=fixed["input_ids"] if settings.needs_source_ids else None,
+        search_inputs = SearchInputs(
+            prompt=inputs.prompt,
+            source_ids=inputs.input_ids if settings.needs_source_ids else None,
             is_empty=None if mask is None else ops.logical_not(ops.any(ops.not_equal(mask, 0), axis=1)),
-            seed=fixed.get("seed"),
-            allowed=fixed.get("allowed"),
-            limits=fixed.get("limits"),
+            seed=inputs.seed,
+            allowed=inputs.allowed,
+            limits=inputs.limits,
         )
-        return kind_of_search(settings)(
-            step, inputs, settings, self.config.vocab_size, options.processors, options.output_scores
-        )
+        search_class = SamplingSearch if settings.num_beams == 1 else BeamSearch
+        vocabulary = model.config.vocab_size
+        return search_class(step, search_inputs, settings, vocabulary, options.processors, options.output_scores)
 
     def _caches(self, search: Search) -> Any:
         """Empty caches: of each row by itself, or of a document's beams together."""
         places = search.length - 1
         if search.config.num_beams > 1:
-            return self.decoder.init_cache(search.documents, search.rows * places)
-        return self.decoder.init_cache(search.documents * search.rows, places)
+            return self._model.decoder.init_cache(search.documents, search.rows * places)
+        return self._model.decoder.init_cache(search.documents * search.rows, places)
 
-    def _attentions(self, fixed: Mapping[str, Any], encoded: Mapping[str, Any], sequences: Tensor) -> dict[str, Any]:
-        """One pass over what was found, which a search need not keep for all rows and steps."""
-        found = self.decoder(
-            sequences[:, :-1],
-            encoder_hidden_states=encoded["last_hidden_state"],
-            encoder_attention_mask=fixed.get("attention_mask"),
-            head_mask=fixed.get("decoder_head_mask"),
-            cross_attn_head_mask=fixed.get("cross_attn_head_mask"),
-            output_attentions=True,
-        )
+    def _attentions(self, inputs: GenerationInputs, encoded: Mapping[str, Any], sequences: Tensor) -> dict[str, Any]:
+        """One pass over the sequences: a search need not keep attentions for all rows and steps."""
+        outputs = self._decode(inputs, encoded, sequences[:, :-1], output_attentions=True)
         encoders = {f"encoder_{name}": value for name, value in encoded.items() if name.endswith("attentions")}
         return {
-            "decoder_attentions": found["attentions"],
-            "cross_attentions": found["cross_attentions"],
+            "decoder_attentions": outputs["attentions"],
+            "cross_attentions": outputs["cross_attentions"],
             **encoders,
         }
 
-    def _score(self, given: Mapping[str, Any], length_penalty: float) -> Tensor:
+    def _score(self, inputs: GenerationInputs, length_penalty: float) -> Tensor:
         """One pass of the decoder over the candidates."""
-        encoded, labels = self._read(given), given["candidates"]
-        decoded = self.decoder(
-            shifted_labels(labels, self.config),
+        encoded, labels = self._encode(inputs), inputs.candidates
+        outputs = self._decode(inputs, encoded, shifted_labels(labels, self._model.config))
+        settings = self._with_ids(self._model.generation_config)
+        total, count = log_probabilities(labels, outputs["last_hidden_state"], self._model.logits, settings)
+        return total / ops.maximum(count, 1.0) ** length_penalty
+
+    def _decode(
+        self, inputs: GenerationInputs, encoded: Mapping[str, Any], target: Tensor, output_attentions: bool = False
+    ) -> dict[str, Any]:
+        """One pass of the decoder over whole targets."""
+        decoder_inputs = DecoderInputs(
+            input_ids=target,
+            head_mask=inputs.decoder_head_mask,
+            cross_attn_head_mask=inputs.cross_attn_head_mask,
             encoder_hidden_states=encoded["last_hidden_state"],
-            encoder_attention_mask=given.get("attention_mask"),
-            head_mask=given.get("decoder_head_mask"),
-            cross_attn_head_mask=given.get("cross_attn_head_mask"),
+            encoder_attention_mask=inputs.attention_mask,
         )
-        found, count = log_probabilities(
-            labels, decoded["last_hidden_state"], self.logits, self._with_ids(self.generation_config)
-        )
-        return found / ops.maximum(count, 1.0) ** length_penalty
+        return self._model.decoder(decoder_inputs, output_attentions=output_attentions)
 
 
-def _two_words(seed: int) -> np.ndarray:
+def _as_seed(seed: int) -> np.ndarray:
     """The lower and the next 32 bits."""
     return np.array([seed % 2**32, seed // 2**32 % 2**32], "uint32")
