@@ -1,6 +1,6 @@
 """The parts of one of our models as functions of tensors, made of the model's own layers.
 
-Shape letters: B batch (here 1), L length, E model size, H heads, D head size, G extra keys.
+Shape letters: B batch (here 1), L length, E model size, H heads, D head size, G side keys.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,9 +12,8 @@ from keras import ops
 from benchmarks.arithmetic import WINDOW, encoder_operations, product_operations
 from benchmarks.models import GLOBAL_TOKENS, config_fields
 from benchmarks.task import Task
-from tfmodels.layers.attention.block_attention import ExtraKeys, block_attention
-
-Tensor = Any
+from tfmodels.backend.types import Tensor
+from tfmodels.layers.attention.block_attention import SideKeys, block_attention
 
 WHOLE_ATTENTION = "self-attention, whole"
 """Timed for what it takes beyond its own parts, and not a part itself."""
@@ -131,7 +130,7 @@ def _attention_components(
 
 
 def _core(attention: Any, task: Task, sizes: _Sizes, biases: Mapping[str, Tensor]) -> Component:
-    """The attention engine, with as many extra keys as the family has, without dropout."""
+    """The attention engine, with as many side keys as the family has, without dropout."""
     head_size = sizes.inner // sizes.heads
     fields = config_fields(task.family, task.size, task.length)
     operations = encoder_operations(task.family, fields, task.length, GLOBAL_TOKENS)[WINDOW] // sizes.layers
@@ -147,13 +146,13 @@ def _core(attention: Any, task: Task, sizes: _Sizes, biases: Mapping[str, Tensor
 
     def core(query: Tensor, key: Tensor, value: Tensor, *rest: Tensor) -> Tensor:
         given = dict(zip(names, rest[: len(names)], strict=True))
-        extra = None
+        side = None
         if extra_keys:
             keys, values = rest[len(names) :]
             exists = ops.ones((1, extra_keys), "bool")
-            extra = ExtraKeys(keys, values, exists, bias=given.get("side_bias"), queries_per_bias=queries_per_bias)
+            side = SideKeys(keys, values, exists, bias=given.get("side_bias"), queries_per_bias=queries_per_bias)
         window_bias = given.get("window_bias")
-        return block_attention(query, key, value, mask, attention.geometry, window_bias=window_bias, extra=extra)
+        return block_attention(query, key, value, mask, attention.geometry, window_bias=window_bias, side=side)
 
     def heads(tokens: int, seed: int) -> Tensor:
         return keras.random.normal((1, sizes.heads, tokens, head_size), seed=seed)

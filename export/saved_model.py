@@ -64,7 +64,7 @@ def export_saved_model(
         **head_settings: `max_answer_length` in tokens, of question answering.
 
     Returns:
-        The version's folder.
+        the version's folder.
 
     Raises:
         ValueError: a bad argument, or a tokenizer with more ids than the model.

@@ -59,7 +59,7 @@ class StoredWeights(tf.Module):
 
 
 class Untracked:
-    """Keeps a value, such as a Keras model, out of a SavedModel's object graph, which holds what it needs of it."""
+    """Keep a value, such as a Keras model, out of a SavedModel's object graph, which holds what it needs of it."""
 
     def __init__(self, value: Any) -> None:
         self.value = value

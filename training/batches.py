@@ -27,18 +27,18 @@ class SummarizationBatches(keras.utils.PyDataset):
     `model.fit`, which would otherwise shuffle the batches once more and make `num_tokens` answer for other ones.
 
     Args:
-        examples: The examples. They are all tokenized here, and kept as ids.
-        tokenizer: Called as `tokenizer(texts, text_target=..., max_length=..., max_target_length=...)`; returns the
+        examples: the examples. They are all tokenized here, and kept as ids.
+        tokenizer: called as `tokenizer(texts, text_target=..., max_length=..., max_target_length=...)`; returns the
             arrays above with padding on the right.
-        batch_size: The rows of every batch. Give this or `batch_tokens`.
-        source_lengths: The source lengths, ascending.
-        target_length: The length that labels are padded and cut to.
-        shuffle: Draw a new order for each epoch.
-        seed: The seed of that order.
-        batch_tokens: The source tokens of a batch, with padding: a batch has `batch_tokens // S` rows, but at least 1.
+        batch_size: the rows of every batch. Give this or `batch_tokens`.
+        source_lengths: the source lengths, ascending.
+        target_length: the length that labels are padded and cut to.
+        shuffle: draw a new order for each epoch.
+        seed: the seed of that order.
+        batch_tokens: the source tokens of a batch, with padding: a batch has `batch_tokens // S` rows, but at least 1.
 
     Raises:
-        ValueError: If `examples` is empty, an argument is out of its range or the tokenizer's arrays are not as above.
+        ValueError: no examples, an argument out of its range, or other arrays of the tokenizer than above.
 
     Example, with a tokenizer that makes one id of each character:
 
@@ -101,7 +101,7 @@ class SummarizationBatches(keras.utils.PyDataset):
         return batch
 
     def set_epoch(self, epoch: int) -> None:
-        """Draws the order of an epoch, counted from 0. `fit` goes on by itself; call this to resume at a later one."""
+        """Draw the order of an epoch, counted from 0. `fit` goes on by itself; call this to resume at a later one."""
         self._epoch = epoch
         generator = np.random.default_rng([self.seed, epoch]) if self.shuffle else None
         plan: list[tuple[int, np.ndarray]] = []

@@ -10,10 +10,10 @@ class Example:
     """A document with its reference summary.
 
     Attributes:
-        document: The text that the model reads.
-        summary: The text that the model learns to write.
-        name: What the document is called where it comes from, `"JSONEncoder.default"` or `"train.jsonl:12"`.
-        module: The group that must stay on one side of a train/test split, `"json.encoder"`; empty when there is none.
+        document: the text that the model reads.
+        summary: the text that the model learns to write.
+        name: what the document is called where it comes from, `"JSONEncoder.default"` or `"train.jsonl:12"`.
+        module: the group that must stay on one side of a train/test split, `"json.encoder"`; empty when there is none.
 
     Example:
 

@@ -16,13 +16,12 @@ def rouge(predictions: Sequence[str], references: Sequence[str]) -> dict[str, fl
     marks that white space follows.
 
     Args:
-        predictions: The written summaries. Empty ones score 0.
-        references: The reference of each, in the same order.
+        predictions: the written summaries. Empty ones score 0.
+        references: the reference of each, in the same order.
 
     Raises:
-        ValueError: If there are no predictions, their number differs from that of the references, or one of the two is
-            a single string.
-        ImportError: If `rouge-score` is not installed.
+        ValueError: no predictions, another number of references, or a single string in place of a list.
+        ImportError: `rouge-score` is not installed.
 
     >>> rouge(["Return the area."], ["Return the area."])["rougeL"]
     100.0
@@ -53,7 +52,7 @@ def rouge_version() -> str:
     """The installed version of `rouge-score`, to be printed beside its figures.
 
     Raises:
-        ImportError: If it is not installed.
+        ImportError: `rouge-score` is not installed.
     """
     return importlib.metadata.version("rouge-score")
 

@@ -32,7 +32,7 @@ def read_examples(
     skip_bad_rows: bool = False,
     on_bad_row: Callable[[str], None] | None = None,
 ) -> ReadResult:
-    """Reads the documents and summaries of a file in UTF-8.
+    """Read the documents and summaries of a file in UTF-8.
 
     The suffix tells the format: `.jsonl` holds one JSON object a line, `.jsonl.gz` the same compressed, and `.csv` a
     header and one row each. Empty lines count as nothing; rows of more than 100 MB are bad. Each example's name is
@@ -43,18 +43,17 @@ def read_examples(
     columns, and behind that no line with another number.
 
     Args:
-        path: The file.
-        document_field: The field (or column) with the text to read.
-        summary_field: The field (or column) with the text to write.
-        skip_bad_rows: Count and skip rows that cannot be used, instead of raising at the first.
-        on_bad_row: Called with the message of each row that is skipped.
+        path: the file.
+        document_field: the field (or column) with the text to read.
+        summary_field: the field (or column) with the text to write.
+        skip_bad_rows: count and skip rows that cannot be used, instead of raising at the first.
+        on_bad_row: called with the message of each row that is skipped.
 
     Raises:
-        FileNotFoundError: If `path` is not a file.
-        ValueError: If the suffix is another one, the two fields are the same, the file has no rows or no good ones, is
-            in UTF-16, the compression is broken or a CSV header lacks a field. Without `skip_bad_rows`, also at the
-            first row that is not UTF-8, not JSON, not an object, names a key twice, or whose document or summary is
-            missing, not a string or empty.
+        FileNotFoundError: no such file.
+        ValueError: another suffix, the same field twice, a file without good rows or in UTF-16, broken compression, or a CSV
+            header that lacks a field. Without `skip_bad_rows`, also the first row that is not UTF-8, not JSON, not an
+            object, names a key twice, or whose document or summary is missing, not a string or empty.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "mine.jsonl"

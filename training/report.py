@@ -41,7 +41,7 @@ class Sample:
 
 
 def print_corpus(console: Console, summary: CorpusSummary) -> None:
-    """Prints the counts of each part and the histogram of document lengths."""
+    """Print the counts of each part and the histogram of document lengths."""
     table = _table(console, "Corpus")
     table.add_column("part", overflow="fold")
     for heading in ("examples", "modules", "characters", "median", "longest"):
@@ -56,11 +56,11 @@ def print_corpus(console: Console, summary: CorpusSummary) -> None:
 
 
 def print_curve(console: Console, history: Mapping[str, Sequence[float]]) -> None:
-    """Prints each series as a small plot of text with its first, last and best value.
+    """Print each series as a small plot of text with its first, last and best value.
 
     Args:
-        console: Where to.
-        history: The values of each series in order, `{"loss": [...], "val_loss": [...]}`, such as `History.history`.
+        console: where to.
+        history: the values of each series in order, `{"loss": [...], "val_loss": [...]}`, such as `History.history`.
             Series without a finite value are left out; values that are not finite leave a gap.
     """
     for name, values in history.items():
@@ -74,13 +74,13 @@ def print_curve(console: Console, history: Mapping[str, Sequence[float]]) -> Non
 
 
 def print_rouge(console: Console, scores: Mapping[str, Mapping[str, float]], note: str = "") -> None:
-    """Prints a table of systems and metrics; the best system of each metric stands in bold with a star.
+    """Print a table of systems and metrics; the best system of each metric stands in bold with a star.
 
     Args:
-        console: Where to.
-        scores: For each system, its metrics, `{"trained model": {"rouge1": 31.2, ...}, ...}`. A metric that a system
+        console: where to.
+        scores: for each system, its metrics, `{"trained model": {"rouge1": 31.2, ...}, ...}`. A metric that a system
             lacks is left blank.
-        note: A line below the table, such as the library's version and the number of documents.
+        note: a line below the table, such as the library's version and the number of documents.
     """
     metrics = list(dict.fromkeys(metric for system in scores.values() for metric in system))
     best = {metric: max(system[metric] for system in scores.values() if metric in system) for metric in metrics}
@@ -95,7 +95,7 @@ def print_rouge(console: Console, scores: Mapping[str, Mapping[str, float]], not
 
 
 def print_samples(console: Console, samples: Sequence[Sample], document_lines: int = 8) -> None:
-    """Prints each document, cut to some lines, above its reference and the model's sentence."""
+    """Print each document, cut to some lines, above its reference and the model's sentence."""
     for sample in samples:
         lines = _printable(console, sample.document).expandtabs(4).split("\n")
         width = max(console.width - 4, 20)
@@ -114,16 +114,16 @@ def print_samples(console: Console, samples: Sequence[Sample], document_lines: i
 
 
 def save_loss_plot(history: Mapping[str, Sequence[float]], path: str | os.PathLike) -> None:
-    """Draws every series of a training history over its steps or epochs into a PNG file, which appears whole or not.
+    """Draw every series of a training history over its steps or epochs into a PNG file, which appears whole or not.
 
     Args:
-        history: As for `print_curve`.
-        path: The file to write. Its folder must exist.
+        history: as for `print_curve`.
+        path: the file to write. Its folder must exist.
 
     Raises:
-        ValueError: If no series has a value.
-        ImportError: If matplotlib is not installed.
-        OSError: If the file cannot be written.
+        ValueError: no value in any series.
+        ImportError: matplotlib is not installed.
+        OSError: a file that cannot be written.
     """
     series = {name: list(values) for name, values in history.items() if len(values)}
     if not series:

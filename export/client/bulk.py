@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     Raises:
         ValueError: a bad option, a model that does not fit it, or a run that was begun with other settings.
         OSError: a file that cannot be read or written, an output that exists, or a worker that failed.
-        ImportError: Ray is not installed.
+        ImportError: ray is not installed.
     """
     options = _parser().parse_args(arguments)
     if not options.input.is_file():
@@ -92,7 +92,7 @@ def run(settings: Settings, output: Path, workers: int | None = None, address: s
     Raises:
         ValueError: settings that do not fit the model or a begun run.
         OSError: a file cannot be written, or a worker failed.
-        ImportError: Ray is not installed.
+        ImportError: ray is not installed.
     """
     folder = shard_folder(output)
     is_new = _begin(folder, _identity(settings, file_digest(settings.input)))

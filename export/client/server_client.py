@@ -124,7 +124,7 @@ class Client:
 
 
 class GrpcClient(Client):
-    """Asks over gRPC (the server's `--port`, 8500 by convention), with no limit to the size of a message.
+    """Client that asks over gRPC (the server's `--port`, 8500 by convention), with no limit to the size of a message.
 
     Args:
         server, name, version, timeout: see `Client`.
@@ -217,7 +217,7 @@ class GrpcClient(Client):
 
 
 class RestClient(Client):
-    """Asks over REST (the server's `--rest_api_port`, 8501 by convention) with the standard library.
+    """Client that asks over REST (the server's `--rest_api_port`, 8501 by convention) with the standard library.
 
     Args:
         server: "host:port", or an address with "http://" or "https://" and a path of its own.

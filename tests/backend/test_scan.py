@@ -22,23 +22,21 @@ def wanted(total, first, second):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("second_width", [3, 5])
-def test_what_takes_an_inputs_place_is_what_was_made_of_it(mode, second_width):
+@pytest.mark.parametrize("reuse", [{}, {0: 0}, {0: 1, 1: 0}])
+def test_a_result_that_is_written_over_an_input_is_the_steps_result(mode, reuse):
     generator = np.random.default_rng(0)
-    first, second = (generator.normal(size=(STEPS, 2, width)).astype("float32") for width in (3, second_width))
+    first, second = (generator.normal(size=(STEPS, 2, width)).astype("float32") for width in (3, 3))
 
     def function(total, first, second):
         def step(index, carry, a, b):
-            b = b[:, :3]
             return [carry[0] + ops.sum(a)], [2 * a, a + b, (a - b)[:, :1]]
 
-        # Three outputs: of the shape of both inputs or of one alone, and one of no input's shape.
         outputs = [((2, 3), "float32"), ((2, 3), "float32"), ((2, 1), "float32")]
-        carry, made = scan(step, [total], outputs, STEPS, [first, second])
+        carry, made = scan(step, [total], outputs, STEPS, [first, second], reuse)
         return [carry[0], *made]
 
     found = Compiled(function, mode=mode)(np.float32(1), first, second)
-    for got, expected in zip(found, wanted(np.float32(1), first, second[:, :, :3]), strict=True):
+    for got, expected in zip(found, wanted(np.float32(1), first, second), strict=True):
         assert_close(as_numpy(got), expected, 1e-6)
 
 
@@ -47,9 +45,15 @@ def test_the_inputs_are_left_as_they_were(mode):
     given = np.arange(STEPS, dtype="float32")
 
     def function(x):
-        _, (made,) = scan(lambda index, _, part: ([], [part + 1]), [], [((), "float32")], STEPS, [x])
+        _, (made,) = scan(lambda index, _, part: ([], [part + 1]), [], [((), "float32")], STEPS, [x], {0: 0})
         return [made, x]
 
     made, after = Compiled(function, mode=mode)(given)
     np.testing.assert_array_equal(as_numpy(made), given + 1)
     np.testing.assert_array_equal(as_numpy(after), given)
+
+
+@pytest.mark.parametrize("kind", [((3,), "float32"), ((), "int32")])
+def test_a_result_of_another_kind_than_the_input_is_refused(kind):
+    with pytest.raises(ValueError, match="reuse must name inputs of the results' kinds"):
+        scan(lambda index, _, part: ([], [part]), [], [kind], STEPS, [ops.zeros((STEPS,))], {0: 0})

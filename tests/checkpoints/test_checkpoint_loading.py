@@ -10,14 +10,14 @@ import pytest
 from foreign_files import write_flax
 
 from tfmodels.checkpoints import check_landmarks, load_checkpoint, open_checkpoint, write_safetensors
-from tfmodels.checkpoints.mapping import DENSE, EMBEDDING, RMS_NORM, WEIGHT, Row, also_under, reference_tensors
+from tfmodels.checkpoints.mapping import DENSE, EMBEDDING, RMS_NORM, WEIGHT, WeightRule, also_under, reference_tensors
 
 ROWS = [
-    Row("shared", "shared", EMBEDDING, copies=("encoder.embed_tokens",)),
-    Row("block.{n}.wo", "blocks.{n}.wo", DENSE),
-    Row("block.{n}.layer_norm", "blocks.{n}.norm", RMS_NORM),
-    Row("logits_bias", "logits_bias", WEIGHT),
-    Row("lm_head", "head", DENSE),
+    WeightRule("shared", "shared", EMBEDDING, copies=("encoder.embed_tokens",)),
+    WeightRule("block.{n}.wo", "blocks.{n}.wo", DENSE),
+    WeightRule("block.{n}.layer_norm", "blocks.{n}.norm", RMS_NORM),
+    WeightRule("logits_bias", "logits_bias", WEIGHT),
+    WeightRule("lm_head", "head", DENSE),
 ]
 
 
@@ -146,9 +146,9 @@ def test_new_weights_keep_their_values_where_the_file_has_none(tmp_path, tensors
     root = make_root()
     head = np.array(root.head.kernel).T
     del tensors["lm_head.weight"]
-    assert_holds(load(tmp_path, tensors, root, new=["lm_head."]), {**tensors, "lm_head.weight": head})
+    assert_holds(load(tmp_path, tensors, root, optional=["lm_head."]), {**tensors, "lm_head.weight": head})
     tensors["lm_head.weight"] = head + 1
-    assert_holds(load(tmp_path, tensors, root, new=["lm_head."]), tensors)
+    assert_holds(load(tmp_path, tensors, root, optional=["lm_head."]), tensors)
 
 
 def test_a_copy_may_stand_for_its_original_but_not_differ_from_it(tmp_path, tensors):
@@ -195,7 +195,7 @@ def test_the_flax_file_is_fetched_only_when_it_is_needed(tmp_path, tensors):
     load(tmp_path, tensors, fetch=fetch)
     assert not fetched
     bare = {name: tensor for name, tensor in tensors.items() if name != "lm_head.weight"}
-    load(tmp_path, bare, new=["lm_head."], fetch=fetch)
+    load(tmp_path, bare, optional=["lm_head."], fetch=fetch)
     assert not fetched
     assert_holds(load(tmp_path, bare, fetch=fetch), tensors)
     assert_holds(load(tmp_path, bare, fetch=fetch), tensors)
@@ -232,7 +232,7 @@ def test_large_tensors_arrive_whole(tmp_path, dtype, shape):
     tensor = np.random.default_rng(0).random(shape, "float32")
     write_safetensors(tmp_path / "model.safetensors", {"a.weight": tensor})
     root = SimpleNamespace(layer=SimpleNamespace(kernel=weight, bias=None))
-    load_checkpoint(root, [Row("a", "layer", DENSE)], tmp_path, "example")
+    load_checkpoint(root, [WeightRule("a", "layer", DENSE)], tmp_path, "example")
     np.testing.assert_array_equal(np.asarray(weight), tensor.T.astype(np.asarray(weight).dtype))
 
 
@@ -246,7 +246,7 @@ def test_loading_holds_one_tensor_at_a_time(tmp_path):
             assert value.shape == self.shape
 
     root = SimpleNamespace(blocks=[SimpleNamespace(kernel=Weight()) for _ in range(8)])
-    rows = [Row("block.{n}.wo", "blocks.{n}", DENSE)]
+    rows = [WeightRule("block.{n}.wo", "blocks.{n}", DENSE)]
     tensors = {f"block.{n}.wo.weight": np.ones((1024, 512), "float32") for n in range(8)}
     write_safetensors(tmp_path / "model.safetensors", tensors)
     tracemalloc.start()

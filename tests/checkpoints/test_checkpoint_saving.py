@@ -12,9 +12,9 @@ from tiny import make_model
 
 import tfmodels.checkpoints.saving as saving
 from tfmodels.checkpoints import load_checkpoint, open_checkpoint, save_weights
-from tfmodels.checkpoints.mapping import WEIGHT, Row, reference_tensors
+from tfmodels.checkpoints.mapping import WEIGHT, WeightRule, reference_tensors
 
-ROWS = [Row("weight.{n}", "weights.{n}", WEIGHT)]
+ROWS = [WeightRule("weight.{n}", "weights.{n}", WEIGHT)]
 
 
 def make_root(count=6, size=100, start=0):

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tiny import settings
 
 import tfmodels
-from tfmodels.checkpoints.mapping import slots
+from tfmodels.checkpoints.mapping import weight_entries
 
 PEAKED = (".q.", ".k.", "query", "key", "q_proj", "k_proj")
 TABLE = {}
@@ -90,7 +90,7 @@ def compare_gradients(model, case, reference, ours, inputs):
     reference.zero_grad()
     reference(**to_torch(inputs)).loss.backward()
     wanted = {name: parameter.grad for name, parameter in reference.named_parameters()}
-    found = [slot for slot in slots(ours, type(ours).weight_rows(ours.config)) if slot.weight.trainable]
+    found = [slot for slot in weight_entries(ours, type(ours).weight_rows(ours.config)) if slot.weight.trainable]
     inputs = {name: np.asarray(value) for name, value in inputs.items()}
     weights = [slot.weight for slot in found]
     _, _, gradients = value_and_gradients(lambda given: (ours(given)["loss"], None), inputs, ours, variables=weights)

@@ -2,22 +2,12 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import keras
 from keras import ops
 
-# Keras keeps the autocast dtype of the layers around a call in a thread-local scope. No public name reads or sets it.
-from keras.src.backend.common.global_state import get_global_attribute, set_global_attribute
-from keras.src.backend.common.variables import AutocastScope
-
-Tensor = Any
-_SCOPE = "autocast_scope"
-
-
-def autocast_scope() -> AutocastScope | None:
-    """The scope in which variables are rounded now, None where they are not."""
-    return get_global_attribute(_SCOPE)
+from tfmodels.backend.keras_internals import AutocastScope, autocast_scope, set_autocast_scope
+from tfmodels.backend.types import Tensor
 
 
 def autocast_as(scope: AutocastScope | None) -> contextlib.AbstractContextManager[None]:
@@ -33,11 +23,11 @@ def without_autocast() -> Iterator[None]:
     `keras.StatelessScope` then casts what it is given.
     """
     outer = autocast_scope()
-    set_global_attribute(_SCOPE, None)
+    set_autocast_scope(None)
     try:
         yield
     finally:
-        set_global_attribute(_SCOPE, outer)
+        set_autocast_scope(outer)
 
 
 def stored_values(variables: Iterable[keras.Variable]) -> list[Tensor]:

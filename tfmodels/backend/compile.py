@@ -4,12 +4,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
 from tfmodels.backend.autocast import scope_of_values, stored_values
-
-Tensor = Any
+from tfmodels.backend.types import Tensor
 
 
 def compiled(function: Callable[..., Any], layer: keras.layers.Layer, jit_compile: bool) -> Callable[..., Any]:
@@ -51,13 +48,3 @@ def read_once(variables: Iterable[keras.Variable]) -> keras.StatelessScope:
 def _read(value: Tensor) -> Tensor:
     # TensorFlow's variables pass for tensors, and `ops.convert_to_tensor` gives them back as they are.
     return value.read_value() if hasattr(value, "read_value") else value
-
-
-def random_seed() -> Tensor:
-    """Two uint32 that follow `keras.utils.set_random_seed`; in a graph of TensorFlow others at each run."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        if not tf.executing_eagerly():
-            return tf.cast(tf.random.uniform((2,), maxval=2**31 - 1, dtype="int32"), "uint32")
-    return ops.convert_to_tensor(np.random.randint(2**31 - 1, size=2).astype("uint32"))

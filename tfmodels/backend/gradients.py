@@ -6,11 +6,12 @@ from typing import Any
 import keras
 from keras import ops
 
-Tensor = Any
+from tfmodels.backend.types import Tensor
+
 Gradient = Callable[[Tensor], list[Tensor]]
 
 
-def with_own_gradient(
+def custom_gradient(
     function: Callable[..., tuple[Tensor, Gradient]], tensors: list[Tensor], constants: Sequence[Tensor] = ()
 ) -> Tensor:
     """The output of a function that says itself what its gradient is.
@@ -26,7 +27,7 @@ def with_own_gradient(
             every variable that it finds behind the output.
 
     >>> square = lambda x: (x * x, lambda upstream: [2 * x * upstream])
-    >>> float(gradients(lambda x: with_own_gradient(square, [x]), [ops.array(3.0)])[0])
+    >>> float(gradients(lambda x: custom_gradient(square, [x]), [ops.array(3.0)])[0])
     6.0
     """
 

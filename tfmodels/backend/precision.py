@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-Tensor = Any
+from tfmodels.backend.types import Tensor
 
 
 def check_policy(policy: Any) -> None:

@@ -1,11 +1,10 @@
 """Random bits as a hash of place and seed: the same on every backend, compiled or not, with nothing to carry along."""
 
-from typing import Any
-
+import keras
 import numpy as np
 from keras import ops
 
-Tensor = Any
+from tfmodels.backend.types import Tensor
 
 # Odd constants with well-mixed bits: 2^32 / the golden ratio, and the multipliers of the "lowbias32" hash (Wellons).
 GOLDEN, _FIRST, _SECOND = 0x9E3779B9, 0x7FEB352D, 0x846CA68B
@@ -51,3 +50,31 @@ def random_bits(seed: Tensor, stream: Tensor, rows: int | Tensor, columns: int) 
     column = ops.cast(ops.arange(columns, dtype="int32"), "uint32") * constant(GOLDEN)
     place = (row * constant(GOLDEN) + start)[:, None] + column
     return mixed(place, multiplier)
+
+
+def gumbel(seed: Tensor, position: Tensor, rows: int | Tensor, columns: int) -> Tensor:
+    """Noise that makes the largest of `scores + noise` a draw from softmax(scores) (Gumbel 1954).
+
+    Float32 (rows, columns).
+
+    The k largest are k draws without replacement (Kool et al. 2019, section 2.3).
+
+    >>> noise = gumbel(ops.array([7, 0], "uint32"), ops.array(1), 100, 100)
+    >>> abs(float(ops.mean(noise)) - 0.577) < 0.05
+    True
+    """
+    bits = random_bits(seed, ops.cast(position, "uint32"), rows, columns)
+    # 23 bits and a half: a uniform number that is never 0, and as float32 never 1.
+    fraction = ops.cast(ops.cast(ops.right_shift(bits, constant(9)), "int32"), "float32")
+    uniform = (fraction + 0.5) * 2.0**-23
+    return -ops.log(-ops.log(uniform))
+
+
+def random_seed() -> Tensor:
+    """Two uint32 that follow `keras.utils.set_random_seed`; in a graph of TensorFlow others at each run."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if not tf.executing_eagerly():
+            return tf.cast(tf.random.uniform((2,), maxval=2**31 - 1, dtype="int32"), "uint32")
+    return ops.convert_to_tensor(np.random.randint(2**31 - 1, size=2).astype("uint32"))

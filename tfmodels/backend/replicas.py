@@ -3,11 +3,9 @@
 JAX has none: under `keras.distribution` a program sees the whole batch, and sums over it reach every device.
 """
 
-from typing import Any
-
 import keras
 
-Tensor = Any
+from tfmodels.backend.types import Tensor
 
 
 def replica_count() -> int:

@@ -4,13 +4,14 @@
 have to write into whole buffers, which TensorFlow copies at each step.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-Tensor = Any
+from tfmodels.backend.types import Tensor
+
 Step = Callable[..., tuple[list[Tensor], list[Tensor]]]
 
 
@@ -20,29 +21,50 @@ def scan(
     outputs: Sequence[tuple[Sequence[int | None], str]],
     length: Any,
     inputs: Sequence[Tensor] = (),
-) -> Any:
-    """Run `carry, made = step(index, carry, *parts)` for each index below `length`, and stack what was made.
+    reuse: Mapping[int, int] | None = None,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Run `carry, results = step(index, carry, *parts)` for each index below `length`, and stack the results.
 
     Args:
-        step: from an int32 scalar, the carried tensors and a part of each input to the next carried tensors, and to
-            what this step makes.
-        carry: what the first step gets; shapes and dtypes stay.
-        outputs: shape (None where unknown) and dtype of each tensor that a step makes.
+        step: from an int32 scalar, the carried tensors and a part of each input to the next carried tensors, and to the
+            results of this step.
+        carry: the carried tensors of the first step; shapes and dtypes stay.
+        outputs: shape (None where unknown) and dtype of each result.
         length: number of steps: an int, or on TensorFlow an int32 scalar.
-        inputs: tensors whose first axis is the steps. On TensorFlow what a step makes takes the place of an input's
-            part of its shape and dtype, which saves a tensor of that size.
+        inputs: tensors whose first axis is the steps.
+        reuse: {number of a result: number of an input}: on TensorFlow the result is written over the input's part,
+            which saves a tensor of that size. The inputs themselves stay as they are.
 
     Returns:
-        The last carry, and a list of what was made, each stacked along a new first axis.
+        The last carry, and the results, each stacked along a new first axis.
+
+    Raises:
+        ValueError: a result that is to be written over an input of another shape or dtype.
 
     >>> step = lambda index, carry, part: ([carry[0] + part], [carry[0]])
     >>> (total,), (before,) = scan(step, [ops.zeros((), "int32")], [((), "int32")], 3, [ops.array([5, 6, 7], "int32")])
     >>> int(total), ops.convert_to_numpy(before).tolist()
     (18, [0, 5, 11])
     """
+    reuse = reuse or {}
+    for result, source in reuse.items():
+        if not can_reuse(outputs[result], inputs[source]):
+            kind = tuple(inputs[source].shape[1:]), inputs[source].dtype
+            raise ValueError(f"reuse must name inputs of the results' kinds {outputs[result]}. Received: {kind}")
     if keras.backend.backend() == "jax":
         return _scan_in_jax(step, carry, length, inputs)
-    return _scan_in_tensorflow(step, carry, outputs, length, inputs)
+    return _scan_in_tensorflow(step, carry, outputs, length, inputs, reuse)
+
+
+def can_reuse(output: tuple[Sequence[int | None], str], source: Tensor) -> bool:
+    """Whether a result of this shape and dtype can be written over a part of an input.
+
+    >>> can_reuse(((2,), "float32"), ops.zeros((5, 2))), can_reuse(((2,), "float16"), ops.zeros((5, 2)))
+    (True, False)
+    """
+    shape, dtype = output
+    is_same_dtype = keras.backend.standardize_dtype(dtype) == keras.backend.standardize_dtype(source.dtype)
+    return is_same_dtype and tuple(shape) == tuple(source.shape[1:])
 
 
 def _scan_in_jax(
@@ -51,7 +73,7 @@ def _scan_in_jax(
     import jax
 
     indices = ops.arange(length, dtype="int32")
-    return jax.lax.scan(lambda before, given: step(given[0], before, *given[1]), carry, (indices, tuple(inputs)))
+    return jax.lax.scan(lambda before, now: step(now[0], before, *now[1]), carry, (indices, tuple(inputs)))
 
 
 def _scan_in_tensorflow(
@@ -60,25 +82,22 @@ def _scan_in_tensorflow(
     outputs: Sequence[tuple[Sequence[int | None], str]],
     length: Any,
     inputs: Sequence[Tensor],
+    reuse: Mapping[int, int],
 ) -> tuple[list[Tensor], list[Tensor]]:
     import tensorflow as tf
 
     arrays = [tf.TensorArray(x.dtype, length, element_shape=x.shape[1:]).unstack(x) for x in inputs]
     read = len(arrays)
-    places = []
-    free = {place: (tuple(x.shape[1:]), x.dtype.name) for place, x in enumerate(inputs)}
-    for shape, dtype in outputs:
-        same = [place for place, kind in free.items() if kind == (tuple(shape), dtype)]
-        if same:
-            free.pop(same[0])
-        else:
+    places = []  # the array that each result is written to
+    for result, (shape, dtype) in enumerate(outputs):
+        if result not in reuse:
             arrays.append(tf.TensorArray(dtype, length, element_shape=shape))
-        places.append(same[0] if same else len(arrays) - 1)
+        places.append(reuse.get(result, len(arrays) - 1))
 
     def body(index: Tensor, before: list[Tensor], arrays: list[Any]) -> tuple[Tensor, list[Tensor], list[Any]]:
-        after, made = step(index, before, *(array.read(index) for array in arrays[:read]))
+        after, results = step(index, before, *(array.read(index) for array in arrays[:read]))
         arrays = list(arrays)
-        for place, value in zip(places, made, strict=True):
+        for place, value in zip(places, results, strict=True):
             arrays[place] = arrays[place].write(index, value)
         return index + 1, after, arrays
 

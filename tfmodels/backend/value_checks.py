@@ -9,9 +9,22 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfmodels.utils.checks import concrete_value
+from tfmodels.backend.types import Tensor
 
-Tensor = Any
+
+def concrete_value(x: Any) -> np.ndarray | None:
+    """`x` as a NumPy array when its values are known now (eager), None while a graph is being traced.
+
+    >>> concrete_value(ops.ones((2,))).tolist()
+    [1.0, 1.0]
+    """
+    if hasattr(x, "numpy") or isinstance(x, (np.ndarray, list)):
+        return np.asarray(x)
+    try:
+        return ops.convert_to_numpy(x)
+    # Keras' backends signal a traced value with different exceptions (TypeError, NotImplementedError, tracer errors).
+    except Exception:
+        return None
 
 
 def widened(ids: Any) -> Tensor:
@@ -92,3 +105,21 @@ def check_mask(name: str, mask: Any) -> None:
         way_out = "; global attention has a mask of its own, global_attention_mask" if values[place] == 2 else ""
         rule = f"{name} must hold 1 for tokens and 0 for padding{way_out}"
         raise ValueError(f"{rule}. Received: {values[place]} at {place}")
+
+
+def check_global_capacity(global_attention_mask: Any, attention_mask: Any, max_global_tokens: int) -> None:
+    """Raise `ValueError` when a row marks more global tokens than there are slots; only possible in eager calls.
+
+    Marks on padding do not count, and without slots (0) marks are ignored altogether.
+    """
+    marks = concrete_value(global_attention_mask)
+    if marks is None or marks.size == 0 or max_global_tokens == 0:
+        return
+    valid = None if attention_mask is None else concrete_value(attention_mask)
+    per_row = ((marks != 0) if valid is None else (marks != 0) & (valid != 0)).sum(axis=-1)
+    if per_row.max() > max_global_tokens:
+        row = int(per_row.argmax())
+        raise ValueError(
+            f"global_attention_mask must mark at most max_global_tokens={max_global_tokens} tokens per row. "
+            f"Received: {int(per_row.max())} in row {row}"
+        )

@@ -16,9 +16,9 @@ def assign(weight: Any, value: np.ndarray, convert: Callable[[np.ndarray], np.nd
     model, a quarter of its weights, three times.
 
     Args:
-        weight: A Keras variable, or anything else with `assign`.
-        value: Array of the weight's shape.
-        convert: Gives the array for the weight, of a part of `value` along its first axis as well as of the whole.
+        weight: a Keras variable, or anything else with `assign`.
+        value: array of the weight's shape.
+        convert: gives the array for the weight, of a part of `value` along its first axis as well as of the whole.
 
     >>> import keras
     >>> weight = keras.Variable([0.0, 0.0])

@@ -33,15 +33,15 @@ _READERS: dict[str, Callable[[Path], TensorReader]] = {
 
 
 def open_checkpoint(folder: str | os.PathLike) -> TensorReader:
-    """Opens the weights in a folder: of the files in `WEIGHT_FILES`, the first that is there.
+    """Open the weights in a folder: of the files in `WEIGHT_FILES`, the first that is there.
 
     Args:
-        folder: A folder such as `save_pretrained` writes or the hub gives.
+        folder: a folder such as `save_pretrained` writes or the hub gives.
 
     Raises:
-        FileNotFoundError: If the folder does not exist or holds none of these files.
-        ValueError: If a file is broken, or an index names files outside the folder, missing ones, or tensors that are
-            not in them.
+        FileNotFoundError: no such folder, or none of these files in it.
+        ValueError: a broken file, or an index with files outside the folder, missing files, or tensors that are not in
+            its files.
 
     >>> import tempfile
     >>> from tfmodels.checkpoints import write_safetensors
@@ -58,7 +58,7 @@ def weights_path(folder: str | os.PathLike) -> Path:
     """The file that `open_checkpoint` opens: the first of `WEIGHT_FILES` that is in the folder.
 
     Raises:
-        FileNotFoundError: If the folder does not exist or holds none of these files.
+        FileNotFoundError: no such folder, or none of these files in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -72,10 +72,10 @@ def weights_path(folder: str | os.PathLike) -> Path:
 
 
 def open_weights(path: Path) -> TensorReader:
-    """Opens one of the files that `WEIGHT_FILES` names, or a shard.
+    """Open one of the files that `WEIGHT_FILES` names, or a shard.
 
     Raises:
-        ValueError: If the file, or one that it names, is broken.
+        ValueError: a broken file, or a broken shard of an index.
     """
     return ShardedCheckpoint(path) if path.suffix == ".json" else _READERS[path.suffix](path)
 
@@ -84,11 +84,11 @@ class ShardedCheckpoint(TensorReader):
     """Tensors spread over several files, by the `weight_map` of an index file beside them.
 
     Args:
-        index_path: The index, named `*.safetensors.index.json`, `*.bin.index.json` or `*.msgpack.index.json`.
+        index_path: the index, named `*.safetensors.index.json`, `*.bin.index.json` or `*.msgpack.index.json`.
 
     Raises:
-        ValueError: If the index is no such index, a file that it names is missing or lies elsewhere, a tensor is not
-            where the index says, or two files hold a tensor of the same name.
+        ValueError: an index of another form, a shard that is missing or lies in another folder, a tensor that is not in
+            its shard, or a tensor in two shards.
     """
 
     def __init__(self, index_path: str | os.PathLike) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from tfmodels.checkpoints.assignment import assign
 from tfmodels.checkpoints.folder import FLAX_FILES, open_weights, weights_path
 from tfmodels.checkpoints.formats.reader import TensorReader
-from tfmodels.checkpoints.mapping import Row, Slot, slots
+from tfmodels.checkpoints.mapping import WeightEntry, WeightRule, weight_entries
 
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
 _MOST_LISTED = 10
@@ -21,12 +21,12 @@ _MOST_LISTED = 10
 
 def load_checkpoint(
     root: Any,
-    rows: Iterable[Row],
+    rows: Iterable[WeightRule],
     folder: str | os.PathLike,
     source: str,
     ignored: Iterable[str] = (),
     left_out: Iterable[str] = (),
-    new: Iterable[str] = (),
+    optional: Iterable[str] = (),
     fetch: Callable[[str], object] | None = None,
 ) -> None:
     """Assign a folder's tensors to a model, one at a time; nothing is assigned unless all names, shapes and types fit.
@@ -35,19 +35,19 @@ def load_checkpoint(
     read from there.
 
     Args:
-        root: The object that the rows' paths start from.
-        rows: The family's table.
-        folder: Holds the weights, in any of the formats that `open_checkpoint` knows.
-        source: What the errors call the checkpoint.
-        ignored: Names of tensors that may be there and are not read.
-        left_out: Beginnings of names: tensors of the family that this class of model has no part for.
-        new: Beginnings of names: weights of ours that may be missing, and then keep their values.
-        fetch: Called with a pattern of file names that could be of use and are not in the folder, which it may bring.
+        root: the object that the rows' paths start from.
+        rows: the family's table.
+        folder: holds the weights, in any of the formats that `open_checkpoint` knows.
+        source: what the errors call the checkpoint.
+        ignored: names of tensors that may be there and are not read.
+        left_out: beginnings of names: tensors of the family that this class of model has no part for.
+        optional: beginnings of names: weights of ours that may be missing, and then keep their values.
+        fetch: called with a pattern of file names that could be of use and are not in the folder, which it may bring.
 
     Raises:
-        FileNotFoundError: If the folder holds no weights.
-        ValueError: If a file is broken; a tensor is missing, unknown, of another shape or no floats; copies of one
-            weight differ; or a tensor holds NaN or infinity. In this last case some weights are assigned already.
+        FileNotFoundError: a folder without weights.
+        ValueError: a broken file; a tensor that is missing, unknown, of another shape or not of floats; copies of one
+            weight that differ; or NaN or infinity in a tensor. In this last case some weights are assigned already.
 
     >>> import keras, tempfile
     >>> from tfmodels.checkpoints.mapping import DENSE
@@ -56,35 +56,39 @@ def load_checkpoint(
     >>> tensors = {"score.weight": np.ones((1, 2), "float16"), "score.bias": np.zeros(1, "float16")}
     >>> folder = Path(tempfile.mkdtemp())
     >>> write_safetensors(folder / "model.safetensors", tensors)
-    >>> load_checkpoint(model, [Row("score", "layers.0", DENSE)], folder, source="example")
+    >>> load_checkpoint(model, [WeightRule("score", "layers.0", DENSE)], folder, source="example")
     >>> np.asarray(model.layers[0].kernel).tolist()
     [[1.0], [1.0]]
     """
-    rows, new = list(rows), tuple(new)
+    rows, optional = list(rows), tuple(optional)
     path = weights_path(folder)
     with ExitStack() as stack:
         reader = stack.enter_context(open_weights(path))
-        missing = {name for slot in _missing(slots(root, rows), reader, new) for name in (slot.name, *slot.copies)}
+        missing = {
+            name
+            for slot in _missing(weight_entries(root, rows), reader, optional)
+            for name in (slot.name, *slot.copies)
+        }
         if missing and path.name not in FLAX_FILES:
             beside = _flax_beside(path.parent, fetch)
             if beside is not None:
                 reader = _Supplemented(reader, stack.enter_context(open_weights(beside)), missing)
-        load_weights(root, rows, reader, source, ignored, left_out, new)
+        load_weights(root, rows, reader, source, ignored, left_out, optional)
 
 
 def load_weights(
     root: Any,
-    rows: Iterable[Row],
+    rows: Iterable[WeightRule],
     reader: TensorReader,
     source: str,
     ignored: Iterable[str] = (),
     left_out: Iterable[str] = (),
-    new: Iterable[str] = (),
+    optional: Iterable[str] = (),
 ) -> None:
     """Assign the tensors of an open checkpoint to a model; arguments and errors as in `load_checkpoint`."""
     available = set(reader.names())
-    wanted = slots(root, rows)
-    missing = _missing(wanted, reader, tuple(new))
+    wanted = weight_entries(root, rows)
+    missing = _missing(wanted, reader, tuple(optional))
     # A file may keep one weight under the name of a copy only.
     wanted = [slot.under_a_name_of(available) for slot in wanted if {slot.name, *slot.copies} & available]
     known = {name for slot in wanted for name in (slot.name, *slot.copies)} | set(ignored)
@@ -112,12 +116,12 @@ def check_landmarks(
     """Compare the tensors that fix a model's sizes with the config, before the model takes memory for them.
 
     Args:
-        reader: An open checkpoint.
-        landmarks: The shape that the config says, by the tensor's name or by the names that it may go under.
-        source: What the errors call the checkpoint.
+        reader: an open checkpoint.
+        landmarks: the shape that the config says, by the tensor's name or by the names that it may go under.
+        source: what the errors call the checkpoint.
 
     Raises:
-        ValueError: If a tensor is missing or has another shape.
+        ValueError: a tensor that is missing or of another shape.
 
     >>> import tempfile
     >>> from tfmodels.checkpoints import open_checkpoint, write_safetensors
@@ -160,9 +164,9 @@ class _Supplemented(TensorReader):
         pass
 
 
-def _missing(wanted: Iterable[Slot], reader: TensorReader, new: tuple[str, ...]) -> list[Slot]:
+def _missing(wanted: Iterable[WeightEntry], reader: TensorReader, optional: tuple[str, ...]) -> list[WeightEntry]:
     available = set(reader.names())
-    return [slot for slot in wanted if not available & {slot.name, *slot.copies} and not slot.name.startswith(new)]
+    return [slot for slot in wanted if not available & {slot.name, *slot.copies} and not slot.name.startswith(optional)]
 
 
 def _flax_beside(folder: Path, fetch: Callable[[str], object] | None) -> Path | None:
@@ -199,7 +203,7 @@ def _listed(names: Sequence[str]) -> str:
     return listed + (f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else "")
 
 
-def _check_tensor(slot: Slot, reader: TensorReader, source: str) -> None:
+def _check_tensor(slot: WeightEntry, reader: TensorReader, source: str) -> None:
     found = tuple(reader.shape(slot.name))
     if found != slot.shape:
         raise ValueError(
@@ -215,7 +219,7 @@ def _check_tensor(slot: Slot, reader: TensorReader, source: str) -> None:
         )
 
 
-def _read(slot: Slot, reader: TensorReader, source: str) -> np.ndarray:
+def _read(slot: WeightEntry, reader: TensorReader, source: str) -> np.ndarray:
     """The tensor, checked for NaN and infinity."""
     tensor = reader.read(slot.name)
     if not _all_finite(tensor):
@@ -223,7 +227,7 @@ def _read(slot: Slot, reader: TensorReader, source: str) -> np.ndarray:
     return tensor
 
 
-def _cast(tensor: np.ndarray, slot: Slot, source: str) -> np.ndarray:
+def _cast(tensor: np.ndarray, slot: WeightEntry, source: str) -> np.ndarray:
     if tensor.dtype == slot.dtype:
         return tensor
     with np.errstate(over="ignore"):

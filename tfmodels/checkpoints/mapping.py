@@ -1,7 +1,7 @@
-"""One table from reference names to our layers, read in both directions.
+"""One table from transformers' names to our layers, read in both directions.
 
-A family lists `Row`s; each joins a module of the reference with a layer of ours, and its kind says which tensors they
-share and which of them are transposed. This module knows neither family nor backend: layers are found by attribute
+A family lists `WeightRule`s; each joins a module of transformers with a layer of ours, and its kind says which tensors
+they share and which of them are transposed. This module knows neither family nor backend: layers are found by attribute
 path, and a weight is anything with `shape`, `dtype`, `assign` and a conversion to NumPy.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Part:
+class TensorRule:
     """One tensor of a module: the reference's suffix (with its dot), our attribute, and whether it is transposed."""
 
     reference_suffix: str
@@ -23,15 +23,15 @@ class Part:
     transpose: bool = False
 
 
-DENSE = (Part(".weight", "kernel", transpose=True), Part(".bias", "bias"))
-EMBEDDING = (Part(".weight", "embeddings"),)
-LAYER_NORM = (Part(".weight", "gamma"), Part(".bias", "beta"))
-RMS_NORM = (Part(".weight", "scale"),)
-WEIGHT = (Part("", ""),)  # the path of `ours` ends at the weight itself
+DENSE = (TensorRule(".weight", "kernel", transpose=True), TensorRule(".bias", "bias"))
+EMBEDDING = (TensorRule(".weight", "embeddings"),)
+LAYER_NORM = (TensorRule(".weight", "gamma"), TensorRule(".bias", "beta"))
+RMS_NORM = (TensorRule(".weight", "scale"),)
+WEIGHT = (TensorRule("", ""),)  # the path of `ours` ends at the weight itself
 
 
 @dataclass(frozen=True)
-class Row:
+class WeightRule:
     """A module of the reference and the layer of ours that holds the same weights.
 
     reference, ours: dotted paths; a `{n}` in both, and in copies, runs over the list that precedes it in `ours`.
@@ -40,26 +40,26 @@ class Row:
 
     reference: str
     ours: str
-    kind: tuple[Part, ...]
+    kind: tuple[TensorRule, ...]
     copies: tuple[str, ...] = ()
 
 
-def also_under(prefix: str, rows: Iterable[Row]) -> list[Row]:
+def also_under(prefix: str, rows: Iterable[WeightRule]) -> list[WeightRule]:
     """The rows, each also known by its reference name with `prefix`, or without where the name has it.
 
-    >>> also_under("led.", [Row("shared", "shared", EMBEDDING)])[0].copies
+    >>> also_under("led.", [WeightRule("shared", "shared", EMBEDDING)])[0].copies
     ('led.shared',)
     """
     return [dataclasses.replace(row, copies=(*row.copies, *_other_names(prefix, row))) for row in rows]
 
 
-def _other_names(prefix: str, row: Row) -> list[str]:
+def _other_names(prefix: str, row: WeightRule) -> list[str]:
     names = (row.reference, *row.copies)
     return [name.removeprefix(prefix) if name.startswith(prefix) else prefix + name for name in names]
 
 
 @dataclass(frozen=True)
-class Slot:
+class WeightEntry:
     """One tensor: its reference name, where our weight is, whether it is transposed, and the names of optional copies.
 
     The weight is looked up when it is asked for: the merged kernel of a layer with LoRA is computed each time.
@@ -76,7 +76,7 @@ class Slot:
         """Our weight, or a value in its place: something with `shape`, `dtype` and a conversion to NumPy."""
         return getattr(self.layer, self.attribute) if self.attribute else self.layer
 
-    def under_a_name_of(self, available: set[str]) -> "Slot":
+    def under_a_name_of(self, available: set[str]) -> "WeightEntry":
         """The slot itself, or with the name of its first copy that is available when its own name is not."""
         names = (self.name, *self.copies)
         name = next((name for name in names if name in available), self.name)
@@ -109,7 +109,7 @@ def numpy_type(dtype: Any) -> np.dtype:
     return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
 
 
-def slots(model: Any, rows: Iterable[Row]) -> list[Slot]:
+def weight_entries(model: Any, rows: Iterable[WeightRule]) -> list[WeightEntry]:
     """Every tensor that the table names, with the place of our weight for it."""
     found = []
     for row in rows:
@@ -120,13 +120,13 @@ def slots(model: Any, rows: Iterable[Row]) -> list[Slot]:
                     continue
                 copies = tuple(f"{copy.format(n=index)}{part.reference_suffix}" for copy in row.copies)
                 name = row.reference.format(n=index) + part.reference_suffix
-                found.append(Slot(name, layer, part.attribute, part.transpose, copies))
+                found.append(WeightEntry(name, layer, part.attribute, part.transpose, copies))
     return found
 
 
-def reference_tensors(model: Any, rows: Iterable[Row]) -> Iterator[tuple[str, np.ndarray]]:
+def reference_tensors(model: Any, rows: Iterable[WeightRule]) -> Iterator[tuple[str, np.ndarray]]:
     """The tensors of `model` under the reference's names and in its layout, without copies."""
-    for slot in slots(model, rows):
+    for slot in weight_entries(model, rows):
         yield slot.name, np.asarray(slot.tensor(), order="C")
 
 

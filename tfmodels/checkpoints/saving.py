@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 
 from tfmodels.checkpoints.formats.safetensors_file import write_safetensors
-from tfmodels.checkpoints.mapping import Row, Slot, slots
+from tfmodels.checkpoints.mapping import WeightEntry, WeightRule, weight_entries
 from tfmodels.utils.files import write_json, written_whole
 
 SINGLE_FILE = "model.safetensors"
@@ -29,7 +29,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])(I?)B", re.IGNORECASE)
 
 def save_weights(
     root: Any,
-    rows: Iterable[Row],
+    rows: Iterable[WeightRule],
     folder: str | os.PathLike,
     max_shard_size: int | str = 5 * 10**9,
     dtype: str | None = None,
@@ -40,22 +40,22 @@ def save_weights(
     weights of the folder that are no longer part of the checkpoint are removed.
 
     Args:
-        root: The object that the rows' paths start from.
-        rows: The family's table.
-        folder: An existing folder.
-        max_shard_size: Largest size of a file in bytes, or as text such as "5GB" or "200MiB". A tensor is never split:
+        root: the object that the rows' paths start from.
+        rows: the family's table.
+        folder: an existing folder.
+        max_shard_size: largest size of a file in bytes, or as text such as "5GB" or "200MiB". A tensor is never split:
             one that is larger has a shard of its own.
         dtype: "float32", "bfloat16" or "float16"; None: each weight's own type.
 
     Raises:
-        ValueError: If a size or type is none, or a weight is beyond the type's range.
-        OSError: If the folder cannot be written.
+        ValueError: a wrong size or type, or a weight beyond the type's range.
+        OSError: a folder that cannot be written.
 
     >>> import keras, tempfile
     >>> from tfmodels.checkpoints.mapping import DENSE
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="score")])
     >>> folder = Path(tempfile.mkdtemp())
-    >>> save_weights(model, [Row("score", "layers.0", DENSE)], folder, dtype="bfloat16")
+    >>> save_weights(model, [WeightRule("score", "layers.0", DENSE)], folder, dtype="bfloat16")
     >>> [path.name for path in folder.iterdir()]
     ['model.safetensors']
     """
@@ -63,7 +63,7 @@ def save_weights(
     if dtype is not None and dtype not in _TYPES:
         raise ValueError(f"dtype must be one of {', '.join(_TYPES)}, or None. Received: dtype={dtype!r}")
     folder, stored = Path(folder), None if dtype is None else _TYPES[dtype]
-    shards = _planned(slots(root, rows), limit, stored)
+    shards = _planned(weight_entries(root, rows), limit, stored)
     index = _index(shards, stored)
     kept = {SINGLE_FILE} if index is None else {*index["weight_map"].values(), INDEX_FILE}
     with ExitStack() as renamed_at_the_end:
@@ -94,13 +94,13 @@ def _size_in_bytes(size: int | str) -> int:
     return size
 
 
-def _bytes(slot: Slot, stored: np.dtype | None) -> int:
+def _bytes(slot: WeightEntry, stored: np.dtype | None) -> int:
     return math.prod(slot.shape) * (stored or slot.dtype).itemsize
 
 
-def _planned(found: list[Slot], limit: int, stored: np.dtype | None) -> list[list[Slot]]:
+def _planned(found: list[WeightEntry], limit: int, stored: np.dtype | None) -> list[list[WeightEntry]]:
     """The slots in order, cut wherever the next one would pass the limit."""
-    shards: list[list[Slot]] = [[]]
+    shards: list[list[WeightEntry]] = [[]]
     size = 0
     for slot in found:
         size += _bytes(slot, stored)
@@ -111,13 +111,13 @@ def _planned(found: list[Slot], limit: int, stored: np.dtype | None) -> list[lis
     return shards
 
 
-def _named(shards: list[list[Slot]]) -> dict[str, list[Slot]]:
+def _named(shards: list[list[WeightEntry]]) -> dict[str, list[WeightEntry]]:
     if len(shards) == 1:
         return {SINGLE_FILE: shards[0]}
     return {f"model-{i:05d}-of-{len(shards):05d}.safetensors": shard for i, shard in enumerate(shards, start=1)}
 
 
-def _index(shards: list[list[Slot]], stored: np.dtype | None) -> dict[str, Any] | None:
+def _index(shards: list[list[WeightEntry]], stored: np.dtype | None) -> dict[str, Any] | None:
     if len(shards) == 1:
         return None
     every = [slot for shard in shards for slot in shard]
@@ -131,7 +131,7 @@ def _index(shards: list[list[Slot]], stored: np.dtype | None) -> dict[str, Any] 
     }
 
 
-def _value(slot: Slot, stored: np.dtype | None) -> np.ndarray:
+def _value(slot: WeightEntry, stored: np.dtype | None) -> np.ndarray:
     value = slot.tensor()
     if stored is None or value.dtype == stored:
         return value

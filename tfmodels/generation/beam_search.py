@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from tfmodels.backend.noise import gumbel
+from tfmodels.backend.random import gumbel
+from tfmodels.backend.types import Tensor
 from tfmodels.generation.search import Search, State, write_token
-
-Tensor = Any
 
 # The reference's "not yet a score"; processors forbid with minus infinity, which stays below it.
 _NO_SCORE = -1.0e9

@@ -4,17 +4,15 @@ Shape letters: B documents, R rows, P prompt length, T full length, V vocabulary
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from keras import ops
 
+from tfmodels.backend.types import Tensor
 from tfmodels.generation.config import GenerationConfig
 from tfmodels.generation.ngrams import no_bad_words, no_copied_ngram, no_repeat_ngram, occurring
 from tfmodels.generation.rule import FORBIDDEN, Processor
 from tfmodels.generation.validation import token_ids
-
-Tensor = Any
 
 
 def processors(

@@ -3,14 +3,11 @@
 Shape letters: R rows, V vocabulary.
 """
 
-from typing import Any
-
 from keras import ops
 
+from tfmodels.backend.types import Tensor
 from tfmodels.generation.config import GenerationConfig
 from tfmodels.generation.rule import FORBIDDEN, Processor
-
-Tensor = Any
 
 
 def warpers(config: GenerationConfig) -> list[Processor]:

@@ -5,14 +5,12 @@ n-gram, W words.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from keras import ops
 
+from tfmodels.backend.types import Tensor
 from tfmodels.generation.rule import FORBIDDEN, Processor
-
-Tensor = Any
 
 
 def no_repeat_ngram(size: int) -> Processor:

@@ -1,9 +1,9 @@
 """What a rule on the next token is."""
 
 from collections.abc import Callable
-from typing import Any
 
-Tensor = Any
+from tfmodels.backend.types import Tensor
+
 Processor = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(tokens int32 (R, T), position int32 scalar, scores float32 (R, V)) -> scores, for R rows.
 

@@ -3,15 +3,14 @@
 Shape letters: B documents, K rows of a document, R = B * K rows, T full length, V vocabulary.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from keras import ops
 
-from tfmodels.backend.noise import gumbel
+from tfmodels.backend.random import gumbel
+from tfmodels.backend.types import Tensor
 from tfmodels.generation.rule import FORBIDDEN
 from tfmodels.generation.search import Search, State, write_token
-
-Tensor = Any
 
 
 class _Rows(NamedTuple):

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from tfmodels.backend.types import Tensor
 from tfmodels.generation.config import GenerationConfig
 from tfmodels.generation.logits_processors import processors
 from tfmodels.generation.logits_warpers import warpers
 from tfmodels.generation.rule import Processor
 
-Tensor = Any
 DecodeStep = Callable[[Tensor, Tensor, Any, Tensor | None], tuple[Tensor, Any]]
 """(tokens, position, caches, ancestors) -> (logits of the last token, caches).
 

@@ -3,11 +3,9 @@
 Shape letters: B batch, H heads, L length, N blocks, C block length, D head size.
 """
 
-from typing import Any
-
 from keras import ops
 
-Tensor = Any
+from tfmodels.backend.types import Tensor
 
 
 def padding_to_multiple(length: int | Tensor, multiple: int) -> int | Tensor:

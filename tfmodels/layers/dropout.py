@@ -13,8 +13,7 @@ import numpy as np
 from keras import ops
 
 from tfmodels.backend.random import constant, random_bits
-
-Tensor = Any
+from tfmodels.backend.types import Tensor
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ import keras
 from keras import ops
 
 from tfmodels.backend.precision import overflow_safe_dtype
-from tfmodels.backend.scan import scan
+from tfmodels.backend.scan import can_reuse, scan
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.blocks import merge_blocks, split_into_blocks
 from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.projection import projection
 from tfmodels.utils.checks import check_positive
-
-Tensor = Any
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:
@@ -115,11 +114,16 @@ class FeedForward(keras.layers.Layer):
         if training or not isinstance(length, int) or length <= CHUNK_LENGTH:
             return self._transform(inputs, training)
         blocks = ops.transpose(split_into_blocks(inputs, CHUNK_LENGTH, axis=1), (1, 0, 2, 3))  # (N, B, C, E)
-        made = [(tuple(blocks.shape)[1:], self.wo.compute_dtype)]
-        _, (found,) = scan(
-            lambda index, _, part: ([], [self._transform(part, training)]), [], made, blocks.shape[0], [blocks]
+        output = (tuple(blocks.shape)[1:], self.wo.compute_dtype)
+        _, (transformed,) = scan(
+            lambda index, _, block: ([], [self._transform(block, training)]),
+            [],
+            [output],
+            blocks.shape[0],
+            [blocks],
+            reuse={0: 0} if can_reuse(output, blocks) else {},
         )
-        return merge_blocks(ops.transpose(found, (1, 0, 2, 3)), length, axis=1)
+        return merge_blocks(ops.transpose(transformed, (1, 0, 2, 3)), length, axis=1)
 
     def _transform(self, inputs: Tensor, training: bool | None) -> Tensor:
         hidden = self.activate(self.wi(inputs))

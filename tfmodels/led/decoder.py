@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.cached_attention import CachedAttention
 from tfmodels.layers.dropout import Dropout
 from tfmodels.led.config import LEDConfig
@@ -11,8 +12,6 @@ from tfmodels.led.encoder import embed_ids, feed_forward, layer_norm, position_e
 from tfmodels.modeling.config import config_of
 from tfmodels.modeling.decoder import Decoder, DecoderBlock
 from tfmodels.utils.checks import check_length
-
-Tensor = Any
 
 
 def _attention(config: LEDConfig, policy: Any, name: str) -> CachedAttention:

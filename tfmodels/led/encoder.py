@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from tfmodels.backend.remat import recompute
-from tfmodels.checkpoints.mapping import Row
+from tfmodels.backend.remat_layer import remat_layer
+from tfmodels.backend.types import Tensor
+from tfmodels.checkpoints.mapping import WeightRule
 from tfmodels.layers.attention.longformer_self_attention import LongformerSelfAttention
 from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.feed_forward import FeedForward
@@ -28,8 +29,6 @@ from tfmodels.led.weights import (
 )
 from tfmodels.modeling.encoder import OPTIONAL_INPUTS, Encoder, EncoderBlock
 from tfmodels.utils.checks import check_length
-
-Tensor = Any
 
 ENCODER_INPUTS = ("input_ids", "attention_mask", "global_attention_mask")
 LAYER_NORM_EPSILON = 1e-5
@@ -151,13 +150,15 @@ class LEDEncoderBlock(EncoderBlock):
         )
         attended = self.residual_dropout(self.attention_output(attended), training=training)
         hidden_states = self.self_attention_norm(hidden_states + attended)
-        forwarded = recompute(self.feed_forward, hidden_states, training=training)
+        forwarded = remat_layer(self.feed_forward, hidden_states, training=training)
         forwarded = self.residual_dropout(forwarded, training=training)
         return self.final_norm(hidden_states + forwarded)
 
-    def attentions(self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any) -> dict[str, Tensor]:
-        """See `LongformerSelfAttention.attentions`."""
-        return self.self_attention.attentions(hidden_states, head_mask=head_mask, **context)
+    def attention_probabilities(
+        self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any
+    ) -> dict[str, Tensor]:
+        """See `LongformerSelfAttention.attention_probabilities`."""
+        return self.self_attention.attention_probabilities(hidden_states, head_mask=head_mask, **context)
 
     def prune_heads(self, heads: list[int]) -> None:
         """Remove attention heads for good."""
@@ -183,7 +184,7 @@ class LEDEncoder(Encoder):
     Returns:
         {"last_hidden_state": (B, L, E)}; on request "hidden_states", the embeddings and each layer's (B, L, E), and
         "attentions" (B, H, L, G + window + 1) and "global_attentions" (B, H, L, G) per layer, float32, with
-        G = `max_global_tokens`; see `LongformerSelfAttention.attentions`.
+        G = `max_global_tokens`; see `LongformerSelfAttention.attention_probabilities`.
 
     Raises:
         ValueError: too long an input, or more global tokens than `max_global_tokens` (eager calls).
@@ -206,7 +207,7 @@ class LEDEncoder(Encoder):
     position_fields: ClassVar[tuple[str, ...]] = POSITION_FIELDS[:1]
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return encoder_rows("")
 

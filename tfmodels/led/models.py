@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from tfmodels.checkpoints.mapping import Row
-from tfmodels.layers.resizing import replace_weight
+from tfmodels.backend.keras_internals import replace_weight
+from tfmodels.backend.types import Tensor
+from tfmodels.checkpoints.mapping import WeightRule
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.decoder import LEDDecoder
 from tfmodels.led.encoder import ENCODER_INPUTS, LEDEncoder, token_embedding
@@ -23,8 +24,6 @@ from tfmodels.led.weights import (
 from tfmodels.modeling.heads import CLASSIFIER_ROWS, SPAN_ROWS, Seq2SeqClassifier, Seq2SeqQuestionAnswerer
 from tfmodels.modeling.language_model import Seq2SeqLM
 from tfmodels.modeling.seq2seq import Seq2Seq
-
-Tensor = Any
 
 
 class LEDParts(Seq2Seq):
@@ -80,7 +79,7 @@ class LEDModel(LEDParts):
     reference_name: ClassVar[str] = "LEDModel"
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return body_rows("")
 
@@ -109,7 +108,7 @@ class LEDForConditionalGeneration(LEDParts, Seq2SeqLM):
     may_lack: ClassVar[tuple[str, ...]] = ("final_logits_bias",)
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return language_model_rows(config)
 
@@ -149,7 +148,7 @@ class LEDForSequenceClassification(LEDParts, Seq2SeqClassifier):
     reference_name: ClassVar[str] = "LEDForSequenceClassification"
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return [*body_rows(PREFIX), *CLASSIFIER_ROWS]
 
@@ -169,7 +168,7 @@ class LEDForQuestionAnswering(LEDParts, Seq2SeqQuestionAnswerer):
     reference_name: ClassVar[str] = "LEDForQuestionAnswering"
 
     @classmethod
-    def weight_rows(cls, config: LEDConfig) -> list[Row]:
+    def weight_rows(cls, config: LEDConfig) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return [*body_rows(PREFIX), *SPAN_ROWS]
 

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfmodels.layers.resizing import check_plain, replace_weight
+from tfmodels.backend.keras_internals import replace_weight
+from tfmodels.layers.resizing import check_plain
 from tfmodels.utils.checks import check_positive
 from tfmodels.utils.plain_values import plain
 
@@ -42,6 +43,6 @@ def resize_positions(model: Any, tables: dict[str, keras.layers.Embedding], posi
     config = model.config.replace(**positions)
     for name, count in positions.items():
         layer = tables[name]
-        replace_weight(layer, "_embeddings", repeated_rows(np.asarray(layer.embeddings), count))
+        replace_weight(layer, "embeddings", repeated_rows(np.asarray(layer.embeddings), count))
         layer.input_dim = count
     return config

@@ -6,7 +6,7 @@ names one of the two and accepts the other.
 
 from collections.abc import Mapping
 
-from tfmodels.checkpoints.mapping import DENSE, EMBEDDING, LAYER_NORM, WEIGHT, Row, also_under
+from tfmodels.checkpoints.mapping import DENSE, EMBEDDING, LAYER_NORM, WEIGHT, WeightRule, also_under
 from tfmodels.led.config import LEDConfig
 
 PREFIX = "led."
@@ -41,59 +41,62 @@ def decoder_landmarks(config: LEDConfig) -> Mapping[tuple[str, ...], tuple[int, 
     return {**landmarks(config), **{(PREFIX + name, name): shape for name, shape in wanted.items()}}
 
 
-def body_rows(prefix: str, shared_copies: tuple[str, ...] = ()) -> list[Row]:
+def body_rows(prefix: str, shared_copies: tuple[str, ...] = ()) -> list[WeightRule]:
     """The table of embeddings, encoder and decoder; `shared_copies` are further names of the shared table."""
     copies = (*(f"{prefix}{side}.embed_tokens" for side in ("encoder", "decoder")), *shared_copies)
-    shared = Row(f"{prefix}shared", "shared", EMBEDDING, copies=copies)
+    shared = WeightRule(f"{prefix}shared", "shared", EMBEDDING, copies=copies)
     return also_under(PREFIX, [shared, *_encoder_rows(prefix), *_decoder_rows(prefix)])
 
 
-def encoder_rows(prefix: str) -> list[Row]:
+def encoder_rows(prefix: str) -> list[WeightRule]:
     """The table of the encoder alone."""
-    shared = Row(f"{prefix}shared", "shared", EMBEDDING, copies=(f"{prefix}encoder.embed_tokens",))
+    shared = WeightRule(f"{prefix}shared", "shared", EMBEDDING, copies=(f"{prefix}encoder.embed_tokens",))
     return also_under(PREFIX, [shared, *_encoder_rows(prefix)])
 
 
-def language_model_rows(config: LEDConfig) -> list[Row]:
+def language_model_rows(config: LEDConfig) -> list[WeightRule]:
     """The table of `LEDForConditionalGeneration`."""
-    bias = Row("final_logits_bias", "final_logits_bias", WEIGHT)
+    bias = WeightRule("final_logits_bias", "final_logits_bias", WEIGHT)
     if config.tie_word_embeddings:
         return [*body_rows(PREFIX, ("lm_head",)), bias]
-    return [*body_rows(PREFIX), bias, Row("lm_head", "lm_head", DENSE)]
+    return [*body_rows(PREFIX), bias, WeightRule("lm_head", "lm_head", DENSE)]
 
 
-def _encoder_rows(prefix: str) -> list[Row]:
+def _encoder_rows(prefix: str) -> list[WeightRule]:
     reference, ours = f"{prefix}encoder.layers.{{n}}", "encoder.blocks.{n}"
     longformer = f"{reference}.self_attn.longformer_self_attn"
     return [
         *_embedding_rows(prefix, "encoder"),
-        *(Row(f"{longformer}.{name}", f"{ours}.self_attention.{name}", DENSE) for name in _LONGFORMER_PROJECTIONS),
-        Row(f"{reference}.self_attn.output", f"{ours}.attention_output", DENSE),
-        Row(f"{reference}.self_attn_layer_norm", f"{ours}.self_attention_norm", LAYER_NORM),
+        *(
+            WeightRule(f"{longformer}.{name}", f"{ours}.self_attention.{name}", DENSE)
+            for name in _LONGFORMER_PROJECTIONS
+        ),
+        WeightRule(f"{reference}.self_attn.output", f"{ours}.attention_output", DENSE),
+        WeightRule(f"{reference}.self_attn_layer_norm", f"{ours}.self_attention_norm", LAYER_NORM),
         *_feed_forward_rows(reference, ours),
     ]
 
 
-def _decoder_rows(prefix: str) -> list[Row]:
+def _decoder_rows(prefix: str) -> list[WeightRule]:
     reference, ours = f"{prefix}decoder.layers.{{n}}", "decoder.blocks.{n}"
     rows = _embedding_rows(prefix, "decoder")
     for reference_name, name in (("self_attn", "self_attention"), ("encoder_attn", "cross_attention")):
         for projection in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            rows.append(Row(f"{reference}.{reference_name}.{projection}", f"{ours}.{name}.{projection}", DENSE))
-        rows.append(Row(f"{reference}.{reference_name}_layer_norm", f"{ours}.{name}_norm", LAYER_NORM))
+            rows.append(WeightRule(f"{reference}.{reference_name}.{projection}", f"{ours}.{name}.{projection}", DENSE))
+        rows.append(WeightRule(f"{reference}.{reference_name}_layer_norm", f"{ours}.{name}_norm", LAYER_NORM))
     return [*rows, *_feed_forward_rows(reference, ours)]
 
 
-def _embedding_rows(prefix: str, side: str) -> list[Row]:
+def _embedding_rows(prefix: str, side: str) -> list[WeightRule]:
     return [
-        Row(f"{prefix}{side}.embed_positions", f"{side}.embed_positions", EMBEDDING),
-        Row(f"{prefix}{side}.layernorm_embedding", f"{side}.embedding_norm", LAYER_NORM),
+        WeightRule(f"{prefix}{side}.embed_positions", f"{side}.embed_positions", EMBEDDING),
+        WeightRule(f"{prefix}{side}.layernorm_embedding", f"{side}.embedding_norm", LAYER_NORM),
     ]
 
 
-def _feed_forward_rows(reference: str, ours: str) -> list[Row]:
+def _feed_forward_rows(reference: str, ours: str) -> list[WeightRule]:
     return [
-        Row(f"{reference}.fc1", f"{ours}.feed_forward.wi", DENSE),
-        Row(f"{reference}.fc2", f"{ours}.feed_forward.wo", DENSE),
-        Row(f"{reference}.final_layer_norm", f"{ours}.final_norm", LAYER_NORM),
+        WeightRule(f"{reference}.fc1", f"{ours}.feed_forward.wi", DENSE),
+        WeightRule(f"{reference}.fc2", f"{ours}.feed_forward.wo", DENSE),
+        WeightRule(f"{reference}.final_layer_norm", f"{ours}.final_norm", LAYER_NORM),
     ]

@@ -5,14 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.cached_attention import CachedAttention
 from tfmodels.layers.attention.relative_position import RelativePositionBias
 from tfmodels.longt5.config import LongT5Config
 from tfmodels.longt5.encoder import feed_forward, residual_dropout, rms_norm, token_embedding
 from tfmodels.modeling.config import config_of
 from tfmodels.modeling.decoder import Decoder, DecoderBlock
-
-Tensor = Any
 
 
 def _attention(config: LongT5Config, policy: Any, name: str) -> CachedAttention:

@@ -10,8 +10,9 @@ import keras
 from keras import ops
 
 from tfmodels.backend.precision import overflow_safe_dtype
-from tfmodels.backend.remat import recompute
-from tfmodels.checkpoints.mapping import Row
+from tfmodels.backend.remat_layer import remat_layer
+from tfmodels.backend.types import Tensor
+from tfmodels.checkpoints.mapping import WeightRule
 from tfmodels.layers.attention.longt5_local_self_attention import LongT5LocalSelfAttention
 from tfmodels.layers.attention.longt5_transient_global_self_attention import LongT5TransientGlobalSelfAttention
 from tfmodels.layers.dropout import Dropout
@@ -27,8 +28,6 @@ from tfmodels.longt5.weights import (
     landmarks,
 )
 from tfmodels.modeling.encoder import OPTIONAL_INPUTS, Encoder, EncoderBlock
-
-Tensor = Any
 
 ENCODER_INPUTS = ("input_ids", "attention_mask")
 
@@ -127,14 +126,16 @@ class LongT5EncoderBlock(EncoderBlock):
             **biases,
         )
         hidden_states = ops.add(hidden_states, self.residual_dropout(attended, training=training))
-        forwarded = recompute(self.feed_forward, self.feed_forward_norm(hidden_states), training=training)
+        forwarded = remat_layer(self.feed_forward, self.feed_forward_norm(hidden_states), training=training)
         return ops.add(hidden_states, self.residual_dropout(forwarded, training=training))
 
-    def attentions(self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any) -> dict[str, Tensor]:
-        """See `LongT5LocalSelfAttention.attentions`."""
+    def attention_probabilities(
+        self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any
+    ) -> dict[str, Tensor]:
+        """See `LongT5LocalSelfAttention.attention_probabilities`."""
         normed = self.self_attention_norm(hidden_states)
         mask, biases = context["attention_mask"], context["biases"]
-        return self.self_attention.attentions(normed, attention_mask=mask, head_mask=head_mask, **biases)
+        return self.self_attention.attention_probabilities(normed, attention_mask=mask, head_mask=head_mask, **biases)
 
     def prune_heads(self, heads: list[int]) -> None:
         """Remove attention heads for good."""
@@ -178,7 +179,7 @@ class LongT5Encoder(Encoder):
     harmless_tensors: ClassVar[tuple[str, ...]] = HARMLESS_TENSORS
 
     @classmethod
-    def weight_rows(cls, config: LongT5Config) -> list[Row]:
+    def weight_rows(cls, config: LongT5Config) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return encoder_rows(config, "")
 
@@ -213,10 +214,10 @@ class LongT5Encoder(Encoder):
             biases["side_bias"] = first.compute_side_bias(attention_mask)
         return {"attention_mask": attention_mask, "biases": biases}
 
-    def reported_context(self, context: Mapping[str, Any]) -> dict[str, Any]:
+    def attention_context(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """The same with the window's bias for the blocks in which attentions are reported."""
         first = self.blocks[0].self_attention
-        window_bias = first.compute_window_bias(first.reported_geometry())
+        window_bias = first.compute_window_bias(first.reference_geometry())
         return {**context, "biases": {**context["biases"], "window_bias": window_bias}}
 
     def finish(self, hidden_states: Tensor, training: bool | None) -> Tensor:

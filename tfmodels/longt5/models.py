@@ -4,7 +4,8 @@ from typing import Any, ClassVar
 
 import keras
 
-from tfmodels.checkpoints.mapping import Row
+from tfmodels.backend.types import Tensor
+from tfmodels.checkpoints.mapping import WeightRule
 from tfmodels.longt5.config import LongT5Config
 from tfmodels.longt5.decoder import LongT5Decoder
 from tfmodels.longt5.encoder import ENCODER_INPUTS, LongT5Encoder, token_embedding
@@ -20,8 +21,6 @@ from tfmodels.longt5.weights import (
 from tfmodels.modeling.heads import CLASSIFIER_ROWS, SPAN_ROWS, Seq2SeqClassifier, Seq2SeqQuestionAnswerer
 from tfmodels.modeling.language_model import Seq2SeqLM
 from tfmodels.modeling.seq2seq import Seq2Seq
-
-Tensor = Any
 
 
 class LongT5Parts(Seq2Seq):
@@ -63,7 +62,7 @@ class LongT5Model(LongT5Parts):
     reference_name: ClassVar[str] = "LongT5Model"
 
     @classmethod
-    def weight_rows(cls, config: LongT5Config) -> list[Row]:
+    def weight_rows(cls, config: LongT5Config) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return body_rows(config, "")
 
@@ -88,7 +87,7 @@ class LongT5ForConditionalGeneration(LongT5Parts, Seq2SeqLM):
     head_prefixes: ClassVar[tuple[str, ...]] = ("lm_head.",)
 
     @classmethod
-    def weight_rows(cls, config: LongT5Config) -> list[Row]:
+    def weight_rows(cls, config: LongT5Config) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return language_model_rows(config)
 
@@ -116,7 +115,7 @@ class LongT5ForSequenceClassification(LongT5Parts, Seq2SeqClassifier):
     reference_name: ClassVar[str] = "LongT5ForSequenceClassification"
 
     @classmethod
-    def weight_rows(cls, config: LongT5Config) -> list[Row]:
+    def weight_rows(cls, config: LongT5Config) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return [*body_rows(config, PREFIX), *CLASSIFIER_ROWS]
 
@@ -138,7 +137,7 @@ class LongT5ForQuestionAnswering(LongT5Parts, Seq2SeqQuestionAnswerer):
     reference_name: ClassVar[str] = "LongT5ForQuestionAnswering"
 
     @classmethod
-    def weight_rows(cls, config: LongT5Config) -> list[Row]:
+    def weight_rows(cls, config: LongT5Config) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         return [*body_rows(config, ""), *SPAN_ROWS]
 

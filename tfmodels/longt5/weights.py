@@ -6,7 +6,7 @@ of the two and accepts the other.
 
 from collections.abc import Mapping
 
-from tfmodels.checkpoints.mapping import DENSE, EMBEDDING, RMS_NORM, Row, also_under
+from tfmodels.checkpoints.mapping import DENSE, EMBEDDING, RMS_NORM, WeightRule, also_under
 from tfmodels.longt5.config import LongT5Config
 
 PREFIX = "transformer."
@@ -40,24 +40,24 @@ def decoder_landmarks(config: LongT5Config) -> Mapping[tuple[str, ...], tuple[in
     return {**landmarks(config), (name, PREFIX + name): (config.num_heads * config.d_kv, config.d_model)}
 
 
-def body_rows(config: LongT5Config, prefix: str, shared_copies: tuple[str, ...] = ()) -> list[Row]:
+def body_rows(config: LongT5Config, prefix: str, shared_copies: tuple[str, ...] = ()) -> list[WeightRule]:
     """The table of embeddings, encoder and decoder; `shared_copies` are further names of the shared table."""
     copies = (*(f"{prefix}{side}.embed_tokens" for side in ("encoder", "decoder")), *shared_copies)
-    shared = Row(f"{prefix}shared", "shared", EMBEDDING, copies=copies)
+    shared = WeightRule(f"{prefix}shared", "shared", EMBEDDING, copies=copies)
     return also_under(PREFIX, [shared, *_encoder_rows(config, prefix), *_decoder_rows(config, prefix)])
 
 
-def encoder_rows(config: LongT5Config, prefix: str) -> list[Row]:
+def encoder_rows(config: LongT5Config, prefix: str) -> list[WeightRule]:
     """The table of the encoder alone."""
-    shared = Row(f"{prefix}shared", "shared", EMBEDDING, copies=(f"{prefix}encoder.embed_tokens",))
+    shared = WeightRule(f"{prefix}shared", "shared", EMBEDDING, copies=(f"{prefix}encoder.embed_tokens",))
     return also_under(PREFIX, [shared, *_encoder_rows(config, prefix)])
 
 
-def language_model_rows(config: LongT5Config) -> list[Row]:
+def language_model_rows(config: LongT5Config) -> list[WeightRule]:
     """The table of `LongT5ForConditionalGeneration`."""
     if config.tie_word_embeddings:
         return body_rows(config, "", ("lm_head",))
-    return [*body_rows(config, ""), Row("lm_head", "lm_head", DENSE)]
+    return [*body_rows(config, ""), WeightRule("lm_head", "lm_head", DENSE)]
 
 
 def _attention_module(config: LongT5Config) -> str:
@@ -65,43 +65,45 @@ def _attention_module(config: LongT5Config) -> str:
     return "LocalSelfAttention" if is_local else "TransientGlobalSelfAttention"
 
 
-def _encoder_rows(config: LongT5Config, prefix: str) -> list[Row]:
+def _encoder_rows(config: LongT5Config, prefix: str) -> list[WeightRule]:
     module = f"{prefix}encoder.block.{{n}}.layer.0.{_attention_module(config)}"
     reference, ours = module, "encoder.blocks.{n}.self_attention"
     first_reference, first_ours = reference.format(n=0), ours.format(n=0)
     biases = ["relative_attention_bias"]
-    rows = [Row(f"{reference}.{name}", f"{ours}.{name}", DENSE) for name in "qkvo"]
+    rows = [WeightRule(f"{reference}.{name}", f"{ours}.{name}", DENSE) for name in "qkvo"]
     if config.encoder_attention_type == "transient-global":
         biases.append("global_relative_attention_bias")
-        rows.append(Row(f"{reference}.global_input_layer_norm", f"{ours}.global_input_layer_norm", RMS_NORM))
+        rows.append(WeightRule(f"{reference}.global_input_layer_norm", f"{ours}.global_input_layer_norm", RMS_NORM))
     return [
         *rows,
-        *(Row(f"{first_reference}.{bias}", f"{first_ours}.{bias}.embedding", EMBEDDING) for bias in biases),
-        Row(f"{prefix}encoder.block.{{n}}.layer.0.layer_norm", "encoder.blocks.{n}.self_attention_norm", RMS_NORM),
+        *(WeightRule(f"{first_reference}.{bias}", f"{first_ours}.{bias}.embedding", EMBEDDING) for bias in biases),
+        WeightRule(
+            f"{prefix}encoder.block.{{n}}.layer.0.layer_norm", "encoder.blocks.{n}.self_attention_norm", RMS_NORM
+        ),
         *_feed_forward_rows(config, f"{prefix}encoder.block.{{n}}.layer.1", "encoder.blocks.{n}"),
-        Row(f"{prefix}encoder.final_layer_norm", "encoder.final_norm", RMS_NORM),
+        WeightRule(f"{prefix}encoder.final_layer_norm", "encoder.final_norm", RMS_NORM),
     ]
 
 
-def _decoder_rows(config: LongT5Config, prefix: str) -> list[Row]:
+def _decoder_rows(config: LongT5Config, prefix: str) -> list[WeightRule]:
     rows = []
     parts = (("layer.0", "SelfAttention", "self_attention"), ("layer.1", "EncDecAttention", "cross_attention"))
     for layer, module, ours in parts:
         reference = f"{prefix}decoder.block.{{n}}.{layer}"
         for name in ("q", "k", "v", "out"):
             tensor = f"{reference}.{module}.{name[0]}"
-            rows.append(Row(tensor, f"decoder.blocks.{{n}}.{ours}.{name}_proj", DENSE))
-        rows.append(Row(f"{reference}.layer_norm", f"decoder.blocks.{{n}}.{ours}_norm", RMS_NORM))
+            rows.append(WeightRule(tensor, f"decoder.blocks.{{n}}.{ours}.{name}_proj", DENSE))
+        rows.append(WeightRule(f"{reference}.layer_norm", f"decoder.blocks.{{n}}.{ours}_norm", RMS_NORM))
     bias = f"{prefix}decoder.block.0.layer.0.SelfAttention.relative_attention_bias"
     return [
         *rows,
-        Row(bias, "decoder.relative_attention_bias.embedding", EMBEDDING),
+        WeightRule(bias, "decoder.relative_attention_bias.embedding", EMBEDDING),
         *_feed_forward_rows(config, f"{prefix}decoder.block.{{n}}.layer.2", "decoder.blocks.{n}"),
-        Row(f"{prefix}decoder.final_layer_norm", "decoder.final_norm", RMS_NORM),
+        WeightRule(f"{prefix}decoder.final_layer_norm", "decoder.final_norm", RMS_NORM),
     ]
 
 
-def _feed_forward_rows(config: LongT5Config, reference: str, ours: str) -> list[Row]:
+def _feed_forward_rows(config: LongT5Config, reference: str, ours: str) -> list[WeightRule]:
     names = {"wi_0": "wi", "wi_1": "wi_linear", "wo": "wo"} if config.is_gated else {"wi": "wi", "wo": "wo"}
-    rows = [Row(f"{reference}.DenseReluDense.{r}", f"{ours}.feed_forward.{o}", DENSE) for r, o in names.items()]
-    return [*rows, Row(f"{reference}.layer_norm", f"{ours}.feed_forward_norm", RMS_NORM)]
+    rows = [WeightRule(f"{reference}.DenseReluDense.{r}", f"{ours}.feed_forward.{o}", DENSE) for r, o in names.items()]
+    return [*rows, WeightRule(f"{reference}.layer_norm", f"{ours}.feed_forward_norm", RMS_NORM)]

@@ -8,14 +8,14 @@ Shape letters: B rows, H heads, D head size, M room for target tokens, S source 
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from keras import ops
 
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.cached_attention import KeysValues
 from tfmodels.layers.blocks import pad_axis
 
-Tensor = Any
 ReferenceCache = tuple[tuple[Tensor, Tensor, Tensor, Tensor], ...]
 
 

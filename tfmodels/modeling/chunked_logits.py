@@ -6,20 +6,18 @@ Shape letters: B rows, T target length, N chunks, C positions of a chunk, E mode
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 from keras import ops
 
 from tfmodels.backend.autocast import scope_of_values, stored_values
-from tfmodels.backend.gradients import Gradient, gradients, with_own_gradient
+from tfmodels.backend.gradients import Gradient, custom_gradient, gradients
 from tfmodels.backend.scan import scan
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.blocks import merge_blocks, split_into_blocks
 from tfmodels.modeling.losses import summed_cross_entropy
 from tfmodels.utils.checks import check_shape
 from tfmodels.utils.labels import IGNORED_LABEL
-
-Tensor = Any
 
 CHUNK_LENGTH = 64
 """Target positions whose logits exist at one time."""
@@ -106,4 +104,4 @@ def _sum_over_chunks(
         (loss,), _ = scan(add, [ops.zeros((), "float32")], [], count)
         return loss, gradient
 
-    return with_own_gradient(total, [hidden_states, *values], others)
+    return custom_gradient(total, [hidden_states, *values], others)

@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from tfmodels.backend.value_checks import check_mask, checked_ids
+from tfmodels.backend.types import Tensor
+from tfmodels.backend.value_checks import check_mask, checked_ids, concrete_value
 from tfmodels.layers.attention.cached_attention import CachedAttention, KeysValues, write_beams, write_step
 from tfmodels.modeling.cache import StaticCache
 from tfmodels.modeling.encoder import per_layer
 from tfmodels.modeling.stack import Stack
-from tfmodels.utils.checks import check_shape, concrete_value
-
-Tensor = Any
+from tfmodels.utils.checks import check_shape
 
 
 class DecoderContext(NamedTuple):

@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from tfmodels.backend.keras_internals import sublayers
 from tfmodels.backend.precision import check_policy
+from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import check_mask, checked_ids
 from tfmodels.layers.resizing import check_plain
 from tfmodels.modeling.config import config_of
@@ -18,8 +20,6 @@ from tfmodels.modeling.inputs import exactly_one, unpack_inputs
 from tfmodels.modeling.pretrained import Pretrained
 from tfmodels.modeling.stack import Stack
 from tfmodels.utils.checks import check_shape
-
-Tensor = Any
 
 OPTIONAL_INPUTS = ("head_mask", "inputs_embeds")
 """Inputs that every encoder has, after those of its family."""
@@ -35,7 +35,9 @@ class EncoderBlock(keras.layers.Layer):
         """(B, L, E), as the input."""
         return tuple(hidden_states_shape)
 
-    def attentions(self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any) -> dict[str, Tensor]:
+    def attention_probabilities(
+        self, hidden_states: Tensor, head_mask: Tensor | None = None, **context: Any
+    ) -> dict[str, Tensor]:
         """Attention probabilities of the call with the same arguments, without dropout."""
         raise NotImplementedError
 
@@ -80,8 +82,8 @@ class Encoder(Pretrained, Stack):
         """What every block gets besides its hidden states: masks, and biases made once per call."""
         raise NotImplementedError
 
-    def reported_context(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """The same for `EncoderBlock.attentions`, made only when attentions are asked for."""
+    def attention_context(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """The same for `EncoderBlock.attention_probabilities`, made only when attentions are asked for."""
         return dict(context)
 
     def finish(self, hidden_states: Tensor, training: bool | None) -> Tensor:
@@ -127,13 +129,13 @@ class Encoder(Pretrained, Stack):
         hidden_states = self.embed(inputs["input_ids"], inputs["inputs_embeds"], training)
         head_masks = self._head_masks(inputs["head_mask"])
         context = self.context(hidden_states, inputs)
-        reported = self.reported_context(context) if asked["output_attentions"] else {}
+        reported = self.attention_context(context) if asked["output_attentions"] else {}
 
         states, attentions = [], []
         for block, mask in zip(self.blocks, head_masks, strict=True):
             states.append(hidden_states)
             if asked["output_attentions"]:
-                attentions.append(block.attentions(hidden_states, head_mask=mask, **reported))
+                attentions.append(block.attention_probabilities(hidden_states, head_mask=mask, **reported))
             after = self.runner(block, training)(hidden_states, head_mask=mask, training=training, **context)
             hidden_states = self.keep_or_drop(after, hidden_states, training)
         hidden_states = self.finish(hidden_states, training)
@@ -188,7 +190,7 @@ class Encoder(Pretrained, Stack):
     def prune_own_heads(self, heads_to_prune: Mapping[int, list[int]]) -> None:
         """The same here alone, for the model that this encoder is a part of."""
         config = self.config.with_pruned_heads(heads_to_prune)
-        for layer in self._flatten_layers():  # all of them first, so that none is pruned when one cannot be
+        for layer in sublayers(self):  # all of them first, so that none is pruned when one cannot be
             check_plain(layer, "prune_heads")
         for layer, heads in heads_to_prune.items():
             self.blocks[int(layer)].prune_heads(list(heads))

@@ -7,12 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfmodels.backend.value_checks import check_ids, check_mask
+from tfmodels.backend.types import Tensor
+from tfmodels.backend.value_checks import check_ids, check_mask, concrete_value
 from tfmodels.generation import GenerationConfig
 from tfmodels.modeling.inputs import as_encoder_outputs, unpack_inputs
-from tfmodels.utils.checks import check_shape, concrete_value
-
-Tensor = Any
+from tfmodels.utils.checks import check_shape
 
 HEAD_MASKS = ("head_mask", "decoder_head_mask", "cross_attn_head_mask")
 """Of the encoder, of the decoder's self-attention and of its cross-attention: (layers, H) or (H,)."""

@@ -12,23 +12,21 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from tfmodels.backend.value_checks import checked_ids
-from tfmodels.checkpoints.mapping import DENSE, Row
+from tfmodels.backend.types import Tensor
+from tfmodels.backend.value_checks import checked_ids, concrete_value
+from tfmodels.checkpoints.mapping import DENSE, WeightRule
 from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.projection import projection
 from tfmodels.modeling.inputs import shifted_labels
 from tfmodels.modeling.losses import LossTerm, classification_terms, has_loss, mean_loss, problem_type_of, span_terms
 from tfmodels.modeling.seq2seq import Seq2Seq
-from tfmodels.utils.checks import concrete_value
 from tfmodels.utils.labels import IGNORED_LABEL
 
-Tensor = Any
-
 CLASSIFIER_ROWS = [
-    Row("classification_head.dense", "classification_head.dense", DENSE),
-    Row("classification_head.out_proj", "classification_head.out_proj", DENSE),
+    WeightRule("classification_head.dense", "classification_head.dense", DENSE),
+    WeightRule("classification_head.out_proj", "classification_head.out_proj", DENSE),
 ]
-SPAN_ROWS = [Row("qa_outputs", "qa_outputs", DENSE)]
+SPAN_ROWS = [WeightRule("qa_outputs", "qa_outputs", DENSE)]
 
 
 class ClassificationHead(keras.layers.Layer):

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from tfmodels.backend.types import Tensor
 from tfmodels.modeling.losses import shift_right
-
-Tensor = Any
 
 
 def unpack_inputs(names: Sequence[str], **inputs: Any) -> dict[str, Any]:

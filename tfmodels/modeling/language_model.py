@@ -11,18 +11,18 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfmodels.backend.keras_internals import replace_weight
+from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import checked_ids
 from tfmodels.generation import GenerationConfig
 from tfmodels.layers.projection import projection
-from tfmodels.layers.resizing import check_plain, replace_weight
+from tfmodels.layers.resizing import check_plain
 from tfmodels.modeling.chunked_logits import chunked_cross_entropy
 from tfmodels.modeling.inputs import shifted_labels
 from tfmodels.modeling.losses import LossTerm, cross_entropy_term, has_loss, mean_loss
 from tfmodels.modeling.pretrained import resized_rows
 from tfmodels.modeling.text_generator import Generator
 from tfmodels.utils.labels import IGNORED_LABEL
-
-Tensor = Any
 
 
 class Seq2SeqLM(Generator):
@@ -153,7 +153,7 @@ class Seq2SeqLM(Generator):
         """Give `lm_head` another number of tokens; a tied head follows its table by itself."""
         if self.lm_head is not None:
             check_plain(self.lm_head, "resize_token_embeddings")
-            replace_weight(self.lm_head, "_kernel", resized_rows(np.asarray(self.lm_head.kernel).T, vocab_size).T)
+            replace_weight(self.lm_head, "kernel", resized_rows(np.asarray(self.lm_head.kernel).T, vocab_size).T)
             self.lm_head.units = vocab_size
 
     def read_settings(self, folder: Path) -> None:

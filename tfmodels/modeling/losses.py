@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import widened
 from tfmodels.utils.checks import check_shape
 from tfmodels.utils.labels import IGNORED_LABEL
-
-Tensor = Any
 
 
 class LossTerm(NamedTuple):

@@ -15,12 +15,11 @@ import numpy as np
 from keras import ops
 
 from tfmodels.backend.replicas import replica_count, sum_over_replicas
+from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import check_ids, check_mask
 from tfmodels.modeling.inputs import unpack_inputs
 from tfmodels.modeling.losses import LossTerm, label_weights, mean_loss
 from tfmodels.utils.labels import IGNORED_LABEL
-
-Tensor = Any
 
 
 class LabelMean(keras.metrics.Mean):

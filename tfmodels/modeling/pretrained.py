@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Self
 import keras
 import numpy as np
 
+from tfmodels.backend.keras_internals import replace_weight, sublayers
 from tfmodels.checkpoints import check_landmarks, load_checkpoint, open_checkpoint, save_weights
-from tfmodels.checkpoints.mapping import Row
-from tfmodels.layers.resizing import check_plain, replace_weight
+from tfmodels.checkpoints.mapping import WeightRule
+from tfmodels.layers.resizing import check_plain
 from tfmodels.modeling.checkpoint_checks import check_size, stored_dtype, with_vocabulary_of
 from tfmodels.modeling.config import ModelConfig
 from tfmodels.modeling.training_state import (
@@ -64,7 +65,7 @@ class Pretrained(keras.Model):
     _owner: Any = None
 
     @classmethod
-    def weight_rows(cls, config: Any) -> list[Row]:
+    def weight_rows(cls, config: Any) -> list[WeightRule]:
         """Where each of the reference's tensors lives."""
         raise NotImplementedError
 
@@ -146,7 +147,7 @@ class Pretrained(keras.Model):
             source,
             ignored=(*ignore_tensors, *cls.harmless_tensors),
             left_out=(*cls.other_parts(), *unread),
-            new=cls.may_lack,
+            optional=cls.may_lack,
             fetch=partial(fetch_beside, name_or_folder, folder),
         )
         model.read_settings(folder)
@@ -182,7 +183,7 @@ class Pretrained(keras.Model):
         """
         if dtype not in (None, *STORED_DTYPES):
             raise ValueError(f"dtype must be None or one of {STORED_DTYPES}. Received: dtype={dtype!r}")
-        for layer in self._flatten_layers():
+        for layer in sublayers(self):
             if getattr(layer, "quantization_mode", None):
                 raise ValueError(
                     "save_pretrained writes plain weights; keep a quantized model with save('model.keras'). "
@@ -227,7 +228,7 @@ class Pretrained(keras.Model):
         layer = self.get_input_embeddings()
         for part in (layer, self.get_output_embeddings()):  # both first, so that none is changed when one cannot be
             check_plain(part, "set_input_embeddings")
-        replace_weight(layer, "_embeddings", table.astype(layer.variable_dtype))
+        replace_weight(layer, "embeddings", table.astype(layer.variable_dtype))
         layer.input_dim = len(table)
         self.resize_head(len(table))
         self._set_config(self.config.replace(vocab_size=len(table)))
@@ -269,7 +270,7 @@ class Pretrained(keras.Model):
 
     def _set_config(self, config: Any) -> None:
         self.config = config
-        for layer in self._flatten_layers(include_self=False):
+        for layer in sublayers(self, include_self=False):
             if isinstance(getattr(layer, "config", None), ModelConfig):
                 layer.config = config
 
@@ -282,7 +283,7 @@ class Pretrained(keras.Model):
         self._set_gradient_checkpointing(False)
 
     def _set_gradient_checkpointing(self, value: bool) -> None:
-        for layer in self._flatten_layers():
+        for layer in sublayers(self):
             if hasattr(layer, "gradient_checkpointing"):
                 layer.gradient_checkpointing = value
         self.forget_compiled()
@@ -299,7 +300,7 @@ class Pretrained(keras.Model):
         Raises:
             ValueError: no projection of that name.
         """
-        found = [layer for layer in self._flatten_layers() if layer.name in targets and hasattr(layer, "enable_lora")]
+        found = [layer for layer in sublayers(self) if layer.name in targets and hasattr(layer, "enable_lora")]
         if not found:
             raise ValueError(f"targets must name projections of the model. Received: targets={tuple(targets)}")
         for variable in self.trainable_variables:
@@ -319,7 +320,7 @@ class Pretrained(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the model, and the mode in which it is quantized."""
-        is_quantized = any(getattr(layer, "quantization_mode", None) for layer in self._flatten_layers())
+        is_quantized = any(getattr(layer, "quantization_mode", None) for layer in sublayers(self))
         if is_quantized and self.quantized_mode is None:
             raise ValueError(
                 "a model that is saved must be quantized as a whole, by quantize(mode). "
@@ -358,7 +359,7 @@ class Pretrained(keras.Model):
         """
         skipped: set[int] = set()
         if exclude_embeddings:
-            tables = [layer for layer in self._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
+            tables = [layer for layer in sublayers(self) if isinstance(layer, keras.layers.Embedding)]
             skipped = {id(weight) for layer in tables for weight in layer.weights}
         weights = self.trainable_weights if only_trainable else self.weights
         counted = [weight for weight in weights if id(weight) not in skipped and not _is_buffer(weight)]

@@ -4,15 +4,13 @@ Shape letters: R rows, T target length, N chunks, C positions of a chunk, E mode
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from keras import ops
 
 from tfmodels.backend.scan import scan
+from tfmodels.backend.types import Tensor
 from tfmodels.generation import GenerationConfig, is_among
 from tfmodels.layers.blocks import split_into_blocks
-
-Tensor = Any
 
 CHUNK_LENGTH = 64
 """Target positions whose logits exist at one time."""

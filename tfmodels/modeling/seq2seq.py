@@ -11,14 +11,13 @@ import keras
 from keras import ops
 
 from tfmodels.backend.precision import check_policy
+from tfmodels.backend.types import Tensor
 from tfmodels.modeling.cache import StaticCache, reference_cache, static_cache
 from tfmodels.modeling.config import config_of
 from tfmodels.modeling.encoder import OPTIONAL_INPUTS
 from tfmodels.modeling.inputs import as_encoder_outputs, exactly_one, unpack_inputs
 from tfmodels.modeling.trainable import TrainableModel
 from tfmodels.utils.checks import check_positive, check_shape
-
-Tensor = Any
 
 DECODER_INPUTS = ("decoder_input_ids", "decoder_attention_mask")
 FURTHER_INPUTS = (

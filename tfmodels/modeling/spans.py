@@ -3,11 +3,10 @@
 Shape letters: B documents, S source length, D longest answer.
 """
 
-from typing import Any
-
 from keras import ops
 
-Tensor = Any
+from tfmodels.backend.types import Tensor
+
 _IMPOSSIBLE = -1e9
 
 

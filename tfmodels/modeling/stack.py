@@ -7,9 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfmodels.backend.remat import recompute
-
-Tensor = Any
+from tfmodels.backend.remat_layer import remat_layer
+from tfmodels.backend.types import Tensor
 
 
 class Stack:
@@ -28,7 +27,7 @@ class Stack:
 
     def runner(self, block: Callable[..., Any], training: bool | None) -> Callable[..., Any]:
         """The block's call, recomputed in the backward pass where that is switched on."""
-        return partial(recompute, block) if self.gradient_checkpointing and training else block
+        return partial(remat_layer, block) if self.gradient_checkpointing and training else block
 
     def keep_or_drop(self, after: Tensor, before: Tensor, training: bool | None) -> Tensor:
         """What a layer made, or what it was given where it is dropped: one draw for the whole batch."""

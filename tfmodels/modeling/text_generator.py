@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from tfmodels.backend.compile import compiled, random_seed, read_once
-from tfmodels.backend.value_checks import check_ids
+from tfmodels.backend.compile import compiled, read_once
+from tfmodels.backend.random import random_seed
+from tfmodels.backend.types import Tensor
+from tfmodels.backend.value_checks import check_global_capacity, check_ids, concrete_value
 from tfmodels.generation import GenerationConfig, Processor, Search, SearchInputs, State, kind_of_search
 from tfmodels.modeling.generation_inputs import (
     HEAD_MASKS,
@@ -26,9 +28,8 @@ from tfmodels.modeling.generation_inputs import (
 from tfmodels.modeling.inputs import shifted_labels
 from tfmodels.modeling.scoring import log_probabilities
 from tfmodels.modeling.seq2seq import Seq2Seq
-from tfmodels.utils.checks import check_global_capacity, check_shape, concrete_value
+from tfmodels.utils.checks import check_shape
 
-Tensor = Any
 _FURTHER_INPUTS = ("encoder_outputs", "inputs_embeds", *HEAD_MASKS)
 # What transformers' `generate` takes, too, and is another argument here.
 _OTHER_NAMES = {

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from tfmodels.backend.global_gradients import GlobalGradients
 from tfmodels.backend.replicas import replica_count, sum_over_replicas
-from tfmodels.modeling.global_gradients import GlobalGradients
+from tfmodels.backend.types import Tensor
 from tfmodels.modeling.losses import LossTerm
 from tfmodels.modeling.objective import (
     LabelMean,
@@ -32,8 +33,6 @@ from tfmodels.modeling.objective import (
     with_targets,
 )
 from tfmodels.modeling.pretrained import Pretrained
-
-Tensor = Any
 
 
 class TrainableModel(Pretrained):

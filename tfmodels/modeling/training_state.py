@@ -12,14 +12,16 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfmodels.backend.keras_internals import sublayers, weight_attribute
+
 # A projection's, or a table's: what is frozen under LoRA, and the two factors.
-_FACTORS = (("_kernel", "lora_kernel_a", "lora_kernel_b"), ("_embeddings", "lora_embeddings_a", "lora_embeddings_b"))
+_FACTORS = (("kernel", "lora_kernel_a", "lora_kernel_b"), ("embeddings", "lora_embeddings_a", "lora_embeddings_b"))
 _FROZEN, _LORA, _REMAT = "frozen", "lora", "gradient_checkpointing"
 
 
 def training_config(model: Any) -> dict[str, Any]:
     """Which weights are frozen, which layers are under LoRA, and whether blocks are recomputed: for `get_config`."""
-    layers = list(model._flatten_layers())
+    layers = sublayers(model)
     adapted = {} if model.quantized_mode else {index: layers[index] for index in _adapted(layers)}
     if model.quantized_mode and _adapted(layers):
         warnings.warn("LoRA's factors are merged into the kernels of a quantized model that is saved", stacklevel=4)
@@ -55,7 +57,7 @@ def restore_training_config(model: Any, saved: Mapping[str, Any]) -> None:
 def _restore(model: Any, saved: Mapping[str, Any]) -> None:
     if saved.get(_REMAT):
         model.gradient_checkpointing_enable()
-    layers = list(model._flatten_layers())
+    layers = sublayers(model)
     for index, (rank, alpha) in saved.get(_LORA, {}).items():
         adapt(layers[int(index)], rank, alpha)
     frozen = saved.get(_FROZEN)
@@ -93,7 +95,7 @@ def adapt(layer: Any, rank: int, alpha: float | None = None) -> None:
 
 def save_training_variables(model: Any, store: Any) -> None:
     """Write seeds, kernels and LoRA's factors beside a model's own variables."""
-    layers = list(model._flatten_layers())
+    layers = sublayers(model)
     for index, seed in enumerate(_seeds(model)):
         store[f"seed_{index}"] = ops.convert_to_numpy(seed.value)
     for index in [] if model.quantized_mode else _adapted(layers):
@@ -108,7 +110,7 @@ def load_training_variables(model: Any, store: Any) -> dict[str, Any]:
     for index, seed in enumerate(_seeds(model)):
         if f"seed_{index}" in values:
             seed.assign(values[f"seed_{index}"])
-    layers = list(model._flatten_layers())
+    layers = sublayers(model)
     for index in _adapted(layers):
         names = [f"lora_{index}_{number}" for number in range(3)]
         if all(name in values for name in names):
@@ -118,7 +120,11 @@ def load_training_variables(model: Any, store: Any) -> dict[str, Any]:
 
 
 def _factors(layer: Any) -> list[Any]:
-    return [getattr(layer, name) for names in _FACTORS if hasattr(layer, names[0]) for name in names]
+    """The weight that is frozen under LoRA, and the two factors whose product is added to it."""
+    for frozen, first, second in _FACTORS:
+        if hasattr(layer, first):
+            return [getattr(layer, name) for name in (weight_attribute(layer, frozen), first, second)]
+    return []
 
 
 def _adapted(layers: list[Any]) -> list[int]:

@@ -19,11 +19,11 @@ class AddedToken:
     """A token that is taken out of a text whole, with the flags that transformers' files hold.
 
     Attributes:
-        content: The text that it stands for.
-        lstrip, rstrip: Whether it takes the white space before or behind it along.
-        single_word: Whether it counts only where it is no part of a longer word.
-        normalized: Whether it is looked for in the normalized text, behind the tokens that are not.
-        special: Whether decoding leaves it out.
+        content: the text that it stands for.
+        lstrip, rstrip: whether it takes the white space before or behind it along.
+        single_word: whether it counts only where it is no part of a longer word.
+        normalized: whether it is looked for in the normalized text, behind the tokens that are not.
+        special: whether decoding leaves it out.
     """
 
     content: str
@@ -35,7 +35,7 @@ class AddedToken:
 
     @classmethod
     def of(cls, token: Any, name: str, special: bool = False) -> Self:
-        """The token of a str or of an `AddedToken` of the tokenizers library, else raises a `ValueError`.
+        """The token of a str or of an `AddedToken` of the tokenizers library, else raise a `ValueError`.
 
         A str has no flag but `special` and, where it is not special, `normalized`.
         """
@@ -50,7 +50,7 @@ class AddedToken:
 
     @classmethod
     def from_json(cls, content: Any, name: str) -> Self:
-        """The token that an object of a JSON file describes, else raises a `ValueError` that says where it stands."""
+        """The token that an object of a JSON file describes, else raise a `ValueError` that says where it stands."""
         if not isinstance(content, dict):
             raise ValueError(f"{name} must be an object with content and flags. Received: {content!r}")
         fields = {key: value for key, value in content.items() if key not in ("id", "__type")}
@@ -78,7 +78,7 @@ class AddedToken:
 
 
 def given_tokens(tokens: Any, name: str) -> list[str | AddedToken]:
-    """The tokens that a caller wants to add, as one or as a sequence, else raises a `ValueError`."""
+    """The tokens that a caller wants to add, as one or as a sequence, else raise a `ValueError`."""
     if isinstance(tokens, str | AddedToken | tokenizers.AddedToken):
         tokens = [tokens]
     if isinstance(tokens, bytes) or not isinstance(tokens, Sequence):

@@ -23,25 +23,25 @@ _LOWER = r"\z\A"
 
 
 class TokenMarker(tf.Module):
-    """Puts separators around the added tokens of texts.
+    """Put separators around the added tokens of texts.
 
     Most tokenizers need one regular expression for it. Tokens that may overlap, count as single words only, or hold
     white space are found in several steps.
 
     Args:
-        tokens: The tokens to look for, with their ids.
-        is_slow: Whether the rules are those of transformers' Python classes: one search for all tokens, which may take
+        tokens: the tokens to look for, with their ids.
+        is_slow: whether the rules are those of transformers' Python classes: one search for all tokens, which may take
             white space from other tokens along. Otherwise those of the tokenizers library: tokens that are not
             `normalized` come first.
-        lowers: Whether the text between those is put into lower case.
+        lowers: whether the text between those is put into lower case.
 
     Attributes:
-        contents: What the tokens' texts are in a text.
-        ids: Pairs of these, behind the mark, and the tokens' ids.
-        mark: What stands between a separator and a token, nothing where one expression is enough.
+        contents: what the tokens' texts are in a text.
+        ids: pairs of these, behind the mark, and the tokens' ids.
+        mark: what stands between a separator and a token, nothing where one expression is enough.
 
     Raises:
-        ValueError: For rules that are not followed in the graph.
+        ValueError: rules that are not followed in the graph.
     """
 
     def __init__(self, tokens: Mapping[int, AddedToken], is_slow: bool, lowers: bool = False):
@@ -157,7 +157,7 @@ class TokenMarker(tf.Module):
 
 
 def _needs_one_pattern(tokens: Mapping[str, AddedToken], is_slow: bool) -> bool:
-    """Whether one expression finds all tokens as the reference does, white space that they take along included."""
+    """Whether one expression finds all tokens as transformers does, with the white space that they take along."""
     has_space = any(re.search(r"\s", name) for name in tokens)
     strips = any(True in token.strips for token in tokens.values())
     if any(token.single_word for token in tokens.values()) or (has_space and (strips or not is_slow)):

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def check_text(text: Any, name: str) -> str:
-    """Returns `text` when it is a `str` that UTF-8 can hold, else raises a `ValueError` naming the argument."""
+    """Return `text` when it is a `str` that UTF-8 can hold, else raise a `ValueError` naming the argument."""
     if not isinstance(text, str):
         raise ValueError(f"{name} must be a str. Received: {text!r} (of type {type(text).__name__})")
     try:
@@ -21,7 +21,7 @@ def check_text(text: Any, name: str) -> str:
 
 
 def check_texts(texts: Any, name: str) -> list[str]:
-    """Returns a str or a sequence of str as a non-empty list, else raises a `ValueError` naming the argument."""
+    """Return a str or a sequence of str as a non-empty list, else raise a `ValueError` naming the argument."""
     if isinstance(texts, str):
         return [check_text(texts, name)]
     if isinstance(texts, bytes) or not isinstance(texts, Sequence | np.ndarray):
@@ -32,7 +32,7 @@ def check_texts(texts: Any, name: str) -> list[str]:
 
 
 def check_as_many(texts: Any, name: str, sources: Sequence[str]) -> list[str]:
-    """Returns texts as a list, one for each of `sources`, else raises a `ValueError` naming the argument."""
+    """Return texts as a list, one for each of `sources`, else raise a `ValueError` naming the argument."""
     found = check_texts(texts, name)
     if len(found) != len(sources):
         raise ValueError(f"{name} must hold as many texts as texts. Received: {len(found)} for {len(sources)} texts")
@@ -40,7 +40,7 @@ def check_as_many(texts: Any, name: str, sources: Sequence[str]) -> list[str]:
 
 
 def check_length(length: Any, name: str, minimum: int = 2) -> int:
-    """Returns `length` as an int of at least `minimum` (room for a token and the eos), else raises a `ValueError`."""
+    """Return `length` as an int of at least `minimum` (room for a token and the eos), else raise a `ValueError`."""
     try:
         value = operator.index(length)
     except TypeError:
@@ -53,7 +53,7 @@ def check_length(length: Any, name: str, minimum: int = 2) -> int:
 
 
 def check_lengths(max_length: Any, lengths: Any, minimum: int, name: str = "max_length") -> tuple[int, ...]:
-    """Returns the lengths that rows may have, ascending; none at all for rows of any length."""
+    """Return the lengths that rows may have, ascending; none at all for rows of any length."""
     if lengths is None:
         return () if max_length is None else (check_length(max_length, name, minimum),)
     if max_length is not None:
@@ -64,14 +64,14 @@ def check_lengths(max_length: Any, lengths: Any, minimum: int, name: str = "max_
 
 
 def check_vocab_size(vocab_size: Any, minimum: int, rule: str) -> int:
-    """Returns `vocab_size` when it is an int of at least `minimum`, else raises a `ValueError` that says the rule."""
+    """Return `vocab_size` when it is an int of at least `minimum`, else raise a `ValueError` that says the rule."""
     if isinstance(vocab_size, bool) or not isinstance(vocab_size, int) or vocab_size < minimum:
         raise ValueError(f"vocab_size must be at least {minimum} ({rule}). Received: vocab_size={vocab_size!r}")
     return vocab_size
 
 
 def iterate_texts(texts: Iterable[str], name: str) -> Iterator[str]:
-    """Yields the texts of a training corpus, each one checked."""
+    """Yield the texts of a training corpus, each one checked."""
     if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
         raise ValueError(f"{name} must be an iterable of str. Received: {type(texts).__name__}")
     for index, text in enumerate(texts):
@@ -79,7 +79,7 @@ def iterate_texts(texts: Iterable[str], name: str) -> Iterator[str]:
 
 
 def as_id_list(ids: Any, name: str) -> list[int]:
-    """Returns one row of ids (list, array or tensor) as a list of Python ints."""
+    """Return one row of ids (list, array or tensor) as a list of Python ints."""
     values = np.asarray(ids)
     if values.ndim != 1 or (values.size and not np.issubdtype(values.dtype, np.integer)):
         raise ValueError(f"{name} must be one row of integer ids. Received: {ids!r}")
@@ -87,7 +87,7 @@ def as_id_list(ids: Any, name: str) -> list[int]:
 
 
 def as_id_rows(sequences: Any, name: str) -> list[list[int]]:
-    """Returns a batch of ids (nested lists, array, tensor or ragged tensor) as lists of Python ints."""
+    """Return a batch of ids (nested lists, array, tensor or ragged tensor) as lists of Python ints."""
     if hasattr(sequences, "to_list"):
         sequences = sequences.to_list()
     if not isinstance(sequences, list | tuple):

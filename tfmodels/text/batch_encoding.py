@@ -35,11 +35,11 @@ def source_arrays(
 
     Args:
         tokenizer: Whose call it is.
-        sources: The texts, checked.
-        text_pair: As in the call.
-        lengths: How long rows are.
-        global_tokens: Its `global_attention` and `global_spans`.
-        asked: Its `return_offsets`, `return_special_tokens_mask` and `return_segment_mask`.
+        sources: the texts, checked.
+        text_pair: as in the call.
+        lengths: how long rows are.
+        global_tokens: its `global_attention` and `global_spans`.
+        asked: its `return_offsets`, `return_special_tokens_mask` and `return_segment_mask`.
     """
     returns = list(itertools.compress(_FURTHER_ARRAYS, asked))
     seconds = None if text_pair is None else check_as_many(text_pair, "text_pair", sources)
@@ -77,10 +77,10 @@ def label_array(
 
     Args:
         tokenizer: Whose call it is.
-        text_target: As in the call.
-        max_length: Its `max_target_length`.
-        sources: The texts, checked.
-        fitting: Its `padding` and `truncation`.
+        text_target: as in the call.
+        max_length: its `max_target_length`.
+        sources: the texts, checked.
+        fitting: its `padding` and `truncation`.
     """
     if text_target is None:
         if max_length is not None:
@@ -120,7 +120,7 @@ def _rows(
 
 
 def as_tensors(arrays: dict[str, np.ndarray], kind: Any) -> dict[str, Any]:
-    """The arrays as `return_tensors` asks for them, else raises a `ValueError`."""
+    """The arrays as `return_tensors` asks for them, else raise a `ValueError`."""
     kind = getattr(kind, "value", kind)
     if kind in (None, "np"):
         return arrays

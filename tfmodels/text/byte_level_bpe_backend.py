@@ -30,11 +30,11 @@ class LEDBackend:
     """The tokenizers library's tokenizer, and what it does not say of itself.
 
     Attributes:
-        tokenizer: It splits, encodes and decodes.
-        roles: The token of each role that has one.
-        special: All special tokens of roles and settings, each once.
-        start, end: The tokens around a text, with their ids.
-        twice: Added tokens that are looked for both in the text as it is and in the normalized text.
+        tokenizer: it splits, encodes and decodes.
+        roles: the token of each role that has one.
+        special: all special tokens of roles and settings, each once.
+        start, end: the tokens around a text, with their ids.
+        twice: added tokens that are looked for both in the text as it is and in the normalized text.
     """
 
     tokenizer: BackendTokenizer
@@ -59,7 +59,7 @@ def byte_level(model: models.BPE, add_prefix_space: bool) -> BackendTokenizer:
 
 
 def check_special_tokens(vocabulary: LEDVocabulary) -> None:
-    """Raises `ValueError` when a special token that no file names would have to be added: another model's files."""
+    """Raise `ValueError` when a special token that no file names would have to be added: another model's files."""
     settings = vocabulary.settings
     own = read_added_tokens(vocabulary.content or {}).values()
     named = {*vocabulary.vocab, *contents(own), *contents(settings.added.values())}
@@ -73,7 +73,7 @@ def build(vocabulary: LEDVocabulary) -> LEDBackend:
     """The backend of a vocabulary.
 
     Raises:
-        ValueError: When a special token has no id, or tokenizer.json puts other tokens around a text than LED's do.
+        ValueError: when a special token has no id, or tokenizer.json puts other tokens around a text than LED's do.
     """
     settings = vocabulary.settings
     prefix, trim = settings.flag("add_prefix_space", False), settings.flag("trim_offsets", True)
@@ -115,7 +115,7 @@ def _of_two_files(
 
 
 def _around(processor: Mapping[str, Any] | None) -> list[tuple[str, int]]:
-    """The tokens before and behind a text, else raises a `ValueError`."""
+    """The tokens before and behind a text, else raise a `ValueError`."""
     if processor is not None and processor.get("type") == "RobertaProcessing":
         return [tuple(processor["cls"]), tuple(processor["sep"])]
     return tokens_around(processor, ("cls", "A", "sep"), ("cls", "A", "sep", "sep", "B", "sep"))

@@ -34,11 +34,11 @@ class LEDVocabulary:
     """What the files hold.
 
     Attributes:
-        vocab: Token to id, without the tokens that stand in no vocabulary but were added.
-        merges: Pairs of tokens, best first.
-        settings: What the other files say.
-        unknown_token: What stands for a byte without a symbol; `None` leaves such bytes out.
-        content: All of tokenizer.json, where that was read.
+        vocab: token to id, without the tokens that stand in no vocabulary but were added.
+        merges: pairs of tokens, best first.
+        settings: what the other files say.
+        unknown_token: what stands for a byte without a symbol; `None` leaves such bytes out.
+        content: all of tokenizer.json, where that was read.
     """
 
     vocab: Mapping[str, int]
@@ -52,7 +52,7 @@ def read_files(files: Mapping[str, bytes]) -> LEDVocabulary:
     """The vocabulary in the content of files, by file name. tokenizer.json comes first, as in transformers.
 
     Raises:
-        ValueError: On content that is not a vocabulary of byte-level BPE.
+        ValueError: content that is not a vocabulary of byte-level BPE.
     """
     if TOKENIZER in files:
         found = _read_tokenizer(json_object(files[TOKENIZER], TOKENIZER))
@@ -68,8 +68,8 @@ def write_files(vocabulary: LEDVocabulary, backend: str | None) -> dict[str, byt
     """The content of the files, by file name, that `read_files` and transformers read.
 
     Args:
-        vocabulary: What to write.
-        backend: The tokenizer as the tokenizers library writes it, for what the two files cannot say; `None` when
+        vocabulary: what to write.
+        backend: the tokenizer as the tokenizers library writes it, for what the two files cannot say; `None` when
             they say it all.
     """
     options = {"add_prefix_space": vocabulary.settings.flag("add_prefix_space", False)}

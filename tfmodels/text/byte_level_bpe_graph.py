@@ -26,15 +26,15 @@ class ByteLevelBPE(InGraphTokenizer):
     """Byte-level BPE with GPT-2's word pattern, equal to the tokenizers library id for id.
 
     Args:
-        tokenizer: The Python tokenizer whose ids this module gives.
-        tokens: See `InGraphTokenizer`.
-        token_bytes: The bytes each token stands for, by id; ids that are missing stand for none.
-        symbols: The id of each byte value's symbol, `None` for a byte without one.
-        merges: Pairs of ids and the id of what they merge into, best first.
-        whole_words: Words that the merges turn into a single token. They skip the loop.
-        add_prefix_space: Whether each stretch between added tokens begins with a space.
-        unknown_id: What stands for a byte without a symbol, `None` for nothing.
-        lowers: Whether texts are put into lower case.
+        tokenizer: the Python tokenizer whose ids this module gives.
+        tokens: see `InGraphTokenizer`.
+        token_bytes: the bytes each token stands for, by id; ids that are missing stand for none.
+        symbols: the id of each byte value's symbol, `None` for a byte without one.
+        merges: pairs of ids and the id of what they merge into, best first.
+        whole_words: words that the merges turn into a single token. They skip the loop.
+        add_prefix_space: whether each stretch between added tokens begins with a space.
+        unknown_id: what stands for a byte without a symbol, `None` for nothing.
+        lowers: whether texts are put into lower case.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class ByteLevelBPE(InGraphTokenizer):
         ranks: tf.Tensor,
         done: tf.TensorArray,
     ) -> tuple[Any, ...]:
-        """Applies the best merge of every word, and hands over the words that have none.
+        """Apply the best merge of every word, and hand over the words that have none.
 
         All vectors run over the symbols of the unfinished words: the symbol, its word (ascending from 0 without
         gaps), the place of its first byte, and the rank of the pair that it begins.
@@ -179,7 +179,7 @@ class ByteLevelBPE(InGraphTokenizer):
         return step + 1, symbols, words, places, ranks, done
 
     def _pairs_to_merge(self, is_candidate: tf.Tensor, ranks: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
-        """Of the pairs with the best rank of their word, those that the reference merges before any other rank."""
+        """Mark the pairs that are merged now: of their word's best rank, and before any other rank's turn."""
         index = tf.range(tf.size(is_candidate))
         if self._merges_at_once is not None:
             first = tf.gather(tf.math.segment_min(tf.where(is_candidate, index, NO_MERGE), words), words)
@@ -208,11 +208,11 @@ class _MergeTable:
     """Merges as arrays: `keys` and `ranks` for the table, and by rank `results` and `at_once`.
 
     A merge may be applied to all its occurrences in a word at once unless its result takes part in a better merge,
-    which the reference would then apply before the next occurrence. Trained vocabularies rarely hold such merges.
+    which then comes before the next occurrence. Trained vocabularies rarely hold such merges.
     """
 
     def __init__(self, merges: Sequence[tuple[int, int, int]], vocab_size: int):
-        # A pair that is listed twice counts where it is listed last, as in the reference.
+        # A pair that is listed twice counts where it is listed last, as in the tokenizers library.
         ranks = {left * vocab_size + right: rank for rank, (left, right, _) in enumerate(merges)}
         # For a vocabulary without merges: TensorFlow refuses an empty table, and no pair has this key.
         self.keys = list(ranks) or [-1]

@@ -27,16 +27,16 @@ class LEDTokenizer(Tokenizer):
     """Text to ids and back for LED: `<s> ... </s>`, ids of transformers' `LEDTokenizerFast`.
 
     Args:
-        vocab: Token to id. It holds `<s>`, `<pad>`, `</s>`, `<unk>`, `<mask>` and the symbols of the 256 bytes, of
+        vocab: token to id. It holds `<s>`, `<pad>`, `</s>`, `<unk>`, `<mask>` and the symbols of the 256 bytes, of
             which it may lack some.
-        merges: Pairs of tokens, best first.
-        add_prefix_space: Begin each stretch of text between special tokens with a space, so that its first word has
+        merges: pairs of tokens, best first.
+        add_prefix_space: begin each stretch of text between special tokens with a space, so that its first word has
             the ids of any other.
-        marks_unknown_bytes: Give `<unk>` for each byte without a symbol, as a tokenizer.json with an `unk_token` asks
+        marks_unknown_bytes: give `<unk>` for each byte without a symbol, as a tokenizer.json with an `unk_token` asks
             for. Otherwise such bytes are left out, as `LEDTokenizerFast` does by itself.
 
     Raises:
-        ValueError: When the vocabulary lacks a special token, or what a merge needs.
+        ValueError: when the vocabulary lacks a special token, or what a merge needs.
 
     Example:
         >>> from tfmodels.text import LEDTokenizer
@@ -76,7 +76,7 @@ class LEDTokenizer(Tokenizer):
         self._name_tokens()
 
     def _name_tokens(self) -> None:
-        """Takes ids and flags over from the backend."""
+        """Take ids and flags over from the backend."""
         led = self._led
         self.added_tokens = led.added
         ids = self._backend.get_vocab(with_added_tokens=True)
@@ -209,16 +209,16 @@ class LEDTokenizer(Tokenizer):
     def train_from_iterator(
         cls, texts: Iterable[str], vocab_size: int, min_frequency: int = 2, add_prefix_space: bool = False
     ) -> Self:
-        """Learns merges from texts.
+        """Learn merges from texts.
 
         Args:
-            texts: The corpus, as an iterable of str of any length.
-            vocab_size: The rows of the vocabulary at most; fewer when the corpus has no more pairs to merge.
-            min_frequency: How often a pair must occur to be merged.
-            add_prefix_space: Of the tokenizer.
+            texts: the corpus, as an iterable of str of any length.
+            vocab_size: the rows of the vocabulary at most; fewer when the corpus has no more pairs to merge.
+            min_frequency: how often a pair must occur to be merged.
+            add_prefix_space: of the tokenizer.
 
         Raises:
-            ValueError: When `vocab_size` leaves no room for the bytes and special tokens, or a text is not a str.
+            ValueError: when `vocab_size` leaves no room for the bytes and special tokens, or a text is not a str.
         """
         check_vocab_size(vocab_size, 256 + len(SPECIAL_TOKENS), "256 bytes and the special tokens")
         backend = byte_level(models.BPE(), add_prefix_space)

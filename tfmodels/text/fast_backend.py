@@ -11,7 +11,7 @@ from tfmodels.text.settings import TOKENIZER, Settings, Token
 
 
 def backend_of(content: Mapping[str, Any]) -> BackendTokenizer:
-    """The tokenizer that tokenizer.json describes, else raises a `ValueError`."""
+    """The tokenizer that tokenizer.json describes, else raise a `ValueError`."""
     try:
         return BackendTokenizer.from_str(json.dumps({**content, "truncation": None, "padding": None}))
     except (KeyboardInterrupt, SystemExit, MemoryError):
@@ -22,10 +22,10 @@ def backend_of(content: Mapping[str, Any]) -> BackendTokenizer:
 
 
 def add_tokens(backend: BackendTokenizer, settings: Settings, special: Sequence[Token]) -> set[str]:
-    """Adds the tokens of the settings, and the special ones that are not there yet, in transformers' order.
+    """Add the tokens of the settings, and the special ones that are not there yet, in transformers' order.
 
     Returns:
-        What `add_flagged` returns.
+        what `add_flagged` returns.
     """
     tokens: list[Token] = [token for _, token in sorted(settings.added.items())]
     known = [token.content for token in backend.get_added_tokens_decoder().values()] + contents(tokens)
@@ -36,10 +36,10 @@ def add_tokens(backend: BackendTokenizer, settings: Settings, special: Sequence[
 
 
 def add_flagged(backend: BackendTokenizer, tokens: Sequence[AddedToken]) -> tuple[int, set[str]]:
-    """Adds tokens.
+    """Add tokens.
 
     Returns:
-        How many were added, as the library counts, and the texts of those that were there with another `normalized`:
+        how many were added, as the library counts, and the texts of those that were there with another `normalized`:
         the library goes on looking for them in the text of either kind.
     """
     there = {token.content: token.normalized for token in added_tokens(backend).values()}
@@ -49,7 +49,7 @@ def add_flagged(backend: BackendTokenizer, tokens: Sequence[AddedToken]) -> tupl
 
 
 def check_added(backend: BackendTokenizer, tokens: Sequence[AddedToken]) -> None:
-    """Raises `ValueError` for added tokens that the library fails on, whatever the text or where they meet."""
+    """Raise `ValueError` for added tokens that the library fails on, whatever the text or where they meet."""
     for token in tokens:
         normalizer = backend.normalizer if token.normalized else None
         if normalizer is not None and not normalizer.normalize_str(token.content):
@@ -65,7 +65,7 @@ def check_added(backend: BackendTokenizer, tokens: Sequence[AddedToken]) -> None
 
 
 def update_part(backend: BackendTokenizer, part: str, kinds: Any, changes: Mapping[str, bool]) -> None:
-    """Puts settings into a part of the backend that has them."""
+    """Put settings into a part of the backend that has them."""
     state = json.loads(getattr(backend, part).__getstate__()) if getattr(backend, part) is not None else {}
     changed = {name: value for name, value in changes.items() if state.get(name, value) != value}
     if changed:
@@ -85,11 +85,11 @@ def added_tokens(backend: BackendTokenizer) -> dict[int, AddedToken]:
 def tokens_around(
     processor: Mapping[str, Any] | None, single: Sequence[str], pair: Sequence[str]
 ) -> list[tuple[str, int]]:
-    """The special tokens of a template, each once in the order of `single`, else raises a `ValueError`.
+    """The special tokens of a template, each once in the order of `single`, else raise a `ValueError`.
 
     Args:
         processor: `post_processor` of tokenizer.json.
-        single, pair: The forms that it must have: "A" and "B" for texts, other names for one special token each.
+        single, pair: the forms that it must have: "A" and "B" for texts, other names for one special token each.
     """
     found: dict[str, tuple[str, int]] = {}
     kind = (processor or {}).get("type")

@@ -13,7 +13,7 @@ GLOBAL_ATTENTION = ("first", "question", "none")
 
 
 def check_global_attention(name: str | None, marks_global_tokens: bool, is_pair: bool) -> str:
-    """Returns the name, or the default for `None`, else raises a `ValueError`."""
+    """Return the name, or the default for `None`, else raise a `ValueError`."""
     if not marks_global_tokens:
         if name is not None:
             raise ValueError(f"global_attention must be None: LongT5 has none. Received: global_attention={name!r}")
@@ -27,7 +27,7 @@ def check_global_attention(name: str | None, marks_global_tokens: bool, is_pair:
 
 
 def check_global_spans(spans: Any, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-    """Character spans by text, each string replaced by the spans of its occurrences, else raises a `ValueError`."""
+    """Character spans by text, each string replaced by the spans of its occurrences, else raise a `ValueError`."""
     if isinstance(spans, str | bytes) or not isinstance(spans, Sequence) or len(spans) != len(texts):
         raise ValueError(f"global_spans must hold a list for each of {len(texts)} texts. Received: {spans!r}")
     return [
@@ -67,12 +67,12 @@ def global_places(row: Row, name: str) -> list[slice]:
 def mark_spans(
     mask: np.ndarray, offsets: np.ndarray, spans: Sequence[Sequence[tuple[int, int]]], document: np.ndarray
 ) -> None:
-    """Sets `mask` (B, L) to 1 on the tokens of `document` (B, L) that share a character with a span of their row.
+    """Set `mask` (B, L) to 1 on the tokens of `document` (B, L) that share a character with a span of their row.
 
     Args:
         mask: int32 (B, L), written to.
         offsets: int32 (B, L, 2), characters of each token.
-        spans: By row, (start, end) of characters.
+        spans: by row, (start, end) of characters.
         document: int32 (B, L), 1 on the tokens of the text that the spans are of.
     """
     for row, row_spans in enumerate(spans):

@@ -27,10 +27,10 @@ class InGraphTokenizer(tf.Module, abc.ABC):
     tables are attributes: whatever tracks the module exports them.
 
     Args:
-        tokenizer: The Python tokenizer whose ids this module gives.
-        tokens: The added tokens that are taken out of a text whole, by id.
-        is_slow, lowers: See `TokenMarker`.
-        words_stand_alone: Whether a text's ids up to a space depend on nothing behind it. Otherwise long texts are
+        tokenizer: the Python tokenizer whose ids this module gives.
+        tokens: the added tokens that are taken out of a text whole, by id.
+        is_slow, lowers: see `TokenMarker`.
+        words_stand_alone: whether a text's ids up to a space depend on nothing behind it. Otherwise long texts are
             always read whole.
     """
 
@@ -85,7 +85,7 @@ class InGraphTokenizer(tf.Module, abc.ABC):
             texts: string (B,). Bytes that are not UTF-8 become U+FFFD, as Python's `"replace"` does.
 
         Returns:
-            Ragged int32 (B, None).
+            ragged int32 (B, None).
         """
         return self._with_special_tokens(self._contents(texts))
 
@@ -94,10 +94,10 @@ class InGraphTokenizer(tf.Module, abc.ABC):
 
         Args:
             texts: string (B,), as in `encode`.
-            max_length: The most tokens of a row that are wanted.
+            max_length: the most tokens of a row that are wanted.
 
         Returns:
-            Ragged int32 (B, None). Of a row that is longer than `max_length` only its first `max_length - 1` ids, and
+            ragged int32 (B, None). Of a row that is longer than `max_length` only its first `max_length - 1` ids, and
             that it is longer, are those of the whole text.
         """
         return self._with_special_tokens(self._contents_up_to(texts, max_length))
@@ -122,10 +122,10 @@ class InGraphTokenizer(tf.Module, abc.ABC):
 
         Args:
             texts, text_pair: string (B,), as in `encode`.
-            max_length: The most tokens of a pair that are wanted.
+            max_length: the most tokens of a pair that are wanted.
 
         Returns:
-            Two ragged int32 (B, None), for `pair_counts` and `pad_pair_batch` to at most `max_length`.
+            two ragged int32 (B, None), for `pair_counts` and `pad_pair_batch` to at most `max_length`.
         """
         count = tf.shape(texts)[0]
         same = tf.debugging.assert_equal(count, tf.shape(text_pair)[0], "text_pair must hold as many texts as texts")
@@ -187,15 +187,15 @@ class InGraphTokenizer(tf.Module, abc.ABC):
     def pad_batch(
         self, ragged_ids: tf.RaggedTensor, max_length: int, global_attention: str | None = None
     ) -> dict[str, tf.Tensor]:
-        """Pads or truncates encoded rows to one static length; a truncated row keeps its final eos.
+        """Pad or truncate encoded rows to one static length; a truncated row keeps its final eos.
 
         Args:
-            ragged_ids: Ragged int32 (B, None), as `encode` gives it.
-            max_length: The length L of every row, at least 2.
-            global_attention: As in the tokenizer's call; "question" needs pairs.
+            ragged_ids: ragged int32 (B, None), as `encode` gives it.
+            max_length: the length L of every row, at least 2.
+            global_attention: as in the tokenizer's call; "question" needs pairs.
 
         Returns:
-            A dict of int32 (B, L): `input_ids`, `attention_mask` and, for LED, `global_attention_mask`.
+            a dict of int32 (B, L): `input_ids`, `attention_mask` and, for LED, `global_attention_mask`.
         """
         name = check_global_attention(global_attention, self.marks_global_token, is_pair=False)
         check_length(max_length, "max_length")
@@ -220,18 +220,18 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         global_attention: str | None = None,
         return_segment_mask: bool = False,
     ) -> dict[str, tf.Tensor]:
-        """Puts special tokens around encoded pairs and pads or truncates them to one static length.
+        """Put special tokens around encoded pairs and pad or truncate them to one static length.
 
         The second text is cut first; the first one loses only what is more than half.
 
         Args:
-            first, second: Ragged int32 (B, None), as `encode_pair` gives them.
-            max_length: The length L of every row, at least 4 for LongT5 and 6 for LED.
-            global_attention: As in the tokenizer's call.
-            return_segment_mask: Adds `segment_mask`.
+            first, second: ragged int32 (B, None), as `encode_pair` gives them.
+            max_length: the length L of every row, at least 4 for LongT5 and 6 for LED.
+            global_attention: as in the tokenizer's call.
+            return_segment_mask: adds `segment_mask`.
 
         Returns:
-            A dict of int32 (B, L): `input_ids`, `attention_mask`, for LED `global_attention_mask`, and when asked for
+            a dict of int32 (B, L): `input_ids`, `attention_mask`, for LED `global_attention_mask`, and when asked for
             `segment_mask`, 1 on the tokens of the second text.
         """
         frame = self._frame

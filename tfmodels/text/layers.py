@@ -41,21 +41,21 @@ class TokenizerLayer(_TextLayer):
     """Texts, or pairs of texts, to padded ids, every row of one static length.
 
     Args:
-        tokenizer: The tokenizer.
-        max_length: The length L of every row; longer rows are truncated and keep their final eos.
+        tokenizer: the tokenizer.
+        max_length: the length L of every row; longer rows are truncated and keep their final eos.
         global_attention: LED's global tokens: "first" (the default), "question" (of pairs) or "none".
-        return_segment_mask: Adds `segment_mask`, 1 on the tokens of the second text of each pair.
+        return_segment_mask: adds `segment_mask`, 1 on the tokens of the second text of each pair.
 
     Call arguments:
         texts: string (B,).
         text_pair: string (B,), the second texts of pairs; none by default.
 
     Returns:
-        A dict of int32 (B, L): `input_ids`, `attention_mask`, for LED `global_attention_mask`, and `segment_mask` when
+        a dict of int32 (B, L): `input_ids`, `attention_mask`, for LED `global_attention_mask`, and `segment_mask` when
         asked for.
 
     Raises:
-        ValueError: On a length below 2 (for pairs 4 or 6), a global attention that the family has not, or a call
+        ValueError: a length below 2 (for pairs 4 or 6), a global attention that the family has not, or a call
             without `text_pair` when an argument is about pairs.
     """
 

@@ -37,7 +37,7 @@ def answer_positions(
 
     Args:
         offsets: int32 (B, L, 2), of a call with `return_offsets=True`.
-        spans: For each row the answer's characters (start, end) in its text, without white space around it, or `None`
+        spans: for each row the answer's characters (start, end) in its text, without white space around it, or `None`
             for no answer.
         segment_mask: int32 (B, L), 1 on the tokens of the text that holds the answers: of a call with `text_pair` and
             `return_segment_mask=True`. `None` for rows of one text.
@@ -46,7 +46,7 @@ def answer_positions(
         `start_positions` and `end_positions`, int32 (B,).
 
     Raises:
-        ValueError: On other shapes, another number of spans, or a span that does not end after it starts.
+        ValueError: other shapes, another number of spans, or a span that does not end after it starts.
 
     Example:
         >>> from tfmodels.text import LEDTokenizer, answer_positions

@@ -13,7 +13,7 @@ def word_prefixes(texts: tf.Tensor, size: int) -> tf.Tensor:
 
     Args:
         texts: string (B,), of any bytes.
-        size: The most bytes of a prefix, at least 512.
+        size: the most bytes of a prefix, at least 512.
 
     Returns:
         string (B,). Texts of at most `size` bytes are whole, and so are those without such a space in the last 512

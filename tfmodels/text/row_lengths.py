@@ -35,9 +35,9 @@ class RowLengths:
     """What the arguments ask for.
 
     Attributes:
-        allowed: The lengths that rows may have, ascending; none for rows of any length.
-        is_exact: Whether rows are padded to such a length; otherwise to the longest of them.
-        kept: How many tokens of each text of a pair stay, as `kept_tokens` says it; `None` where nothing may be cut.
+        allowed: the lengths that rows may have, ascending; none for rows of any length.
+        is_exact: whether rows are padded to such a length; otherwise to the longest of them.
+        kept: how many tokens of each text of a pair stay, as `kept_tokens` says it; `None` where nothing may be cut.
     """
 
     allowed: tuple[int, ...]
@@ -46,7 +46,7 @@ class RowLengths:
 
 
 def refuse_others(others: Mapping[str, Any]) -> None:
-    """Raises `ValueError` for an argument of transformers' call that this one has not, `TypeError` for any other."""
+    """Raise `ValueError` for an argument of transformers' call that this one has not, `TypeError` for any other."""
     for name in others:
         if name in _ELSEWHERE:
             raise ValueError(f"{name} is no argument here: {_ELSEWHERE[name]}. Received: {name}={others[name]!r}")
@@ -66,12 +66,12 @@ def read_row_lengths(
     Args:
         tokenizer: Whose call it is.
         lengths: `max_length` (or what has that name for labels) and `lengths`.
-        padding, truncation: As transformers has them; `None` for what this call does by itself.
-        is_pair: Whether rows hold two texts.
-        name: What the error message calls `max_length`.
+        padding, truncation: as transformers has them; `None` for what this call does by itself.
+        is_pair: whether rows hold two texts.
+        name: what the error message calls `max_length`.
 
     Raises:
-        ValueError: On what cannot be, with the argument that does it.
+        ValueError: what cannot be, with the argument that does it.
     """
     # transformers has enumerations of the same strings.
     padding, truncation = (getattr(value, "value", value) for value in (padding, truncation))

@@ -36,11 +36,11 @@ class Guard:
     """How stretches are read that have no prefix but their own white space.
 
     Attributes:
-        text: What stands in front of a stretch that begins with a space, so that it stays, and is taken out again.
-        length: How many ids it has.
-        adds_prefix_space: Whether a text begins with a space of its own.
-        vanishing: The characters that the model takes off the start of a text, as ranges for an RE2 class.
-        shortened: The characters of which it leaves something there, with what it leaves.
+        text: what stands in front of a stretch that begins with a space, so that it stays, and is taken out again.
+        length: how many ids it has.
+        adds_prefix_space: whether a text begins with a space of its own.
+        vanishing: the characters that the model takes off the start of a text, as ranges for an RE2 class.
+        shortened: the characters of which it leaves something there, with what it leaves.
     """
 
     text: str
@@ -65,11 +65,11 @@ class SentencePieceGraph(InGraphTokenizer):
     other pieces for the same characters, which `decode` gives back alike.
 
     Args:
-        tokenizer: The Python tokenizer whose ids this module gives.
-        tokens: The added tokens that are taken out of a text whole, by id.
-        model: The SentencePiece model.
-        words_stand_alone: See `InGraphTokenizer`.
-        guard: How stretches that have no prefix of their own are read; `None` where each has one.
+        tokenizer: the Python tokenizer whose ids this module gives.
+        tokens: the added tokens that are taken out of a text whole, by id.
+        model: the SentencePiece model.
+        words_stand_alone: see `InGraphTokenizer`.
+        guard: how stretches that have no prefix of their own are read; `None` where each has one.
     """
 
     def __init__(
@@ -233,7 +233,7 @@ class SentencePieceGraph(InGraphTokenizer):
         splits = tf.concat([starts, tf.shape(ids.values, tf.int64)], axis=0)
         pieces = tf.RaggedTensor.from_row_splits(tf.where(is_apart, 0, ids.values), splits, validate=False)
         texts = tf.where(is_added, tf.gather(self._apart, tf.gather(ids.values, starts)), self._plain_texts(pieces))
-        # What is last in a row counts even without a text, as in the reference.
+        # The last piece of a row counts even without a text, as in transformers.
         is_last = tf.concat([rows[1:] != rows[:-1], [True]], axis=0)
         is_there = (texts != "") | is_last
         texts, rows = tf.boolean_mask(texts, is_there), tf.boolean_mask(rows, is_there)

@@ -27,7 +27,7 @@ _FIELDS = {
 
 
 def check_graph_can(model_proto: bytes, processor: sentencepiece.SentencePieceProcessor) -> None:
-    """Raises `ValueError` for a model to which tensorflow_text would give other ids than the sentencepiece package."""
+    """Raise `ValueError` for a model to which tensorflow_text would give other ids than the sentencepiece package."""
     trainer, normalizer = _specs(model_proto)
     rules = {
         "model_type unigram": trainer.model_type == _UNIGRAM,

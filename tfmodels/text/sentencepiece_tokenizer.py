@@ -50,10 +50,10 @@ class LongT5Tokenizer(Tokenizer):
     or indentation.
 
     Args:
-        model_proto: The serialized SentencePiece model, the content of `spiece.model`.
+        model_proto: the serialized SentencePiece model, the content of `spiece.model`.
 
     Raises:
-        ValueError: When this is no SentencePiece model with pad, eos and unknown pieces.
+        ValueError: when this is no SentencePiece model with pad, eos and unknown pieces.
 
     Example:
         >>> from tfmodels.text import LongT5Tokenizer
@@ -91,7 +91,7 @@ class LongT5Tokenizer(Tokenizer):
         self._guard_length = len(self._sentencepiece.encode(self._guard))
 
     def _name_tokens(self) -> None:
-        """Takes ids and flags over from the tokens."""
+        """Take ids and flags over from the tokens."""
         tokens = self._tokens
         self.added_tokens = dict(sorted(tokens.added.items()))
         self.special_tokens = {token: tokens.ids[token] for token in tokens.special}
@@ -210,7 +210,7 @@ class LongT5Tokenizer(Tokenizer):
         return [(max(first - len(self._guard), 0), max(last - len(self._guard), 0)) for first, last in spans]
 
     def _decode_ids(self, ids: list[int], skip_special_tokens: bool) -> str:
-        # As the reference has it, each part for itself, its white space at both ends taken off.
+        # As in transformers, each part is decoded by itself, without the white space at its ends.
         texts: list[str] = []
         pending: list[int] = []
         for index in ids:
@@ -272,15 +272,15 @@ class LongT5Tokenizer(Tokenizer):
 
     @classmethod
     def train_from_iterator(cls, texts: Iterable[str], vocab_size: int) -> Self:
-        """Learns a unigram SentencePiece vocabulary from texts.
+        """Learn a unigram SentencePiece vocabulary from texts.
 
         Args:
-            texts: The corpus, as an iterable of str of any length. Of large corpora a fixed sample of lines is used.
-            vocab_size: The rows of the vocabulary at most, the 100 sentinels included; fewer when the corpus has no
+            texts: the corpus, as an iterable of str of any length. Of large corpora a fixed sample of lines is used.
+            vocab_size: the rows of the vocabulary at most, the 100 sentinels included; fewer when the corpus has no
                 more pieces to offer.
 
         Raises:
-            ValueError: When `vocab_size` is too small for the characters of the corpus, or a text is not a str.
+            ValueError: when `vocab_size` is too small for the characters of the corpus, or a text is not a str.
         """
         check_vocab_size(vocab_size, SENTINEL_COUNT + 4, "the sentinels, three special tokens and a piece")
         lines = _sample(_training_lines(iterate_texts(texts, "texts")), _TRAINING_LINES)
@@ -322,7 +322,7 @@ def _processor(model_proto: bytes, legacy: bool) -> sentencepiece.SentencePieceP
 
 
 def _check_options(settings: Settings) -> None:
-    """Raises `ValueError` for options of the sentencepiece package under which ids change, or change by chance."""
+    """Raise `ValueError` for options of the sentencepiece package under which ids change, or change by chance."""
     given = settings.options.get("sp_model_kwargs") or {}
     changed = {key: value for key, value in given.items() if value and key not in ("nbest_size", "alpha")}
     if changed:

@@ -10,10 +10,10 @@ SEPARATOR = b"\xff"
 
 
 def split_at_separators(texts: tf.Tensor, further: bytes = b"") -> tuple[tf.Tensor, tf.Tensor]:
-    """Splits texts (B,) at the separators and at the bytes of `further`.
+    """Split texts (B,) at the separators and at the bytes of `further`.
 
     Returns:
-        The non-empty pieces (P,) and the row (P,) each came from, int64.
+        the non-empty pieces (P,) and the row (P,) each came from, int64.
     """
     parts = tf.raw_ops.StringSplit(input=texts, delimiter=SEPARATOR + further, skip_empty=True)
     return parts.values, parts.indices[:, 0]
@@ -25,7 +25,7 @@ def joined_with_separators(pieces: tf.Tensor, rows: tf.Tensor, row_count: tf.Ten
 
 
 def regroup(pieces: tf.RaggedTensor, rows: tf.Tensor, row_count: tf.Tensor) -> tf.RaggedTensor:
-    """Joins the ids of pieces (P, None) that came from the same row (ascending) into ragged rows (row_count, None)."""
+    """Join the ids of pieces (P, None) that came from the same row (ascending) into ragged rows (row_count, None)."""
     piece_splits = tf.searchsorted(rows, tf.range(tf.cast(row_count, tf.int64) + 1))
     return tf.RaggedTensor.from_row_splits(pieces.values, tf.gather(pieces.row_splits, piece_splits), validate=False)
 

@@ -30,10 +30,10 @@ class Settings:
     """What stands in tokenizer_config.json, special_tokens_map.json and added_tokens.json, and in tokenizer.json.
 
     Attributes:
-        options: Every key that is no token, by name.
-        roles: Tokens by role, such as `eos_token`; `None` for a role that the files say nobody has.
-        additional: Special tokens without a role; `None` when the files do not say.
-        added: Added tokens with flags, by id.
+        options: every key that is no token, by name.
+        roles: tokens by role, such as `eos_token`; `None` for a role that the files say nobody has.
+        additional: special tokens without a role; `None` when the files do not say.
+        added: added tokens with flags, by id.
     """
 
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -42,7 +42,7 @@ class Settings:
     added: Mapping[int, AddedToken] = dataclasses.field(default_factory=dict)
 
     def flag(self, name: str, default: bool) -> bool:
-        """An option that is true or false, else raises a `ValueError`."""
+        """An option that is true or false, else raise a `ValueError`."""
         value = self.options.get(name, default)
         if not isinstance(value, bool):
             raise ValueError(f"{name} in {CONFIG} must be true or false. Received: {value!r}")
@@ -72,7 +72,7 @@ class Settings:
 
 
 def json_object(content: bytes, name: str) -> dict[str, Any]:
-    """The object in a JSON file, else raises a `ValueError` that names the file."""
+    """The object in a JSON file, else raise a `ValueError` that names the file."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -83,7 +83,7 @@ def json_object(content: bytes, name: str) -> dict[str, Any]:
 
 
 def json_part(content: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The object under a name in tokenizer.json, empty for null, else raises a `ValueError`."""
+    """The object under a name in tokenizer.json, empty for null, else raise a `ValueError`."""
     found = content.get(name)
     if found is not None and not isinstance(found, dict):
         raise ValueError(f"{name} of {TOKENIZER} must be an object or null. Received: {str(found)[:80]}")
@@ -94,11 +94,11 @@ def read_settings(files: Mapping[str, bytes], own_files: Iterable[str]) -> Setti
     """The settings in the content of files, by file name. What is not followed is refused by its name.
 
     Args:
-        files: Content by file name; any of the files may be missing.
-        own_files: Names of the files with the vocabulary, for options that hold paths.
+        files: content by file name; any of the files may be missing.
+        own_files: names of the files with the vocabulary, for options that hold paths.
 
     Raises:
-        ValueError: On content that is no settings, or a setting that is not followed.
+        ValueError: content that is no settings, or a setting that is not followed.
     """
     config = json_object(files[CONFIG], CONFIG) if CONFIG in files else {}
     roles: dict[str, Any] = {key: config.pop(key) for key in (*ROLES, ADDITIONAL) if key in config}
@@ -126,9 +126,9 @@ def write_config(settings: Settings, tokenizer_class: str, further: Mapping[str,
     """tokenizer_config.json, as `read_settings` and transformers read it.
 
     Args:
-        settings: What the tokenizer was read with; its added tokens are the tokenizer's own.
+        settings: what the tokenizer was read with; its added tokens are the tokenizer's own.
         tokenizer_class: transformers' name of the class.
-        further: Options that the tokenizer holds itself.
+        further: options that the tokenizer holds itself.
     """
     config: dict[str, Any] = {**settings.options, "tokenizer_class": tokenizer_class, **further}
     extra: dict[str, Any] = {}
@@ -177,7 +177,7 @@ def _read_older_files(
     """Added tokens from the files that transformers reads where the config lists none; `roles` is brought up to date.
 
     Returns:
-        The tokens by id, and those by content whose flags a role's token takes over.
+        the tokens by id, and those by content whose flags a role's token takes over.
     """
     added: dict[int, AddedToken] = {}
     for key, value in (json_object(files[SPECIAL_TOKENS], SPECIAL_TOKENS) if SPECIAL_TOKENS in files else {}).items():
@@ -202,7 +202,7 @@ def _read_older_files(
 
 
 def read_added_tokens(tokenizer: Mapping[str, Any]) -> dict[int, AddedToken]:
-    """The added tokens in the content of tokenizer.json by id, else raises a `ValueError`."""
+    """The added tokens in the content of tokenizer.json by id, else raise a `ValueError`."""
     name, tokens = f"added_tokens of {TOKENIZER}", tokenizer.get("added_tokens") or []
     if not isinstance(tokens, list):
         raise ValueError(f"{name} must be a list. Received: {str(tokens)[:80]}")

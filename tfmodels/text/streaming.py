@@ -16,9 +16,9 @@ def stream_texts(steps: Iterable[Any], decode: Callable[[list[int]], str], clean
     """The pieces of a text, as `Tokenizer.stream` describes them.
 
     Args:
-        steps: One id after the other.
-        decode: The text of ids.
-        cleans_up: Whether spaces before punctuation are taken out of it.
+        steps: one id after the other.
+        decode: the text of ids.
+        cleans_up: whether spaces before punctuation are taken out of it.
     """
     ids, said = list[int](), ""
     for step in steps:

@@ -33,14 +33,14 @@ def build_graph(
     """The tokenizer in TensorFlow ops.
 
     Args:
-        tokenizer: The Python tokenizer.
-        model_proto: Its serialized SentencePiece model.
-        tokens: The added tokens that it looks for in a text, by id.
-        unknown_tokens: Added tokens whose characters no piece has.
-        unprefixed: How stretches without a prefix are read; `None` for a legacy tokenizer.
+        tokenizer: the Python tokenizer.
+        model_proto: its serialized SentencePiece model.
+        tokens: the added tokens that it looks for in a text, by id.
+        unknown_tokens: added tokens whose characters no piece has.
+        unprefixed: how stretches without a prefix are read; `None` for a legacy tokenizer.
 
     Raises:
-        ValueError: When the graph would give other ids.
+        ValueError: when the graph would give other ids.
     """
     processor = sentencepiece.SentencePieceProcessor(model_proto=model_proto)
     check_graph_can(model_proto, processor)

@@ -35,7 +35,7 @@ class LongT5JsonTokenizer(LongT5Tokenizer):
     one always appends `</s>`, and other white space is left of a text. It does not run in the graph.
 
     Raises:
-        ValueError: On content that is not such a tokenizer.
+        ValueError: content that is not such a tokenizer.
     """
 
     # Its reference appends an eos whatever the text ends in.

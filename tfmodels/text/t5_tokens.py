@@ -23,12 +23,12 @@ class T5Tokens:
     """The tokens beside the pieces, as transformers' `T5Tokenizer` gives them ids.
 
     Attributes:
-        pieces: The pieces of the model, by id.
-        added: The tokens by id.
-        ids: Ids by content.
-        special: All special tokens of roles and settings, each once.
-        roles: The token of each role that has one.
-        additional: The special tokens without a role, sentinels included.
+        pieces: the pieces of the model, by id.
+        added: the tokens by id.
+        ids: ids by content.
+        special: all special tokens of roles and settings, each once.
+        roles: the token of each role that has one.
+        additional: the special tokens without a role, sentinels included.
     """
 
     pieces: Sequence[str]
@@ -45,7 +45,7 @@ class T5Tokens:
         return {**pieces, **self.ids}
 
     def add(self, tokens: Sequence[Token], special: bool = False) -> int:
-        """Gives the tokens that have none the next ids, and all of them their flags. Returns how many are new."""
+        """Give the tokens that have none the next ids, and all of them their flags. Return how many are new."""
         vocab = self.vocab()
         count = len(vocab)
         for given in tokens:
@@ -65,11 +65,11 @@ def read_tokens(pieces: Sequence[str], settings: Settings) -> T5Tokens:
     """The tokens of a folder.
 
     Args:
-        pieces: The pieces of its model, by id.
-        settings: What its other files say.
+        pieces: the pieces of its model, by id.
+        settings: what its other files say.
 
     Raises:
-        ValueError: When a special token has no id, or settings contradict each other.
+        ValueError: when a special token has no id, or settings contradict each other.
     """
     additional, placed = with_sentinels(settings)
     count = settings.options.get("extra_ids", SENTINEL_COUNT)
@@ -104,7 +104,7 @@ def with_sentinels(settings: Settings) -> tuple[list[Token], int]:
     """The special tokens without a role, and how many sentinels stand at the end of the vocabulary, last one first.
 
     Raises:
-        ValueError: When settings contradict each other.
+        ValueError: when settings contradict each other.
     """
     additional, count = settings.additional, settings.options.get("extra_ids", SENTINEL_COUNT)
     if type(count) is not int or not 0 <= count <= _MOST_SENTINELS:
@@ -140,7 +140,7 @@ def _check_ids(tokens: T5Tokens) -> None:
 
 
 def check_same_model(content: Mapping[str, Any], pieces: Sequence[str]) -> None:
-    """Raises `ValueError` when tokenizer.json, beside spiece.model, holds another model or normalizes more."""
+    """Raise `ValueError` when tokenizer.json, beside spiece.model, holds another model or normalizes more."""
     vocab = json_part(content, "model").get("vocab", [[piece] for piece in pieces])
     others = [piece[:1] for piece in vocab[: len(pieces)]] if isinstance(vocab, list) else []
     kinds = set(_kinds(content.get("normalizer")))
@@ -161,11 +161,11 @@ def _kinds(normalizer: Any) -> Iterator[str]:
 
 
 class Splitter:
-    """Splits texts at tokens: leftmost first, of several that begin there the longest.
+    """Split texts at tokens: leftmost first, of several that begin there the longest.
 
     Args:
-        ids: Ids of the tokens by content.
-        added: Flags of the tokens by id.
+        ids: ids of the tokens by content.
+        added: flags of the tokens by id.
     """
 
     def __init__(self, ids: Mapping[str, int], added: Mapping[int, AddedToken]):
@@ -187,7 +187,7 @@ class Splitter:
 
     @staticmethod
     def _take_along(token: AddedToken, parts: list[str], starts: list[int], index: int) -> None:
-        """Takes white space from the parts beside a token, or gives it to a word that it is a part of."""
+        """Take white space from the parts beside a token, or give it to a word that it is a part of."""
         left = parts[index - 1] if index else ""
         right = parts[index + 1] if index + 1 < len(parts) else ""
         if token.rstrip and right:

@@ -21,10 +21,10 @@ class Frame:
     """The special tokens that a family puts around one text or a pair.
 
     Attributes:
-        bos_token_id: The first token of a row, `None` when the family has none.
-        eos_token_id: The token after each text.
-        repeats_final_eos: Whether a text that ends in an eos gets another one.
-        separators: How many more eos tokens stand between the texts of a pair.
+        bos_token_id: the first token of a row, `None` when the family has none.
+        eos_token_id: the token after each text.
+        repeats_final_eos: whether a text that ends in an eos gets another one.
+        separators: how many more eos tokens stand between the texts of a pair.
     """
 
     bos_token_id: int | None
@@ -61,9 +61,9 @@ class Frame:
         """The row of one text or of a pair, cut to `max_length`; its special tokens are never cut.
 
         Args:
-            first, second: Ids of the texts.
-            max_length: The most ids of the row.
-            kept: Says how many ids of each text of a pair stay; `kept_tokens` by default.
+            first, second: ids of the texts.
+            max_length: the most ids of the row.
+            kept: says how many ids of each text of a pair stay; `kept_tokens` by default.
         """
         if max_length is not None:
             room = max_length - self.special_count(second is not None)
@@ -98,9 +98,9 @@ def kept_tokens(
     The second text is cut first; the first one loses only what is more than half of the room.
 
     Args:
-        first, second: Tokens of the texts, as integers or as tensors (B,); `second` is 0 for a single text.
-        room: Tokens that fit, of the same kind.
-        minimum, maximum: Of two such values.
+        first, second: tokens of the texts, as integers or as tensors (B,); `second` is 0 for a single text.
+        room: tokens that fit, of the same kind.
+        minimum, maximum: of two such values.
 
     >>> kept_tokens(10, 100, room=50), kept_tokens(40, 100, room=50), kept_tokens(40, 20, room=50)
     ((10, 40), (25, 25), (30, 20))
@@ -113,9 +113,9 @@ def kept_of_longest(first: int, second: int, room: int, favours_first: bool = Tr
     """How many tokens of each text of a pair are kept when the longer one is cut until both fit.
 
     Args:
-        first, second: Tokens of the texts.
-        room: Tokens that fit.
-        favours_first: Whether of an odd room the first text gets more, where both are cut; otherwise the longer one.
+        first, second: tokens of the texts.
+        room: tokens that fit.
+        favours_first: whether of an odd room the first text gets more, where both are cut; otherwise the longer one.
 
     >>> kept_of_longest(10, 100, room=50), kept_of_longest(40, 100, room=51)
     ((10, 40), (26, 25))

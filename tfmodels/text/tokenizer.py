@@ -33,11 +33,11 @@ class Tokenizer(abc.ABC):
     everything a user calls is here. Ids are those of the reference tokenizers in transformers.
 
     Attributes:
-        vocab_size: Rows an embedding needs: the highest id plus one, special tokens and sentinels included.
-        pad_token_id, eos_token_id, unk_token_id: Ids of the special tokens.
-        bos_token_id: Id of the first token of a text, `None` when the family has none.
-        decoder_start_token_id: The id a decoder starts from.
-        all_special_ids: Every special id, ascending.
+        vocab_size: rows an embedding needs: the highest id plus one, special tokens and sentinels included.
+        pad_token_id, eos_token_id, unk_token_id: ids of the special tokens.
+        bos_token_id: id of the first token of a text, `None` when the family has none.
+        decoder_start_token_id: the id a decoder starts from.
+        all_special_ids: every special id, ascending.
     """
 
     file_names: ClassVar[tuple[str, ...]]
@@ -115,7 +115,7 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def _add(self, tokens: Sequence[Token], special: bool) -> int:
-        """Adds tokens, and returns how many of them count as new in transformers."""
+        """Add tokens, and return how many of them count as new in transformers."""
 
     @abc.abstractmethod
     def _build_in_graph(self) -> InGraphTokenizer: ...
@@ -132,7 +132,7 @@ class Tokenizer(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def train_from_iterator(cls, texts: Iterable[str], vocab_size: int) -> Self:
-        """Learns a vocabulary of at most `vocab_size` rows from texts. The same texts give the same vocabulary."""
+        """Learn a vocabulary of at most `vocab_size` rows from texts. The same texts give the same vocabulary."""
 
     def __len__(self) -> int:
         """How many tokens there are, added ones included: what `resize_token_embeddings` of a model takes."""
@@ -142,20 +142,20 @@ class Tokenizer(abc.ABC):
         return described(self)
 
     def add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
-        """Adds tokens that are taken out of a text whole, before it is cut into pieces; they get the next ids.
+        """Add tokens that are taken out of a text whole, before it is cut into pieces; they get the next ids.
 
         Give the model as many rows: `model.resize_token_embeddings(len(tokenizer))`. Layers made before stay the same.
 
         Args:
-            new_tokens: A str, a `tokenizers.AddedToken` (whose flags say, for instance, whether it takes white space
+            new_tokens: a str, a `tokenizers.AddedToken` (whose flags say, for instance, whether it takes white space
                 along) or a sequence of them.
-            special_tokens: Whether decoding leaves them out.
+            special_tokens: whether decoding leaves them out.
 
         Returns:
-            How many tokens were added, as transformers counts them.
+            how many tokens were added, as transformers counts them.
 
         Raises:
-            ValueError: On an empty token or another type.
+            ValueError: an empty token or another type.
 
         Example:
             >>> from tfmodels.text import LEDTokenizer
@@ -168,12 +168,12 @@ class Tokenizer(abc.ABC):
         return count
 
     def add_special_tokens(self, special_tokens_dict: Mapping[str, Any]) -> int:
-        """Adds special tokens without a role: `add_special_tokens({"additional_special_tokens": ["<doc-sep>"]})`.
+        """Add special tokens without a role: `add_special_tokens({"additional_special_tokens": ["<doc-sep>"]})`.
 
         Those that are there stay special, as with transformers' `replace_additional_special_tokens=False`.
 
         Raises:
-            ValueError: On another key: which token ends a text, for instance, is what a model was trained with.
+            ValueError: another key: which token ends a text, for instance, is what a model was trained with.
         """
         if not isinstance(special_tokens_dict, Mapping) or set(special_tokens_dict) != {ADDITIONAL}:
             raise ValueError(f"special_tokens_dict must hold {ADDITIONAL} alone. Received: {special_tokens_dict!r}")
@@ -187,7 +187,7 @@ class Tokenizer(abc.ABC):
         """The token of an id, or the tokens of one row of ids.
 
         Raises:
-            ValueError: On an id without a token.
+            ValueError: an id without a token.
         """
         return tokens_of_ids(self._known_tokens(), ids, self.all_special_ids if skip_special_tokens else ())
 
@@ -207,18 +207,18 @@ class Tokenizer(abc.ABC):
         """Rows of ids of several lengths as arrays, padded on the right.
 
         Args:
-            rows: Rows by name, or one mapping for each row, with `input_ids` and, where there are, its masks and
+            rows: rows by name, or one mapping for each row, with `input_ids` and, where there are, its masks and
                 `labels`.
             padding: True or "longest" for the longest row, "max_length" for `max_length`.
-            max_length: The length of every row.
-            pad_to_multiple_of: Rows get a length that this divides.
-            return_tensors: As in the call.
+            max_length: the length of every row.
+            pad_to_multiple_of: rows get a length that this divides.
+            return_tensors: as in the call.
 
         Returns:
-            Arrays int32 by name, `attention_mask` (B, L) among them: 0 on padding, where `labels` are -100.
+            arrays int32 by name, `attention_mask` (B, L) among them: 0 on padding, where `labels` are -100.
 
         Raises:
-            ValueError: On other names, rows that are longer, or masks of other lengths than their ids.
+            ValueError: other names, rows that are longer, or masks of other lengths than their ids.
         """
         arrays = padded_arrays(rows, self.pad_token_id, padding, max_length, pad_to_multiple_of)
         return as_tensors(arrays, return_tensors)
@@ -228,16 +228,16 @@ class Tokenizer(abc.ABC):
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | os.PathLike[str], revision: str | None = None) -> Self:
-        """Reads the vocabulary from a folder or from the Hugging Face hub (extra `hub`).
+        """Read the vocabulary from a folder or from the Hugging Face hub (extra `hub`).
 
         Raises:
-            FileNotFoundError: When a file of the vocabulary is not there.
-            ValueError: When a file does not hold a vocabulary of this family.
+            FileNotFoundError: when a file of the vocabulary is not there.
+            ValueError: when a file does not hold a vocabulary of this family.
         """
         return cls.from_files(files_in(local_folder(name_or_folder, revision), cls))
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Writes the tokenizer into `folder`, created when missing, in place of one there. No file is ever half."""
+        """Write the tokenizer into `folder`, created when missing, in place of one there. No file is ever half."""
         write_to(Path(folder), self.to_files(), type(self))
 
     def __call__(
@@ -259,32 +259,32 @@ class Tokenizer(abc.ABC):
         return_tensors: str | None = None,
         **others: Any,
     ) -> dict[str, Any]:
-        """Turns texts, or pairs of them, and targets into padded int32 arrays.
+        """Turn texts, or pairs of them, and targets into padded int32 arrays.
 
         Args:
-            texts: One text or a sequence of B texts.
-            text_target: As many targets as texts; adds `labels`.
-            max_length: The length L of every row, cut or padded to it; special tokens are never cut. `None` pads to
+            texts: one text or a sequence of B texts.
+            text_target: as many targets as texts; adds `labels`.
+            max_length: the length L of every row, cut or padded to it; special tokens are never cut. `None` pads to
                 the longest row. Of a pair the second text is cut first; the first loses only what is more than half.
-            max_target_length: The same for `labels`.
-            text_pair: As many second texts as texts: each row is a pair, such as a question and its document.
-            lengths: Instead of `max_length`: L is the smallest of these that holds the longest row, or the largest.
+            max_target_length: the same for `labels`.
+            text_pair: as many second texts as texts: each row is a pair, such as a question and its document.
+            lengths: instead of `max_length`: L is the smallest of these that holds the longest row, or the largest.
             global_attention: LED's global tokens: "first" (position 0), "question" (also a pair's first text), "none".
             global_spans: LED's further global tokens: for each row a list of strings, which count at every place, and
                 of (start, end) in characters, all of the text, or of a pair's second text.
-            return_offsets: Adds `offsets`: characters (start, end) of each token in its text; see `answer_positions`.
-            return_special_tokens_mask: Adds `special_tokens_mask`, 1 on special tokens around texts and on padding.
-            return_segment_mask: Adds `segment_mask`, 1 on the tokens of the second text of each pair.
+            return_offsets: adds `offsets`: characters (start, end) of each token in its text; see `answer_positions`.
+            return_special_tokens_mask: adds `special_tokens_mask`, 1 on special tokens around texts and on padding.
+            return_segment_mask: adds `segment_mask`, 1 on the tokens of the second text of each pair.
             padding: "max_length", the default where a length is given; True or "longest" for the longest row.
             truncation: "longest_first" (or True), "only_first", "only_second"; False refuses rows that are too long.
             return_tensors: "np" for arrays, the default, or "tf" for TensorFlow's tensors.
 
         Returns:
-            Arrays int32 by name: `input_ids` (B, L), `attention_mask` (B, L), for LED `global_attention_mask` (B, L),
+            arrays int32 by name: `input_ids` (B, L), `attention_mask` (B, L), for LED `global_attention_mask` (B, L),
             with targets `labels` (B, T), -100 on padding; and what was asked for, (B, L), `offsets` (B, L, 2).
 
         Raises:
-            ValueError: On wrong types, an empty list, a length below 2 (with pairs 4 or 6), other numbers of texts,
+            ValueError: wrong types, an empty list, a length below 2 (with pairs 4 or 6), other numbers of texts,
                 LED's global attention for LongT5, arguments that contradict each other, or others of transformers.
 
         Example:
@@ -313,8 +313,8 @@ class Tokenizer(abc.ABC):
 
         Args:
             ids: int (T,).
-            skip_special_tokens: Leave the special tokens out.
-            clean_up_tokenization_spaces: Take out spaces before punctuation and English contractions; `None` as the
+            skip_special_tokens: leave the special tokens out.
+            clean_up_tokenization_spaces: take out spaces before punctuation and English contractions; `None` as the
                 folder's tokenizer_config.json says, which without the setting is not to.
         """
         text = self._decode_row(as_id_list(ids, "ids"), skip_special_tokens)
@@ -340,12 +340,12 @@ class Tokenizer(abc.ABC):
         """Text as it is produced: the pieces together are what `decode` says of all ids.
 
         Args:
-            steps: The ids of one row one after the other, each an integer or an array of one, such as
+            steps: the ids of one row one after the other, each an integer or an array of one, such as
                 `model.generate_stream` yields for one document.
-            skip_special_tokens: As in `decode`.
+            skip_special_tokens: as in `decode`.
 
         Raises:
-            ValueError: On a step of several rows.
+            ValueError: a step of several rows.
         """
         cleans_up = self.cleans_up_spaces
         return stream_texts(steps, lambda ids: self._decode_row(ids, skip_special_tokens), cleans_up)
@@ -354,13 +354,13 @@ class Tokenizer(abc.ABC):
         """The same tokenizer in TensorFlow ops, for `tf.data` and SavedModels; built once and kept.
 
         Returns:
-            A `tf.Module` with `encode(string[B]) -> RaggedTensor int32`, `decode(int32[B, T]) -> string[B]` and
+            a `tf.Module` with `encode(string[B]) -> RaggedTensor int32`, `decode(int32[B, T]) -> string[B]` and
             `pad_batch(ragged, max_length) -> dict`; `encode_up_to`, which reads long texts no further than a length
             needs; for pairs `encode_pair`, `pair_counts` and `pad_pair_batch`. Its tables are attributes, so a
             SavedModel tracks them.
 
         Raises:
-            ValueError: For what would have other ids there than in Python: a SentencePiece model that is not unigram,
+            ValueError: what would have other ids there than in Python: a SentencePiece model that is not unigram,
                 falls back to bytes, or normalizes otherwise than T5's; some flags of added tokens; normalizers.
         """
         if self._in_graph is None:
@@ -373,12 +373,12 @@ class Tokenizer(abc.ABC):
         """A Keras layer from string tensors (B,), texts or texts and their pairs, to the dict of this call.
 
         Args:
-            max_length: The length of every row.
-            global_attention: As in the call.
-            return_segment_mask: As in the call.
+            max_length: the length of every row.
+            global_attention: as in the call.
+            return_segment_mask: as in the call.
 
         Raises:
-            ValueError: On a length below 2, or a global attention that the family has not.
+            ValueError: a length below 2, or a global attention that the family has not.
         """
         from tfmodels.text.layers import TokenizerLayer
 

@@ -28,7 +28,7 @@ def ids_of_tokens(vocab: Mapping[str, int], tokens: Any, unknown_id: int) -> Any
 
 
 def tokens_of_ids(vocab: Mapping[str, int], ids: Any, skipped: Collection[int]) -> Any:
-    """The token of an id, or the tokens of one row of ids without those of `skipped`, else raises a `ValueError`."""
+    """The token of an id, or the tokens of one row of ids without those of `skipped`, else raise a `ValueError`."""
     names = {index: token for token, index in vocab.items()}
     values = np.asarray(ids)
     row = as_id_list(values.reshape(-1) if values.ndim == 0 else values, "ids")
@@ -53,7 +53,7 @@ def described(tokenizer: Tokenizer) -> str:
 
 
 def files_in(folder: Path, kind: type[Tokenizer]) -> dict[str, bytes]:
-    """The content of the files that a kind of tokenizer reads, by name, else raises a `FileNotFoundError`."""
+    """The content of the files that a kind of tokenizer reads, by name, else raise a `FileNotFoundError`."""
     names = [name for name in (*kind.file_names, *kind.further_file_names) if Path(folder, name).is_file()]
     missing = [name for name in kind.file_names if name not in names]
     if missing and kind.substitute_file_name not in names:
@@ -66,7 +66,7 @@ def files_in(folder: Path, kind: type[Tokenizer]) -> dict[str, bytes]:
 
 
 def write_to(folder: Path, files: Mapping[str, bytes], kind: type[Tokenizer]) -> None:
-    """Writes files into a folder, created when missing, each one whole; those of a former tokenizer are taken away.
+    """Write files into a folder, created when missing, each one whole; those of a former tokenizer are taken away.
 
     Which of them say what the tokenizer is, is decided by what is there: tokenizer.json comes before vocab.json.
     """

@@ -2,24 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-from keras import ops
-
-
-def concrete_value(x: Any) -> np.ndarray | None:
-    """`x` as a NumPy array when its values are known now (eager), None while a graph is being traced.
-
-    >>> concrete_value(ops.ones((2,))).tolist()
-    [1.0, 1.0]
-    """
-    if hasattr(x, "numpy") or isinstance(x, (np.ndarray, list)):
-        return np.asarray(x)
-    try:
-        return ops.convert_to_numpy(x)
-    # Keras' backends signal a traced value with different exceptions (TypeError, NotImplementedError, tracer errors).
-    except Exception:
-        return None
-
 
 def check_even_positive(argument: str, value: int, received: Any = None) -> None:
     """Raise `ValueError` unless `value` is a positive even integer."""
@@ -42,7 +24,8 @@ def check_rate(argument: str, value: Any) -> None:
 def check_shape(argument: str, x: Any, expected: tuple[Any, ...], meaning: str) -> None:
     """Raise `ValueError` unless the static shape of `x` is `expected`; None stands for any size, there or in `x`.
 
-    >>> check_shape("attention_mask", ops.ones((2, 3)), (2, None), "documents, tokens")
+    >>> import numpy as np
+    >>> check_shape("attention_mask", np.ones((2, 3)), (2, None), "documents, tokens")
     """
     shape = tuple(x.shape)
     differs = any(None not in pair and pair[0] != pair[1] for pair in zip(shape, expected, strict=False))
@@ -70,21 +53,3 @@ def check_length(argument: str, x: Any, limit_name: str, limit: int) -> None:
     length = x.shape[1]
     if isinstance(length, int) and length > limit:
         raise ValueError(f"{argument} must have at most {limit_name}={limit} tokens. Received: {length} tokens")
-
-
-def check_global_capacity(global_attention_mask: Any, attention_mask: Any, max_global_tokens: int) -> None:
-    """Raise `ValueError` when a row marks more global tokens than there are slots; only possible in eager calls.
-
-    Marks on padding do not count, and without slots (0) marks are ignored altogether.
-    """
-    marks = concrete_value(global_attention_mask)
-    if marks is None or marks.size == 0 or max_global_tokens == 0:
-        return
-    valid = None if attention_mask is None else concrete_value(attention_mask)
-    per_row = ((marks != 0) if valid is None else (marks != 0) & (valid != 0)).sum(axis=-1)
-    if per_row.max() > max_global_tokens:
-        row = int(per_row.argmax())
-        raise ValueError(
-            f"global_attention_mask must mark at most max_global_tokens={max_global_tokens} tokens per row. "
-            f"Received: {int(per_row.max())} in row {row}"
-        )

@@ -59,11 +59,11 @@ def examples_from_source(source: str, module: str) -> list[Example]:
     within it stay.
 
     Args:
-        source: The text of a Python file, with line feeds as line ends.
-        module: The module's dotted name, for `Example.module`.
+        source: the text of a Python file, with line feeds as line ends.
+        module: the module's dotted name, for `Example.module`.
 
     Raises:
-        SyntaxError, ValueError, RecursionError, MemoryError: If the source does not parse; whatever `ast.parse` raises.
+        SyntaxError, ValueError, RecursionError, MemoryError: source that does not parse; these are the errors of `ast.parse`.
 
     >>> [example] = examples_from_source('def area(r):\\n    "The area of a disc."\\n    return 3 * r * r\\n', "shapes")
     >>> example.document

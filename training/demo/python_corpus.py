@@ -39,7 +39,7 @@ class Split:
 
 @dataclass(frozen=True)
 class PartSummary:
-    """Counts and document lengths (in characters) of one part. `longest` and `median` are 0 for an empty part."""
+    """Count and document lengths (in characters) of one part. `longest` and `median` are 0 for an empty part."""
 
     name: str
     examples: int
@@ -68,20 +68,20 @@ class CorpusSummary:
 
 
 def build_corpus(packages: Sequence[str] = (STANDARD_LIBRARY, "keras", "numpy", "tensorflow")) -> list[Example]:
-    """Reads the documented objects of installed packages, without their tests and generated files.
+    """Read the documented objects of installed packages, without their tests and generated files.
 
     Targets of fewer than four words are left out, and so are documents that still hold their target elsewhere. Of
     examples with the same document, or with the same name and summary, only the first is kept, in the order of
     `packages` and of the sorted file paths. The result depends on the installed versions alone.
 
     Args:
-        packages: Names of installed top-level packages; `"stdlib"` is the standard library.
+        packages: names of installed top-level packages; `"stdlib"` is the standard library.
 
     Returns:
-        The examples, in a fixed order.
+        the examples, in a fixed order.
 
     Raises:
-        ValueError: If `packages` is empty, or names a package that is not installed.
+        ValueError: no packages, or a package that is not installed.
 
     >>> examples = build_corpus(["json"])
     >>> sorted({example.module for example in examples})
@@ -109,17 +109,17 @@ def build_corpus(packages: Sequence[str] = (STANDARD_LIBRARY, "keras", "numpy", 
 
 
 def split_by_module(examples: Iterable[Example], validation: float = 0.05, test: float = 0.05) -> Split:
-    """Splits by a hash of the module's name, so that no module is in two parts and the parts never change.
+    """Split by a hash of the module's name, so that no module is in two parts and the parts never change.
 
     An example without a module is placed by its document. A part can be empty when there are few modules.
 
     Args:
-        examples: The examples; their order is kept within each part.
-        validation: The share of modules for validation, from 0 to 1.
-        test: The share of modules for testing, from 0 to 1.
+        examples: the examples; their order is kept within each part.
+        validation: the share of modules for validation, from 0 to 1.
+        test: the share of modules for testing, from 0 to 1.
 
     Raises:
-        ValueError: If a share is not between 0 and 1, or nothing is left to train on.
+        ValueError: a share that is not between 0 and 1, or shares that leave nothing to train on.
 
     >>> split = split_by_module([Example("def f(): pass", "Do nothing at all.", "f", "m")])
     >>> len(split.train) + len(split.validation) + len(split.test)
@@ -146,10 +146,10 @@ def split_by_module(examples: Iterable[Example], validation: float = 0.05, test:
 
 
 def write_jsonl(examples: Iterable[Example], path: str | os.PathLike) -> None:
-    """Writes one JSON object a line with the fields of `Example`; the file takes its name only when it is whole.
+    """Write one JSON object a line with the fields of `Example`; the file takes its name only when it is whole.
 
     Raises:
-        OSError: If the folder does not exist or cannot be written.
+        OSError: a folder that does not exist or cannot be written.
     """
     with written_whole(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as stream:
         for example in examples:
@@ -157,7 +157,7 @@ def write_jsonl(examples: Iterable[Example], path: str | os.PathLike) -> None:
 
 
 def corpus_summary(split: Split) -> CorpusSummary:
-    """Counts examples, modules and characters per part, and document lengths over bins that double in width.
+    """Count examples, modules and characters per part, and document lengths over bins that double in width.
 
     >>> corpus_summary(Split([Example("x" * 100, "Some text.")], [], [])).histogram
     (LengthBin(low=64, high=128, count=1),)

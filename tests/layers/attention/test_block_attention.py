@@ -7,11 +7,11 @@ from backends import direct
 from keras import ops
 from routines import as_numpy, assert_close, gradients_of
 
-from tfmodels.layers.attention.block_attention import ExtraKeys, attention_probabilities, block_attention
+from tfmodels.layers.attention.block_attention import SideKeys, attention_probabilities, block_attention
 from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.dropout import HashDropout
 
-BATCH, HEADS, SIZE, EXTRA, SHARED = 2, 3, 4, 5, 2
+BATCH, HEADS, SIZE, SIDE, SHARED = 2, 3, 4, 5, 2
 
 
 def make_tensors(length, geometry, seed=0):
@@ -20,8 +20,8 @@ def make_tensors(length, geometry, seed=0):
     shapes = {
         **dict.fromkeys(("query", "key", "value"), (BATCH, HEADS, length, SIZE)),
         "window_bias": (HEADS, geometry.block_length, geometry.slice_length),
-        **dict.fromkeys(("extra_key", "extra_value"), (BATCH, HEADS, EXTRA, SIZE)),
-        "extra_bias": (BATCH, HEADS, -(-length // SHARED), EXTRA),
+        **dict.fromkeys(("side_key", "side_value"), (BATCH, HEADS, SIDE, SIZE)),
+        "side_bias": (BATCH, HEADS, -(-length // SHARED), SIDE),
     }
     made = {name: 1.5 * generator.normal(size=shape).astype("float32") for name, shape in shapes.items()}
     # A function of the offset alone, as every window bias is.
@@ -33,13 +33,13 @@ def make_masks(length):
     key_mask = np.ones((BATCH, length), bool)
     key_mask[1, length - length // 3 :] = False
     key_mask[0, length // 2] = False
-    return key_mask, np.array([[True] * EXTRA, [True, False, True, False, False]])
+    return key_mask, np.array([[True] * SIDE, [True, False, True, False, False]])
 
 
 def engine(tensors, masks, geometry, **arguments):
-    extra = ExtraKeys(tensors["extra_key"], tensors["extra_value"], masks[1], tensors["extra_bias"], SHARED)
+    side = SideKeys(tensors["side_key"], tensors["side_value"], masks[1], tensors["side_bias"], SHARED)
     names = ("query", "key", "value")
-    arguments = {"window_bias": tensors["window_bias"], "extra": extra, **arguments}
+    arguments = {"window_bias": tensors["window_bias"], "side": side, **arguments}
     return block_attention(*(tensors[name] for name in names), masks[0], geometry, **arguments)
 
 
@@ -53,11 +53,11 @@ def dense(tensors, masks, geometry, dropped=None):
     bias = ops.take(ops.convert_to_tensor(tensors["window_bias"])[:, 0], place, axis=-1)
     window = ops.matmul(tensors["query"], ops.swapaxes(tensors["key"], 2, 3)) + bias
     window = ops.where(near & masks[0][:, None, None, :], window, -1e30)
-    extra = ops.matmul(tensors["query"], ops.swapaxes(tensors["extra_key"], 2, 3))
-    extra = extra + ops.repeat(tensors["extra_bias"], SHARED, axis=2)[:, :, :length]
-    extra = ops.where(masks[1][:, None, None, :], extra, -1e30)
-    probabilities = ops.softmax(ops.concatenate([window, extra], axis=-1), axis=-1)
-    values = ops.concatenate([tensors["value"], tensors["extra_value"]], axis=2)
+    side = ops.matmul(tensors["query"], ops.swapaxes(tensors["side_key"], 2, 3))
+    side = side + ops.repeat(tensors["side_bias"], SHARED, axis=2)[:, :, :length]
+    side = ops.where(masks[1][:, None, None, :], side, -1e30)
+    probabilities = ops.softmax(ops.concatenate([window, side], axis=-1), axis=-1)
+    values = ops.concatenate([tensors["value"], tensors["side_value"]], axis=2)
     return ops.matmul(probabilities if dropped is None else probabilities * dropped, values)
 
 
@@ -98,19 +98,19 @@ def by_offset(table, geometry):
     return found
 
 
-def test_without_biases_and_extra_keys_it_is_plain_window_attention():
+def test_without_biases_and_side_keys_it_is_plain_window_attention():
     geometry = WindowGeometry.covering(4)
     tensors, masks = make_tensors(11, geometry), make_masks(11)
-    nothing = {**tensors, "window_bias": 0 * tensors["window_bias"], "extra_bias": 0 * tensors["extra_bias"]}
+    nothing = {**tensors, "window_bias": 0 * tensors["window_bias"], "side_bias": 0 * tensors["side_bias"]}
     none_exist = masks[0], np.zeros_like(masks[1])
-    found = direct(engine, tensors, masks, geometry, window_bias=None, extra=None)
+    found = direct(engine, tensors, masks, geometry, window_bias=None, side=None)
     assert_close(as_numpy(found), as_numpy(direct(dense, nothing, none_exist, geometry)), 2e-5)
 
 
 def test_a_query_that_sees_no_key_gives_zeros_and_zero_gradients():
     geometry = WindowGeometry.covering(2)
     tensors = make_tensors(9, geometry)
-    masks = np.zeros((BATCH, 9), bool), np.zeros((BATCH, EXTRA), bool)
+    masks = np.zeros((BATCH, 9), bool), np.zeros((BATCH, SIDE), bool)
     assert np.abs(as_numpy(direct(engine, tensors, masks, geometry))).max() == 0
     found = gradients_of(lambda given: ops.sum(engine(given, masks, geometry) ** 2), tensors)
     assert max(np.abs(gradient).max() for gradient in found.values()) == 0
@@ -123,9 +123,9 @@ def test_with_dropout_output_and_gradients_are_those_of_dense_attention_with_the
     tensors, masks = make_tensors(length, geometry), make_masks(length)
     masks = np.ones_like(masks[0]), np.ones_like(masks[1])
     dropout = HashDropout(0.4, ops.array([3, 7], "uint32"))
-    names = np.eye(length + EXTRA, dtype="float32")
+    names = np.eye(length + SIDE, dtype="float32")
     spy = {**tensors, "value": np.tile(names[:length], (BATCH, HEADS, 1, 1))}
-    spy["extra_value"] = np.tile(names[length:], (BATCH, HEADS, 1, 1))
+    spy["side_value"] = np.tile(names[length:], (BATCH, HEADS, 1, 1))
     drop = {"dropout": dropout, "blocks_per_step": blocks}
     kept = as_numpy(direct(engine, spy, masks, geometry, **drop))
     whole = as_numpy(direct(engine, spy, masks, geometry))
@@ -151,7 +151,7 @@ def test_sixteen_bit_output_and_gradients_are_within_their_rounding(dtype, toler
     geometry = WindowGeometry.covering(4)
     tensors, masks = make_tensors(17, geometry), make_masks(17)
     # Rounded inputs on both sides: what differs is the arithmetic.
-    names = ("query", "key", "value", "extra_key", "extra_value")
+    names = ("query", "key", "value", "side_key", "side_value")
     tensors |= {name: as_numpy(ops.cast(tensors[name], dtype)) for name in names}
 
     def short(given, *rest):
@@ -179,9 +179,9 @@ def test_scores_of_sixteen_bits_are_summed_in_float32():
 def test_probabilities_are_those_that_the_output_is_made_of():
     geometry = WindowGeometry.covering(4)
     tensors, masks = make_tensors(11, geometry), make_masks(11)
-    extra = ExtraKeys(tensors["extra_key"], tensors["extra_value"], masks[1], tensors["extra_bias"], SHARED)
+    side = SideKeys(tensors["side_key"], tensors["side_value"], masks[1], tensors["side_bias"], SHARED)
     window, others = attention_probabilities(
-        tensors["query"], tensors["key"], masks[0], geometry, window_bias=tensors["window_bias"], extra=extra
+        tensors["query"], tensors["key"], masks[0], geometry, window_bias=tensors["window_bias"], side=side
     )
     total = as_numpy(ops.sum(window, axis=-1) + ops.sum(others, axis=-1))
     assert_close(total.reshape(BATCH, HEADS, -1)[:, :, :11], np.ones((BATCH, HEADS, 11), "float32"), 1e-5)

@@ -1,4 +1,4 @@
-"""Reading `flax_model.msgpack`, as transformers' Flax models write it, under the reference's names and in its layout.
+"""Reading `flax_model.msgpack`, as transformers' Flax models write it, under PyTorch's names and in its layout.
 
 The file is one msgpack value: maps of layers within maps, and arrays as extensions of type 1, each of which holds a
 msgpack value of its own: (shape, name of the type, bytes). flax.serialization splits an array beyond 1 GiB into a map
@@ -50,11 +50,11 @@ class FlaxFile(TensorReader):
     """The tensors of one `flax_model.msgpack`.
 
     Args:
-        path: The file.
+        path: the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is broken or truncated, holds anything but maps of arrays, or claims data that is not in it.
+        FileNotFoundError: no such file.
+        ValueError: a broken or truncated file, anything but maps of arrays, or data that the file claims and lacks.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "flax_model.msgpack"

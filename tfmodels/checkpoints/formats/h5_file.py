@@ -1,4 +1,4 @@
-"""Reading `tf_model.h5`, as transformers' TensorFlow models write it, under the reference's names and in its layout.
+"""Reading `tf_model.h5`, as transformers' TensorFlow models write it, under PyTorch's names and in its layout.
 
 The file holds a group for each of the model's layers, and in it a tensor under the path of its variable, whose first
 part is the class: `led/tfled_for_conditional_generation/led/encoder/layers.0/fc1/kernel:0`. The groups themselves are
@@ -33,12 +33,12 @@ class H5File(TensorReader):
     """The tensors of one `tf_model.h5`.
 
     Args:
-        path: The file.
+        path: the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is broken or truncated, points to other files, holds anything but plain arrays of numbers, or
-            claims data that is not in it.
+        FileNotFoundError: no such file.
+        ValueError: a broken or truncated file, links to other files, anything but plain arrays of numbers, or data
+            that the file claims and lacks.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "tf_model.h5"
@@ -98,7 +98,7 @@ class H5File(TensorReader):
 
 
 def _tensors(path: Path, file: h5py.File) -> dict[str, _Tensor]:
-    """The checked tensors by the reference's names."""
+    """The checked tensors by PyTorch's names."""
     file_size = path.stat().st_size
     found: dict[str, _Tensor] = {}
     for place, dataset in _datasets(path, file):
@@ -137,7 +137,7 @@ def _datasets(path: Path, file: h5py.File) -> Iterator[tuple[tuple[str, ...], h5
 
 
 def _check_dataset(path: Path, dataset: h5py.Dataset, file_size: int) -> None:
-    """Refuses data of other kinds or elsewhere, and sizes that the file does not hold."""
+    """Refuse data of other kinds or elsewhere, and sizes that the file does not hold."""
     name = dataset.name
     if dataset.is_virtual or dataset.external:
         raise ValueError(f"{path} must hold its tensors itself. Received: {name!r}, whose data lies in other files")

@@ -50,7 +50,7 @@ def read_header(file: io.BufferedReader) -> Header:
     """Read one value's header; the file then stands at the value's content.
 
     Raises:
-        ValueError: The file ends, or the value is of a kind that holds no tensors, such as a float.
+        ValueError: the file ends, or the value is of a kind that holds no tensors, such as a float.
 
     >>> read_header(io.BufferedReader(io.BytesIO(bytes([0x82]))))
     Header(kind='map', size=2, extension=0)
@@ -81,7 +81,7 @@ def read_text(file: io.BufferedReader, limit: int) -> str:
     """Read one string.
 
     Raises:
-        ValueError: Another value, more bytes than `limit`, or no UTF-8.
+        ValueError: another value, more bytes than `limit`, or no UTF-8.
     """
     header = read_header(file)
     if header.kind != "str" or header.size > limit:
@@ -93,7 +93,7 @@ def read_int(file: io.BufferedReader) -> int:
     """Read one integer of 0 or more.
 
     Raises:
-        ValueError: Another value.
+        ValueError: another value.
     """
     header = read_header(file)
     if header.kind != "int":

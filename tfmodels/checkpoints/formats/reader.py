@@ -25,7 +25,7 @@ class TensorReader(ABC):
         """The shape of a tensor, without reading its data.
 
         Raises:
-            KeyError: If there is no tensor of that name.
+            KeyError: no tensor of that name.
         """
 
     @abstractmethod
@@ -33,8 +33,8 @@ class TensorReader(ABC):
         """The stored type of a tensor, without reading its data. bfloat16 is the type of `ml_dtypes`.
 
         Raises:
-            KeyError: If there is no tensor of that name.
-            ValueError: If NumPy and `ml_dtypes` have no such type.
+            KeyError: no tensor of that name.
+            ValueError: a type that NumPy and `ml_dtypes` lack.
         """
 
     @abstractmethod
@@ -42,13 +42,13 @@ class TensorReader(ABC):
         """A tensor's data in its stored type, in memory of its own.
 
         Raises:
-            KeyError: If there is no tensor of that name.
-            ValueError: If the file does not hold the data that it claims.
+            KeyError: no tensor of that name.
+            ValueError: data that the file claims and lacks.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Closes the files. Reading is over then."""
+        """Close the files; nothing can be read afterwards."""
 
     def __enter__(self) -> Self:
         return self
@@ -60,10 +60,10 @@ class TensorReader(ABC):
 
 
 def fill_from(file: io.BufferedReader, offset: int, flat: np.ndarray) -> None:
-    """Fills an array of one dimension with a file's bytes from `offset` on.
+    """Fill an array of one dimension with a file's bytes from `offset` on.
 
     Raises:
-        ValueError: If the file ends before.
+        ValueError: a file that ends before.
     """
     file.seek(offset)
     received = file.readinto(flat.view(np.uint8).data)

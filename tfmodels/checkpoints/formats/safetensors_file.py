@@ -36,11 +36,11 @@ class SafetensorsFile(TensorReader):
     """The tensors of one `.safetensors` file.
 
     Args:
-        path: The file.
+        path: the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If its header is broken, or claims other data than the file holds.
+        FileNotFoundError: no such file.
+        ValueError: a broken header, or one that claims other data than the file holds.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -88,17 +88,17 @@ class SafetensorsFile(TensorReader):
 def write_safetensors(
     path: str | os.PathLike, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes tensors to a `.safetensors` file that transformers loads; it takes its name only when it is whole.
+    """Write tensors to a `.safetensors` file that transformers loads; it takes its name only when it is whole.
 
     Args:
-        path: The file to write, replaced if it exists. Its folder must exist.
-        tensors: The arrays by name, of any memory layout; bfloat16 as the type of `ml_dtypes`.
-        metadata: Strings for the header; by default `{"format": "pt"}`, without which transformers refuses the file.
+        path: the file to write, replaced if it exists. Its folder must exist.
+        tensors: the arrays by name, of any memory layout; bfloat16 as the type of `ml_dtypes`.
+        metadata: strings for the header; by default `{"format": "pt"}`, without which transformers refuses the file.
 
     Raises:
-        ValueError: If there are no tensors, one is not an array or of a type that the format lacks, or the metadata
-            holds anything but strings.
-        OSError: If the file cannot be written.
+        ValueError: no tensors, a tensor that is no array or of a type that the format lacks, or metadata
+            with anything but strings.
+        OSError: a file that cannot be written.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"

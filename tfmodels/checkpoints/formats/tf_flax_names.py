@@ -1,4 +1,4 @@
-"""The names that TensorFlow and Flax give to tensors, and the reference's (PyTorch's) for the same ones."""
+"""The names that TensorFlow and Flax give to tensors, and PyTorch's names of the same tensors."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _REFERENCE_LEAVES = {
 
 
 def reference_name(path: Sequence[str]) -> tuple[str, bool]:
-    """The reference's name of the tensor at a path of layers, and whether the reference holds it transposed.
+    """PyTorch's name of the tensor at a path of layers, and whether PyTorch holds it transposed.
 
     >>> reference_name(["encoder", "block", "0", "wo", "kernel"])
     ('encoder.block.0.wo.weight', True)

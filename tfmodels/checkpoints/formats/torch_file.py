@@ -68,12 +68,12 @@ class TorchFile(TensorReader):
     """The tensors of one file that `torch.save(model.state_dict(), path)` wrote, in the zip format of PyTorch 1.6 on.
 
     Args:
-        path: The file.
+        path: the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is of the older format, is broken or truncated, holds anything but a flat mapping of names to
-            tensors, or claims data that is not in it. Nothing that the file names is ever imported or called.
+        FileNotFoundError: no such file.
+        ValueError: a file of the older format, broken or truncated, with anything but a flat mapping of names to
+            tensors, or data that the file claims and lacks. Nothing that the file names is ever imported or called.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -275,7 +275,7 @@ _BUILDERS: dict[tuple[str, str], Callable[[], Callable]] = {
 
 
 def _check_tensor(path: Path, name: str, tensor: _Tensor, entries: dict[str, zipfile.ZipInfo], file_size: int) -> None:
-    """Refuses a tensor that reaches outside its storage, or a storage that its entry does not hold."""
+    """Refuse a tensor that reaches outside its storage, or a storage that its entry does not hold."""
     storage = tensor.storage
     is_well_formed = (
         type(storage) is _Storage

@@ -1,15 +1,16 @@
-"""The attention engine that LED and LongT5 share: blocks of queries against a window of keys and a few extra keys.
+"""The attention engine of all families: blocks of queries against a window of keys and a few side keys.
 
 Longformer (Beltagy et al. 2020, section 3.1) and LongT5 (Guo et al. 2022, section 3.1) are one operation: query i sees
-the keys i - w ... i + w and a few extra keys that all queries may see (global tokens; block summaries), with an
-additive bias. Time grows with L * (w + G), never with L * L. A loop runs over the blocks, so that only one step's
-scores exist at a time; the gradient computes them again from each query's log-sum-exp (Dao et al. 2022, section 3.1).
+the keys i - w ... i + w and a few side keys that all queries see (global tokens; block summaries; the side inputs of
+ETC, Ainslie et al. 2020), with an additive bias. Time grows with L * (w + G), never with L * L. A loop runs over the
+blocks, so that only one step's scores exist at a time; the gradient computes them again from each query's log-sum-exp
+(Dao et al. 2022, section 3.1).
 
-Shape letters: B batch, H heads, L length, N blocks, C block length, S keys of one block's slice, G extra keys, D head
-size, R queries of one step (a few blocks), T queries of all steps (L, padded), M rows of the extra keys' bias.
+Further shape letters: S keys of one block's slice, R queries of one step (a few blocks), T queries of all steps (L,
+padded), M rows of the side keys' bias.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,18 +18,17 @@ import numpy as np
 from keras import ops
 
 from tfmodels.backend import devices
-from tfmodels.backend.gradients import Gradient, with_own_gradient
-from tfmodels.backend.scan import scan
-from tfmodels.layers.attention.block_attention_step import BlockAttentionSteps, Tensors, additive_mask
+from tfmodels.backend.gradients import Gradient, custom_gradient
+from tfmodels.backend.scan import can_reuse, scan
+from tfmodels.backend.types import Tensor
+from tfmodels.layers.attention.block_attention_step import BlockAttentionStep, StepTensors, additive_mask
 from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.blocks import pad_axis, padding_to_multiple
 from tfmodels.layers.dropout import HashDropout
 
-Tensor = Any
-
 
 @dataclass(frozen=True)
-class ExtraKeys:
+class SideKeys:
     """Keys that every query sees besides its window.
 
     key, value: (B, H, G, D). mask: bool (B, G), which of them exist. bias: float32 (B, H, M, G) or None; each of its M
@@ -50,13 +50,13 @@ def block_attention(
     geometry: WindowGeometry,
     *,
     window_bias: Tensor | None = None,
-    extra: ExtraKeys | None = None,
+    side: SideKeys | None = None,
     dropout: HashDropout | None = None,
     blocks_per_step: int | None = None,
 ) -> Tensor:
-    """Attend each query to its window and to the extra keys, under one softmax.
+    """Attend each query to its window and to the side keys, under one softmax.
 
-    Gradients reach query, key, value, window bias and the extra keys' tensors. Second derivatives must not be relied
+    Gradients reach query, key, value, window bias and the side keys' tensors. Second derivatives must not be relied
     on.
 
     Args:
@@ -64,7 +64,7 @@ def block_attention(
         key_mask: bool (B, L), False for keys that no query may see through the window.
         geometry: window and block length.
         window_bias: float32 (H, C, S), added to the scores of every block; see `WindowGeometry.relative_positions`.
-        extra: keys outside the window.
+        side: keys outside the window.
         dropout: of the attention probabilities, or None.
         blocks_per_step: blocks that are worked on together: more keep a large device busy, fewer need less memory.
             None: what suits the device.
@@ -77,23 +77,22 @@ def block_attention(
     5
     """
     blocks_per_step = blocks_per_step or devices.blocks_per_step(geometry.block_length)
-    steps = _steps(query, geometry, extra, dropout, blocks_per_step)
-    tensors = _padded_tensors(query, key, value, key_mask, steps, window_bias, extra)
-    names = tuple(tensors)
+    step = _step(query, geometry, side, dropout, blocks_per_step)
+    tensors = _padded_tensors(query, key, value, key_mask, step, window_bias, side)
+    present, seeds = _present(tensors), [dropout.seed] if dropout else []
 
     def attend(*values: Tensor) -> tuple[Tensor, Gradient]:
-        given, seeds = dict(zip(names, values, strict=False)), values[len(names) :]
-        seeded = replace(steps, dropout=replace(dropout, seed=seeds[0])) if dropout else steps
-        output, log_sum_exp = _forward(seeded, given)
+        inputs = _filled(tensors, values[: len(present)])
+        seeded = replace(step, dropout=replace(dropout, seed=values[-1])) if dropout else step
+        output, lse = _forward(seeded, inputs)
 
-        def gradient(upstream: Tensor) -> list[Tensor]:
-            found = _backward(seeded, given, output, log_sum_exp, upstream)
-            return [ops.cast(found[name], given[name].dtype) for name in names]
+        def gradient(d_output: Tensor) -> list[Tensor]:
+            gradients = _present(_backward(seeded, inputs, output, lse, d_output))
+            return [ops.cast(found, x.dtype) for found, x in zip(gradients, _present(inputs), strict=True)]
 
         return output, gradient
 
-    seeds = [dropout.seed] if dropout else []
-    return with_own_gradient(attend, list(tensors.values()), seeds)[:, :, : ops.shape(query)[2]]
+    return custom_gradient(attend, present, seeds)[:, :, : ops.shape(query)[2]]
 
 
 def attention_probabilities(
@@ -103,15 +102,15 @@ def attention_probabilities(
     geometry: WindowGeometry,
     *,
     window_bias: Tensor | None = None,
-    extra: ExtraKeys | None = None,
+    side: SideKeys | None = None,
 ) -> list[Tensor]:
-    """How much each query attends to each key of its block's slice, and to each extra key.
+    """How much each query attends to each key of its block's slice, and to each side key.
 
     Args:
-        query, key, key_mask, geometry, window_bias, extra: as in `block_attention`.
+        query, key, key_mask, geometry, window_bias, side: as in `block_attention`.
 
     Returns:
-        Float32 (B, H, N, C, S), and with extra keys (B, H, N, C, G); the two sum to 1 for each query, or to 0 where it
+        Float32 (B, H, N, C, S), and with side keys (B, H, N, C, G); the two sum to 1 for each query, or to 0 where it
         sees no key.
 
     >>> x = ops.ones((1, 2, 4, 8))
@@ -119,13 +118,13 @@ def attention_probabilities(
     >>> [round(float(p), 3) for p in window[0, 0, 0, 0]]
     [0.0, 0.0, 0.333, 0.333, 0.333, 0.0]
     """
-    steps = _steps(query, geometry, extra, None, 1)
-    given = _padded_tensors(query, key, key, key_mask, steps, window_bias, extra)
+    step = _step(query, geometry, side, None, 1)
+    tensors = _padded_tensors(query, key, key, key_mask, step, window_bias, side)
     batch, heads = query.shape[:2]
-    widths = [geometry.slice_length] if extra is None else [geometry.slice_length, extra.key.shape[2]]
-    shapes = [((batch, heads, 1, geometry.block_length, width), "float32") for width in widths]
-    found = _each_step(steps.probabilities, steps, given, shapes)
-    return [ops.transpose(part[:, :, :, 0], (1, 2, 0, 3, 4)) for part in found]
+    widths = [geometry.slice_length] if side is None else [geometry.slice_length, side.key.shape[2]]
+    outputs = [((batch, heads, 1, geometry.block_length, width), "float32") for width in widths]
+    parts = _each_step(step.probabilities, step, tensors, outputs, reuse={})
+    return [ops.transpose(part[:, :, :, 0], (1, 2, 0, 3, 4)) for part in parts]
 
 
 def window_columns(probabilities: Tensor, geometry: WindowGeometry) -> Tensor:
@@ -144,14 +143,14 @@ def window_columns(probabilities: Tensor, geometry: WindowGeometry) -> Tensor:
     return ops.take_along_axis(probabilities, ops.broadcast_to(ops.convert_to_tensor(columns), shape), axis=-1)
 
 
-def _steps(
-    query: Tensor, geometry: WindowGeometry, extra: ExtraKeys | None, dropout: Any, blocks_per_step: int
-) -> BlockAttentionSteps:
+def _step(
+    query: Tensor, geometry: WindowGeometry, side: SideKeys | None, dropout: HashDropout | None, blocks_per_step: int
+) -> BlockAttentionStep:
     length = query.shape[2]
     if length is not None:
         blocks_per_step = min(blocks_per_step, -(-length // geometry.block_length))
-    queries_per_bias = 1 if extra is None else extra.queries_per_bias
-    return BlockAttentionSteps(geometry, max(1, blocks_per_step), queries_per_bias, dropout)
+    queries_per_bias = 1 if side is None else side.queries_per_bias
+    return BlockAttentionStep(geometry, max(1, blocks_per_step), queries_per_bias, dropout)
 
 
 def _padded_tensors(
@@ -159,94 +158,147 @@ def _padded_tensors(
     key: Tensor,
     value: Tensor,
     key_mask: Tensor,
-    steps: BlockAttentionSteps,
+    step: BlockAttentionStep,
     window_bias: Tensor | None,
-    extra: ExtraKeys | None,
-) -> dict[str, Tensor]:
-    """The tensors that `BlockAttentionSteps` names, padded to whole steps."""
-    after = padding_to_multiple(ops.shape(query)[2], steps.queries)
-    margin = steps.geometry.margin
-    tensors = {
-        "query": pad_axis(query, 2, after=after),
-        "key": pad_axis(key, 2, before=margin, after=after + margin),
-        "value": pad_axis(value, 2, before=margin, after=after + margin),
-        "key_mask": additive_mask(pad_axis(key_mask, 1, before=margin, after=after + margin)),
-    }
-    if window_bias is not None:
-        tensors["window_bias"] = window_bias
-    if extra is not None:
-        tensors |= {"extra_key": extra.key, "extra_value": extra.value, "extra_mask": additive_mask(extra.mask)}
-        if extra.bias is not None:
-            rows = ops.shape(tensors["query"])[2] // extra.queries_per_bias
-            tensors["extra_bias"] = pad_axis(extra.bias, 2, after=rows - ops.shape(extra.bias)[2])
-    return tensors
+    side: SideKeys | None,
+) -> StepTensors:
+    """The tensors of all steps, padded to whole steps."""
+    after = padding_to_multiple(ops.shape(query)[2], step.queries)
+    margin = step.geometry.margin
+    tensors = StepTensors(
+        query=pad_axis(query, 2, after=after),
+        key=pad_axis(key, 2, before=margin, after=after + margin),
+        value=pad_axis(value, 2, before=margin, after=after + margin),
+        key_mask=additive_mask(pad_axis(key_mask, 1, before=margin, after=after + margin)),
+        window_bias=window_bias,
+    )
+    if side is None:
+        return tensors
+    tensors = tensors._replace(side_key=side.key, side_value=side.value, side_mask=additive_mask(side.mask))
+    if side.bias is None:
+        return tensors
+    rows = ops.shape(tensors.query)[2] // side.queries_per_bias
+    return tensors._replace(side_bias=pad_axis(side.bias, 2, after=rows - ops.shape(side.bias)[2]))
 
 
-def _forward(steps: BlockAttentionSteps, given: Tensors) -> tuple[Tensor, Tensor]:
+def _present(tensors: StepTensors) -> list[Tensor]:
+    """The tensors that are not None, in the order of the fields."""
+    return [x for x in tensors if x is not None]
+
+
+def _filled(template: StepTensors, values: Sequence[Tensor]) -> StepTensors:
+    """Inverse of `_present`: `values` in the places of the tensors that `template` has."""
+    remaining = iter(values)
+    return StepTensors(*(None if x is None else next(remaining) for x in template))
+
+
+def _forward(step: BlockAttentionStep, tensors: StepTensors) -> tuple[Tensor, Tensor]:
     """Output (B, H, T, D), and float32 log-sum-exp (B, H, T, 1)."""
-    batch, heads, _, size = given["value"].shape
-    rows = (batch, heads, steps.queries)
-    shapes = [((*rows, size), given["value"].dtype), ((*rows, 1), "float32")]
-    output, log_sum_exp = (_in_order(part) for part in _each_step(steps.attend, steps, given, shapes))
-    return output, log_sum_exp
+    batch, heads, _, size = tensors.value.shape
+    outputs = [((batch, heads, step.queries, size), tensors.value.dtype), ((batch, heads, step.queries, 1), "float32")]
+    # A step's output is written over its queries, which no later step reads.
+    output, lse = _each_step(step.attend, step, tensors, outputs, reuse={0: 0})
+    return _in_order(output), _in_order(lse)
 
 
 def _each_step(
-    function: Callable[[Tensor, Tensors], list[Tensor]], steps: BlockAttentionSteps, given: Tensors, shapes: Any
+    function: Callable[[Tensor, StepTensors], list[Tensor]],
+    step: BlockAttentionStep,
+    tensors: StepTensors,
+    outputs: list[Any],
+    reuse: dict[int, int],
 ) -> list[Tensor]:
-    """What `function(index, tensors)` makes in each step, stacked."""
-    parts = _parts(given, steps)
+    """The results of `function(index, tensors)` for each step, stacked."""
+    cut = _cut(tensors, step)
+    inputs = _present(cut)
 
-    def step(index: Tensor, _: list[Tensor], *own: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        return [], function(index, {**given, **dict(zip(parts, own, strict=True))})
+    def body(index: Tensor, _: list[Tensor], *parts: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        return [], function(index, _with_parts(tensors, _filled(cut, parts)))
 
-    return scan(step, [], shapes, ops.shape(parts["query"])[0], list(parts.values()))[1]
-
-
-def _parts(given: Tensors, steps: BlockAttentionSteps) -> dict[str, Tensor]:
-    """The tensors of which each step has its own part, cut: (steps, B, H, rows of a step, X)."""
-    rows = {"query": steps.queries, "extra_bias": steps.queries // steps.queries_per_bias}
-    return {name: _by_step(given[name], count) for name, count in rows.items() if name in given}
+    return scan(body, [], outputs, ops.shape(cut.query)[0], inputs, _possible(reuse, outputs, inputs))[1]
 
 
-# What sums over the steps; the others' gradients are the steps' own, side by side.
-_SUMMED = ("window_bias", "extra_key", "extra_value")
+def _cut(tensors: StepTensors, step: BlockAttentionStep) -> StepTensors:
+    """The tensors that each step has a part of, cut: (steps, B, H, rows of a step, X). The other fields are None."""
+    bias = tensors.side_bias
+    side_bias = None if bias is None else _by_step(bias, step.queries // step.queries_per_bias)
+    return StepTensors(_by_step(tensors.query, step.queries), None, None, None, side_bias=side_bias)
+
+
+def _with_parts(tensors: StepTensors, parts: StepTensors) -> StepTensors:
+    """The tensors of all steps, with one step's parts in the place of the cut ones."""
+    return tensors._replace(query=parts.query, side_bias=parts.side_bias)
+
+
+def _possible(reuse: dict[int, int], outputs: Sequence[Any], inputs: Sequence[Tensor]) -> dict[int, int]:
+    """The pairs of one kind. Under a map of policies, query, key and value may have dtypes of their own."""
+    return {result: source for result, source in reuse.items() if can_reuse(outputs[result], inputs[source])}
+
+
+# Tensors that every step reads whole, so that their gradients are sums over the steps.
+_SHARED = ("window_bias", "side_key", "side_value")
 
 
 def _backward(
-    steps: BlockAttentionSteps, given: Tensors, output: Tensor, log_sum_exp: Tensor, upstream: Tensor
-) -> dict[str, Tensor]:
-    """The gradient of each tensor."""
-    parts = _parts(given, steps)
-    own = [*parts, "key", "value"]
-    summed = [name for name in _SUMMED if name in given]
+    step: BlockAttentionStep, tensors: StepTensors, output: Tensor, lse: Tensor, d_output: Tensor
+) -> StepTensors:
+    """The gradient of each tensor, by a second loop over the steps; zeros for the masks.
 
-    def step(index: Tensor, carry: list[Tensor], *inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        known = {**given, **dict(zip(parts, inputs, strict=False))}
-        found = steps.gradient(index, known, *inputs[len(parts) :])
-        waiting = dict(zip(("key", "value"), carry, strict=False))
-        for name, before in waiting.items():
-            # Slices overlap: the first keys of this one are in no later one, the others wait for the next steps.
-            total = found[name] + pad_axis(before, 2, after=steps.queries)
-            found[name], waiting[name] = total[:, :, : steps.queries], total[:, :, steps.queries :]
-        sums = [before + found[name] for name, before in zip(summed, carry[2:], strict=True)]
-        return [*waiting.values(), *sums], [ops.cast(found[name], given[name].dtype) for name in own]
+    The slices of neighbouring steps overlap. Of a slice's dk and dv, the first R keys are in no later slice: their
+    gradients are complete, and a result of the step. Those of the other 2 * margin keys are pending: the carry takes
+    them to the next step. The carry also sums the gradients of the tensors that all steps share.
+    """
+    cut = _cut(tensors, step)
+    pending = ops.zeros_like(tensors.key[:, :, : 2 * step.geometry.margin], dtype="float32")
+    shared = StepTensors(None, pending, pending, None, tensors.window_bias, tensors.side_key, tensors.side_value)
+    start = [ops.zeros_like(x, dtype="float32") for x in _present(shared)]
+    count = len(_present(cut))
 
-    overlap = ops.zeros_like(given["key"][:, :, : 2 * steps.geometry.margin], dtype="float32")
-    start = [overlap, overlap, *(ops.zeros_like(given[name], dtype="float32") for name in summed)]
-    # Those of the key and the value then take the output's and the upstream's places, see `scan`.
-    inputs = [*parts.values(), *(_by_step(x, steps.queries) for x in (output, log_sum_exp, upstream))]
-    rows = {name: part.shape[3] for name, part in parts.items()}
-    shapes = [
-        ((*given[name].shape[:2], rows.get(name, steps.queries), given[name].shape[3]), given[name].dtype)
-        for name in own
+    def body(index: Tensor, carry: list[Tensor], *inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        parts = _with_parts(tensors, _filled(cut, inputs[:count]))
+        found, before = step.gradient(index, parts, *inputs[count:]), _filled(shared, carry)
+        dk = found.key + pad_axis(before.key, 2, after=step.queries)
+        dv = found.value + pad_axis(before.value, 2, after=step.queries)
+        sums = [
+            _plus(getattr(before, name), getattr(found, name)) for name in ("window_bias", "side_key", "side_value")
+        ]
+        pending = dk[:, :, step.queries :], dv[:, :, step.queries :]
+        complete = dk[:, :, : step.queries], dv[:, :, : step.queries]
+        results = _present(StepTensors(found.query, *complete, None, side_bias=found.side_bias))
+        carry = _present(StepTensors(None, *pending, None, *sums))
+        return carry, [ops.cast(x, dtype) for x, (_, dtype) in zip(results, outputs, strict=True)]
+
+    inputs = [*_present(cut), *(_by_step(x, step.queries) for x in (output, lse, d_output))]
+    template = StepTensors(tensors.query, tensors.key, tensors.value, None, side_bias=tensors.side_bias)
+    outputs = [
+        ((*x.shape[:2], rows, x.shape[3]), x.dtype)
+        for x, rows in zip(_present(template), _rows(step, tensors), strict=True)
     ]
-    last, made = scan(step, start, shapes, ops.shape(inputs[0])[0], inputs)
-    found = dict(zip(own, [_in_order(part) for part in made], strict=True)) | dict(zip(summed, last[2:], strict=True))
-    for name, rest in zip(("key", "value"), last, strict=False):
-        found[name] = ops.concatenate([found[name], ops.cast(rest, found[name].dtype)], axis=2)
-    constant = [name for name in given if name not in found]
-    return found | {name: ops.zeros_like(given[name]) for name in constant}
+    # dq over the queries, dk over the output, dv over its gradient, and the side bias' gradient over the side bias.
+    reuse = {0: 0, 1: count, 2: count + 2} | ({3: 1} if tensors.side_bias is not None else {})
+    carry, results = scan(body, start, outputs, ops.shape(cut.query)[0], inputs, _possible(reuse, outputs, inputs))
+    sums, found = _filled(shared, carry), _filled(template, [_in_order(x) for x in results])
+    return StepTensors(
+        query=found.query,
+        key=ops.concatenate([found.key, ops.cast(sums.key, found.key.dtype)], axis=2),
+        value=ops.concatenate([found.value, ops.cast(sums.value, found.value.dtype)], axis=2),
+        key_mask=ops.zeros_like(tensors.key_mask),
+        window_bias=sums.window_bias,
+        side_key=sums.side_key,
+        side_value=sums.side_value,
+        side_mask=None if tensors.side_mask is None else ops.zeros_like(tensors.side_mask),
+        side_bias=found.side_bias,
+    )
+
+
+def _rows(step: BlockAttentionStep, tensors: StepTensors) -> list[int]:
+    """Rows of one step's results: dq, dk, dv and, with a side bias, its gradient."""
+    side_rows = [] if tensors.side_bias is None else [step.queries // step.queries_per_bias]
+    return [step.queries] * 3 + side_rows
+
+
+def _plus(total: Tensor | None, share: Tensor | None) -> Tensor | None:
+    return None if total is None else total + share
 
 
 def _by_step(x: Tensor, rows: int) -> Tensor:

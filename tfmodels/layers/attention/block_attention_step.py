@@ -1,26 +1,21 @@
 """One step of block attention, forwards and backwards: a few blocks of queries against their slices of keys.
 
-Shape letters: B batch, H heads, N blocks of a step, C block length, S keys of one block's slice, G extra keys, D head
-size, R = N * C queries of a step, T queries of all steps, M rows of the extra keys' bias.
+Further shape letters: N blocks of a step, S keys of one block's slice, R = N * C queries of a step, T queries of all
+steps, M rows of the side keys' bias.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
 from tfmodels.backend.precision import float32_product
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.blocks import pad_axis
 from tfmodels.layers.dropout import HashDropout
-
-Tensor = Any
-Tensors = Mapping[str, Tensor]
-# Of the window, (B, H, N, S, D), and the extra ones, (B, H, G, D), or None.
-Keys = tuple[Tensor, Any]
 
 # Added to a score that must not count. Two of them (padding outside the window) are still a finite float32.
 _MASKED = -1e30
@@ -29,19 +24,44 @@ _LOWEST = -5e29
 _TINY = 1e-37
 
 
+class StepTensors(NamedTuple):
+    """The tensors of the engine, padded to whole steps; their gradients are of the same type.
+
+    query: (B, H, T, D), of one step (B, H, R, D). key, value: (B, H, T + 2 * margin, D).
+    key_mask: float32 (B, T + 2 * margin), added to the scores. window_bias: float32 (H, C, S) or None.
+    With side keys: side_key, side_value (B, H, G, D); side_mask float32 (B, G), added to the scores; side_bias float32
+    (B, H, M, G), of one step (B, H, R / queries_per_bias, G), or None.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    key_mask: Tensor
+    window_bias: Tensor | None = None
+    side_key: Tensor | None = None
+    side_value: Tensor | None = None
+    side_mask: Tensor | None = None
+    side_bias: Tensor | None = None
+
+
+class Keys(NamedTuple):
+    """Keys, or values, of one step. window: (B, H, N, S, D), the blocks' slices. side: (B, H, G, D), or None."""
+
+    window: Tensor
+    side: Tensor | None
+
+
 def additive_mask(mask: Tensor) -> Tensor:
-    """What is added to scores: float32, 0 where the bool `mask` is True and a very negative number elsewhere."""
+    """Float32 that is added to scores: 0 where the bool `mask` is True, and a very negative number elsewhere."""
     return ops.where(mask, np.float32(0), np.float32(_MASKED))
 
 
 @dataclass(frozen=True)
-class BlockAttentionSteps:
-    """What the steps have in common; each call gets the number of the step and the tensors.
+class BlockAttentionStep:
+    """The arithmetic of one step. Each method takes the number of the step and the tensors.
 
-    Tensors of the step: "query" (B, H, R, D) and, where there is one, "extra_bias" (B, H, R / queries_per_bias, G).
-    Tensors of all steps: "key" and "value" (B, H, T + 2 * margin, D); "key_mask" (B, T + 2 * margin), additive;
-    "window_bias" (H, C, S) where there is one. With extra keys: "extra_key" and "extra_value" (B, H, G, D), and
-    "extra_mask" (B, G), additive.
+    Scores, probabilities and their gradients come as a list of one or two parts: to the window (B, H, N, C, S) and,
+    with side keys, to the side (B, H, N, C, G). One softmax runs over both.
     """
 
     geometry: WindowGeometry
@@ -54,97 +74,104 @@ class BlockAttentionSteps:
         """R."""
         return self.blocks * self.geometry.block_length
 
-    def attend(self, index: Tensor, given: Tensors) -> list[Tensor]:
-        """Output (B, H, R, D) in the dtype of "value", and each query's float32 log-sum-exp (B, H, R, 1)."""
-        exponentials, highest, total = _softmax_terms(self._scores(index, given))
-        values = self._slices(given["value"], index), given.get("extra_value")
+    def attend(self, index: Tensor, tensors: StepTensors) -> list[Tensor]:
+        """Output (B, H, R, D) in the dtype of the value, and each query's float32 log-sum-exp (B, H, R, 1)."""
+        exponentials, highest, total = _softmax_terms(self._scores(index, tensors))
+        values = Keys(self._slices(tensors.value, index), tensors.side_value)
         dropped = _scaled(exponentials, self._scales(index, exponentials))
-        output = self._product_with_keys(dropped, values) / total
-        return [self._merged(ops.cast(output, given["value"].dtype)), self._merged(highest + ops.log(total))]
+        output = self._product_with_keys(dropped, values) / total  # (B, H, N, C, D)
+        return [self._merged(ops.cast(output, tensors.value.dtype)), self._merged(highest + ops.log(total))]
 
-    def probabilities(self, index: Tensor, given: Tensors) -> list[Tensor]:
-        """Softmax of the scores, float32: (B, H, N, C, S), and (B, H, N, C, G) with extra keys."""
-        exponentials, _, total = _softmax_terms(self._scores(index, given))
+    def probabilities(self, index: Tensor, tensors: StepTensors) -> list[Tensor]:
+        """Softmax of the scores, float32: (B, H, N, C, S), and (B, H, N, C, G) with side keys."""
+        exponentials, _, total = _softmax_terms(self._scores(index, tensors))
         return [part / total for part in exponentials]
 
     def gradient(
-        self, index: Tensor, given: Tensors, output: Tensor, log_sum_exp: Tensor, upstream: Tensor
-    ) -> dict[str, Tensor]:
-        """What one step adds to the gradient of each tensor, float32.
+        self, index: Tensor, tensors: StepTensors, output: Tensor, lse: Tensor, d_output: Tensor
+    ) -> StepTensors:
+        """The part of each tensor's gradient that one step contributes, float32 (Dao et al. 2022, Algorithm 4).
 
         Args:
             index: int32 scalar, the step.
-            given: the tensors.
-            output, log_sum_exp: (B, H, R, D) and (B, H, R, 1), from `attend`.
-            upstream: (B, H, R, D), gradient of the output.
+            tensors: as in `attend`.
+            output, lse: (B, H, R, D) and (B, H, R, 1), from `attend`.
+            d_output: (B, H, R, D), gradient of the output.
 
         Returns:
-            "query" (B, H, R, D); "key" and "value" (B, H, R + 2 * margin, D), of the step's slice; "window_bias"
-            (H, C, S); "extra_key" and "extra_value" (B, H, G, D); "extra_bias" (B, H, R / queries_per_bias, G).
+            Gradients of the step's queries and rows of the side bias; of its slice of keys and values
+            (B, H, R + 2 * margin, D); and shares of the other gradients, which the caller sums over the steps. The
+            masks have none: None.
         """
-        query, upstream = self._split(given["query"]), self._split(upstream)
-        keys = self._slices(given["key"], index), given.get("extra_key")
-        values = self._slices(given["value"], index), given.get("extra_value")
-        probabilities = [ops.exp(part - self._split(log_sum_exp)) for part in self._scores(index, given)]
-        scales = self._scales(index, probabilities)
-        # The softmax's gradient: p * (dp - sum(p * dp)), and that sum is `delta`, with and without dropout.
+        query, d_output = self._split(tensors.query), self._split(d_output)
+        keys = Keys(self._slices(tensors.key, index), tensors.side_key)
+        values = Keys(self._slices(tensors.value, index), tensors.side_value)
+        # 1. Compute the probabilities again: p = exp(s - lse), and drop the same of them.
+        p = [ops.exp(s - self._split(lse)) for s in self._scores(index, tensors)]
+        scales = self._scales(index, p)
+        dropped = [ops.cast(part, query.dtype) for part in _scaled(p, scales)]
+        # 2. dv = p^T do.
+        dv = self._joined(float32_product(ops.swapaxes(dropped[0], 3, 4), d_output))
+        # 3. dp = do v^T.
+        dp = _scaled(self._products_per_key(d_output, values), scales)
+        # 4. delta = rowsum(do * o), which equals rowsum(p * dp), with and without dropout.
         delta = ops.sum(
-            ops.cast(self._split(output), "float32") * ops.cast(upstream, "float32"), axis=-1, keepdims=True
+            ops.cast(self._split(output), "float32") * ops.cast(d_output, "float32"), axis=-1, keepdims=True
         )
-        arriving = _scaled(self._products_per_key(upstream, values), scales)
-        scores = [p * (dp - delta) for p, dp in zip(probabilities, arriving, strict=True)]
-        used = [ops.cast(part, query.dtype) for part in _scaled(probabilities, scales)]
-        typed = [ops.cast(part, query.dtype) for part in scores]
-        found = {
-            "query": self._merged(self._product_with_keys(typed, keys)),
-            "key": self._joined(float32_product(ops.swapaxes(typed[0], 3, 4), query)),
-            "value": self._joined(float32_product(ops.swapaxes(used[0], 3, 4), upstream)),
-        }
-        if "window_bias" in given:
-            found["window_bias"] = ops.sum(scores[0], axis=(0, 2))
-        if "extra_key" in given:
-            found["extra_key"] = float32_product(ops.swapaxes(self._merged(typed[1]), 2, 3), self._merged(query))
-            found["extra_value"] = float32_product(ops.swapaxes(self._merged(used[1]), 2, 3), self._merged(upstream))
-        if "extra_bias" in given:
-            found["extra_bias"] = ops.sum(self._per_bias_row(scores[1]), axis=3)
+        # 5. ds = p * (dp - delta), the softmax's gradient.
+        ds = [p_part * (dp_part - delta) for p_part, dp_part in zip(p, dp, strict=True)]
+        narrow_ds = [ops.cast(part, query.dtype) for part in ds]
+        # 6. dq = ds k, and dk = ds^T q.
+        dq = self._merged(self._product_with_keys(narrow_ds, keys))
+        dk = self._joined(float32_product(ops.swapaxes(narrow_ds[0], 3, 4), query))
+        found = StepTensors(query=dq, key=dk, value=dv, key_mask=None)
+        if tensors.window_bias is not None:
+            found = found._replace(window_bias=ops.sum(ds[0], axis=(0, 2)))
+        if tensors.side_key is not None:
+            found = found._replace(
+                side_key=float32_product(ops.swapaxes(self._merged(narrow_ds[1]), 2, 3), self._merged(query)),
+                side_value=float32_product(ops.swapaxes(self._merged(dropped[1]), 2, 3), self._merged(d_output)),
+            )
+        if tensors.side_bias is not None:
+            found = found._replace(side_bias=ops.sum(self._per_bias_row(ds[1]), axis=3))
         return found
 
-    def _scores(self, index: Tensor, given: Tensors) -> list[Tensor]:
-        """Masked float32 scores: (B, H, N, C, S), and (B, H, N, C, G) with extra keys."""
-        keys = self._slices(given["key"], index), given.get("extra_key")
-        parts = self._products_per_key(self._split(given["query"]), keys)
-        key_mask = self._slices(given["key_mask"][:, None, :, None], index)[..., 0]  # (B, 1, N, S)
-        parts[0] = parts[0] + key_mask[:, :, :, None] + additive_mask(self.geometry.is_inside())
-        if "window_bias" in given:
-            parts[0] = parts[0] + given["window_bias"][None, :, None]
-        if "extra_bias" in given:
-            bias = given["extra_bias"][:, :, :, None]  # (B, H, R / q, 1, G)
-            parts[1] = ops.reshape(self._per_bias_row(parts[1]) + bias, ops.shape(parts[1]))
-        if "extra_key" in given:
-            parts[1] = parts[1] + given["extra_mask"][:, None, None, None, :]
-        return parts
+    def _scores(self, index: Tensor, tensors: StepTensors) -> list[Tensor]:
+        """Masked float32 scores: (B, H, N, C, S), and (B, H, N, C, G) with side keys."""
+        keys = Keys(self._slices(tensors.key, index), tensors.side_key)
+        window, *side = self._products_per_key(self._split(tensors.query), keys)
+        key_mask = self._slices(tensors.key_mask[:, None, :, None], index)[..., 0]  # (B, 1, N, S)
+        window = window + key_mask[:, :, :, None] + additive_mask(self.geometry.is_inside())  # (B, H, N, C, S)
+        if tensors.window_bias is not None:
+            window = window + tensors.window_bias[None, :, None]
+        if tensors.side_bias is not None:
+            bias = tensors.side_bias[:, :, :, None]  # (B, H, R / q, 1, G)
+            side = [ops.reshape(self._per_bias_row(side[0]) + bias, ops.shape(side[0]))]  # (B, H, N, C, G)
+        if tensors.side_mask is not None:
+            side = [side[0] + tensors.side_mask[:, None, None, None, :]]
+        return [window, *side]
 
     def _scales(self, index: Tensor, parts: list[Tensor]) -> list[Tensor] | None:
-        """What dropout multiplies the probabilities by: the same for the same step, forwards and backwards."""
+        """Factors of the probabilities under dropout: the same for the same step, forwards and backwards."""
         if self.dropout is None:
             return None
         return [self.dropout.scale(ops.shape(part), index, number) for number, part in enumerate(parts)]
 
     def _products_per_key(self, rows: Tensor, keys: Keys) -> list[Tensor]:
-        """Of each row (B, H, N, C, D) with each key: (B, H, N, C, S) and, with extra keys, (B, H, N, C, G)."""
-        window, extra = keys
+        """Of each row (B, H, N, C, D) with each key: (B, H, N, C, S) and, with side keys, (B, H, N, C, G)."""
+        window, side = keys
         parts = [float32_product(rows, ops.swapaxes(window, 3, 4))]
-        if extra is not None:
-            parts.append(self._split(float32_product(self._merged(rows), ops.swapaxes(extra, 2, 3))))
+        if side is not None:
+            parts.append(self._split(float32_product(self._merged(rows), ops.swapaxes(side, 2, 3))))
         return parts
 
     def _product_with_keys(self, parts: list[Tensor], keys: Keys) -> Tensor:
         """Sum over the keys of each weight times its key: float32 (B, H, N, C, D)."""
-        window, extra = keys
+        window, side = keys
         total = float32_product(ops.cast(parts[0], window.dtype), window)
-        if extra is None:
+        if side is None:
             return total
-        return total + self._split(float32_product(ops.cast(self._merged(parts[1]), extra.dtype), extra))
+        return total + self._split(float32_product(ops.cast(self._merged(parts[1]), side.dtype), side))
 
     def _slices(self, x: Tensor, index: Tensor) -> Tensor:
         """Each block's slice of (B, H, T + 2 * margin, D): (B, H, N, S, D)."""
@@ -174,7 +201,7 @@ class BlockAttentionSteps:
         return ops.reshape(x, (batch, heads, self.queries, width))
 
     def _per_bias_row(self, x: Tensor) -> Tensor:
-        """(B, H, N, C, G) -> (B, H, R / q, q, G) with the q queries that share a row of the extra keys' bias."""
+        """(B, H, N, C, G) -> (B, H, R / q, q, G) with the q queries that share a row of the side keys' bias."""
         batch, heads, _, _, keys = ops.shape(x)
         return ops.reshape(x, (batch, heads, self.queries // self.queries_per_bias, self.queries_per_bias, keys))
 
@@ -197,11 +224,11 @@ def _softmax_terms(parts: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
 
 def _over_parts(reduce: Any, combine: Any, parts: list[Tensor]) -> Tensor:
     """A reduction over the last axis of all parts as if they were one."""
-    found = reduce(parts[0], axis=-1, keepdims=True)
+    result = reduce(parts[0], axis=-1, keepdims=True)
     for part in parts[1:]:
         if part.shape[-1] != 0:  # nothing to take the highest of
-            found = combine(found, reduce(part, axis=-1, keepdims=True))
-    return found
+            result = combine(result, reduce(part, axis=-1, keepdims=True))
+    return result
 
 
 def _scaled(parts: list[Tensor], scales: list[Tensor] | None) -> list[Tensor]:

@@ -9,7 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfmodels.backend.remat import recompute
+from tfmodels.backend.remat_layer import remat_layer
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.dense_attention import dense_attention, dense_probabilities
 from tfmodels.layers.attention.heads import scale_heads
 from tfmodels.layers.blocks import merge_heads, split_heads
@@ -17,7 +18,6 @@ from tfmodels.layers.dropout import hash_dropout
 from tfmodels.layers.projection import projection
 from tfmodels.utils.checks import check_positive
 
-Tensor = Any
 KeysValues = tuple[Tensor, Tensor]
 
 
@@ -216,7 +216,7 @@ class CachedAttention(keras.layers.Layer):
         Returns:
             (B * K, T, E).
         """
-        call = partial(recompute, self) if keys_values is None else self.call
+        call = partial(remat_layer, self) if keys_values is None else self.call
         documents = ops.shape(key_value_states if keys_values is None else keys_values[0])[0]
         folded = _folded(hidden_states, documents)
         output = call(folded, keys_values, attention_mask, None, head_mask, key_value_states, training=training)

@@ -1,17 +1,33 @@
-"""Attention of few queries to all keys: a decoder's, and that of global tokens.
+"""Attention of few queries to all keys: a decoder's tokens, or global tokens. With a softmax that knows masks.
 
 Shape letters: B batch, H heads, T queries, S keys, D head size.
 """
 
-from typing import Any
-
 from keras import ops
 
-from tfmodels.backend.checkpointed import recomputed
-from tfmodels.layers.attention.softmax import masked_softmax
+from tfmodels.backend.remat import remat
+from tfmodels.backend.types import Tensor
 from tfmodels.layers.dropout import HashDropout
 
-Tensor = Any
+# Half of float32's most negative number: a difference of two such scores does not overflow to infinity.
+_MASKED = -1.7e38
+
+
+def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Float32 softmax of `scores` over the last axis where the bool `mask` (None: everywhere) is True.
+
+    A row without a visible key gives zeros, not NaN.
+
+    >>> [float(p) for p in masked_softmax(ops.zeros((3,)), ops.array([True, True, False]))]
+    [0.5, 0.5, 0.0]
+    """
+    scores = ops.cast(scores, "float32")
+    if mask is not None:
+        scores = ops.where(mask, scores, ops.cast(_MASKED, "float32"))
+    # The highest score cancels in the quotient: no gradient needs to pass through it.
+    highest = ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True))
+    exponentials = ops.where(scores > _MASKED / 2, ops.exp(scores - highest), 0.0)
+    return exponentials / ops.maximum(ops.sum(exponentials, axis=-1, keepdims=True), 1e-37)
 
 
 def dense_probabilities(query: Tensor, keys: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
@@ -57,8 +73,8 @@ def dense_attention(
     >>> float(dense_attention(x, x, x)[0, 0, 0, 0])
     1.0
     """
-    given = {"mask": mask, "bias": bias}
-    present = {name: tensor for name, tensor in given.items() if tensor is not None}
+    optional = {"mask": mask, "bias": bias}
+    present = {name: tensor for name, tensor in optional.items() if tensor is not None}
 
     def attend(query: Tensor, keys: Tensor, values: Tensor, *further: Tensor) -> Tensor:
         probabilities = dense_probabilities(query, keys, **dict(zip(present, further, strict=True)))
@@ -67,5 +83,5 @@ def dense_attention(
         return ops.matmul(ops.cast(probabilities, values.dtype), values)
 
     if training:
-        return recomputed(attend, query, keys, values, *present.values())
+        return remat(attend, query, keys, values, *present.values())
     return attend(query, keys, values, *present.values())

@@ -11,19 +11,17 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfmodels.backend.checkpointed import recomputed
-from tfmodels.layers.attention.dense_attention import dense_attention
-from tfmodels.layers.attention.softmax import masked_softmax
+from tfmodels.backend.remat import remat
+from tfmodels.backend.types import Tensor
+from tfmodels.layers.attention.dense_attention import dense_attention, masked_softmax
 from tfmodels.layers.blocks import pad_axis, split_heads
 from tfmodels.layers.dropout import HashDropout
-
-Tensor = Any
 
 # Documents have one global token, or one per question; the slots are for the few that have dozens.
 _FEW = 8
 
 
-def attend_to_document(
+def global_attention(
     query: Tensor,
     row_count: Tensor,
     hidden_states: Tensor,
@@ -50,7 +48,7 @@ def attend_to_document(
     >>> layer = keras.layers.Dense(4)
     >>> layer.build((None, None, 4))
     >>> x = ops.ones((1, 3, 4))
-    >>> attend_to_document(ops.ones((1, 2, 1, 2)), 1, x, ops.ones((1, 3), "bool"), layer, layer).shape[3]
+    >>> global_attention(ops.ones((1, 2, 1, 2)), 1, x, ops.ones((1, 3), "bool"), layer, layer).shape[3]
     2
     """
     heads, rows, size = query.shape[1:]
@@ -70,7 +68,7 @@ def attend_to_document(
 
     kernels = [tensor for part in (key, value) for tensor in _kernel_and_bias(part, heads, query.dtype)]
     given = [query, ops.convert_to_tensor(row_count), ops.cast(hidden_states, query.dtype), visible, *kernels]
-    return recomputed(attend, *given) if training else attend(*given)
+    return remat(attend, *given) if training else attend(*given)
 
 
 def _attend_unprojected(

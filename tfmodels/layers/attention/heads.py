@@ -5,12 +5,11 @@ Shape letters: B batch, H heads, L length, D head size.
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 from keras import ops
 
-Tensor = Any
+from tfmodels.backend.types import Tensor
 
 
 def scale_heads(x: Tensor, head_mask: Tensor) -> Tensor:

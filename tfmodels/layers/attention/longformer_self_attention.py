@@ -10,23 +10,23 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfmodels.backend.types import Tensor
+from tfmodels.backend.value_checks import check_global_capacity
 from tfmodels.layers.attention.block_attention import (
-    ExtraKeys,
+    SideKeys,
     attention_probabilities,
     block_attention,
     window_columns,
 )
 from tfmodels.layers.attention.dense_attention import dense_probabilities
-from tfmodels.layers.attention.global_attention import attend_to_document
+from tfmodels.layers.attention.global_attention import global_attention
 from tfmodels.layers.attention.heads import check_heads, kept_heads, scale_heads, take_heads, units_of_heads
 from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.blocks import merge_blocks, merge_heads, split_heads
 from tfmodels.layers.dropout import hash_dropout
 from tfmodels.layers.projection import projection, zero_of
 from tfmodels.layers.resizing import keep_units
-from tfmodels.utils.checks import check_divides, check_even_positive, check_global_capacity, check_positive
-
-Tensor = Any
+from tfmodels.utils.checks import check_divides, check_even_positive, check_positive
 
 PROJECTIONS = ("query", "key", "value", "query_global", "key_global", "value_global")
 
@@ -156,15 +156,15 @@ class LongformerSelfAttention(keras.layers.Layer):
             # under XLA than gathers and scatters, and no shape depends on how many slots are taken.
             one_hot = ops.cast(slots, hidden_states.dtype)
             rows = ops.matmul(one_hot, hidden_states)  # (B, G, E)
-            extra = self._global_keys(rows, slots, with_values=True)
+            side = self._global_keys(rows, slots, with_values=True)
             window_mask = ops.logical_and(valid, ops.logical_not(in_slot))
-            output = self._attend_locally(hidden_states, window_mask, extra, head_mask, training)
+            output = self._attend_locally(hidden_states, window_mask, side, head_mask, training)
             whole = self._attend_globally(rows, slots, hidden_states, valid, head_mask, training)
             one_hot = ops.cast(ops.swapaxes(one_hot, 1, 2), whole.dtype)
             output = ops.where(in_slot[..., None], ops.matmul(one_hot, whole), output)
         return output * ops.cast(valid[..., None], output.dtype)
 
-    def attentions(
+    def attention_probabilities(
         self,
         hidden_states: Tensor,
         attention_mask: Tensor | None = None,
@@ -183,13 +183,13 @@ class LongformerSelfAttention(keras.layers.Layer):
         head_mask = take_heads(head_mask, self.heads, self.num_heads, axis=0)
         valid = _valid(hidden_states, attention_mask)
         slots = self._slots(valid, attention_mask, global_attention_mask)
-        extra, window_mask, answers = None, valid, valid
+        side, window_mask, answers = None, valid, valid
         if slots is not None:
             rows = ops.matmul(ops.cast(slots, hidden_states.dtype), hidden_states)
-            extra = self._global_keys(rows, slots, with_values=False)
+            side = self._global_keys(rows, slots, with_values=False)
             window_mask = answers = ops.logical_and(valid, ops.logical_not(ops.any(slots, axis=1)))
         query, key = self._local_query(hidden_states), split_heads(self.key(hidden_states), len(self.heads))
-        parts = attention_probabilities(query, key, window_mask, self.geometry, extra=extra)
+        parts = attention_probabilities(query, key, window_mask, self.geometry, side=side)
         parts[0] = window_columns(parts[0], self.geometry)
         local = merge_blocks(ops.concatenate(parts[::-1], axis=-1), ops.shape(query)[2], axis=2)
         found = {"attentions": local * ops.cast(answers[:, None, :, None], local.dtype)}
@@ -208,17 +208,17 @@ class LongformerSelfAttention(keras.layers.Layer):
         is_global = ops.logical_and(valid, ops.not_equal(global_attention_mask, 0))
         return global_slots(is_global, self.max_global_tokens)
 
-    def _global_keys(self, rows: Tensor, slots: Tensor, with_values: bool) -> ExtraKeys:
+    def _global_keys(self, rows: Tensor, slots: Tensor, with_values: bool) -> SideKeys:
         """The global tokens `rows` (B, G, E) as keys that every token sees, by the local projections."""
         key = split_heads(self.key(rows), len(self.heads))
         value = split_heads(self.value(rows), len(self.heads)) if with_values else key
-        return ExtraKeys(key=key, value=value, mask=ops.any(slots, axis=2))
+        return SideKeys(key=key, value=value, mask=ops.any(slots, axis=2))
 
     def _local_query(self, hidden_states: Tensor) -> Tensor:
         return split_heads(self.query(hidden_states) * self.head_size**-0.5, len(self.heads))
 
     def _attend_locally(
-        self, hidden_states: Tensor, window_mask: Tensor, extra: ExtraKeys | None, head_mask: Any, training: Any
+        self, hidden_states: Tensor, window_mask: Tensor, side: SideKeys | None, head_mask: Any, training: Any
     ) -> Tensor:
         """Every token against its window and the global tokens: (B, L, H * D)."""
         output = block_attention(
@@ -227,7 +227,7 @@ class LongformerSelfAttention(keras.layers.Layer):
             split_heads(self.value(hidden_states), len(self.heads)),
             window_mask,
             self.geometry,
-            extra=extra,
+            side=side,
             dropout=hash_dropout(self.attention_dropout, training),
         )
         return merge_heads(output if head_mask is None else scale_heads(output, head_mask))
@@ -239,7 +239,7 @@ class LongformerSelfAttention(keras.layers.Layer):
         self, rows: Tensor, slots: Tensor, hidden_states: Tensor, valid: Tensor, head_mask: Any, training: Any
     ) -> Tensor:
         """The global tokens `rows` (B, G, E) against the whole document: (B, G, H * D)."""
-        output = attend_to_document(
+        output = global_attention(
             self._global_query(rows),
             ops.max(ops.sum(ops.cast(ops.any(slots, axis=2), "int32"), axis=1)),
             hidden_states,

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfmodels.layers.attention.block_attention import ExtraKeys, attention_probabilities, block_attention
+from tfmodels.backend.types import Tensor
+from tfmodels.layers.attention.block_attention import SideKeys, attention_probabilities, block_attention
 from tfmodels.layers.attention.heads import check_heads, kept_heads, scale_heads, take_heads, units_of_heads
 from tfmodels.layers.attention.relative_position import RelativePositionBias
 from tfmodels.layers.attention.window import WindowGeometry
@@ -20,8 +21,6 @@ from tfmodels.layers.dropout import hash_dropout
 from tfmodels.layers.projection import projection
 from tfmodels.layers.resizing import keep_inputs, keep_units
 from tfmodels.utils.checks import check_positive
-
-Tensor = Any
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -148,7 +147,7 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
         hidden_states: Tensor,
         attention_mask: Tensor,
         window_bias: Any,
-        extra: ExtraKeys | None,
+        side: SideKeys | None,
         head_mask: Any,
         training: Any,
     ) -> Tensor:
@@ -161,7 +160,7 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
             ops.not_equal(attention_mask, 0),
             self.geometry,
             window_bias=self._of_kept_heads(window_bias, axis=0),
-            extra=extra,
+            side=side,
             dropout=hash_dropout(self.attention_dropout, training),
         )
         if head_mask is not None:
@@ -174,11 +173,11 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
     def _of_kept_heads(self, x: Tensor | None, axis: int) -> Tensor | None:
         return take_heads(x, self.heads, self.num_heads, axis)
 
-    def reported_geometry(self) -> WindowGeometry:
+    def reference_geometry(self) -> WindowGeometry:
         """The blocks in which attentions are reported: the reference's, of `local_radius + 1` tokens."""
         return WindowGeometry(self.local_radius, self.local_radius + 1, margin=self.local_radius + 1)
 
-    def attentions(
+    def attention_probabilities(
         self,
         hidden_states: Tensor,
         attention_mask: Tensor | None = None,
@@ -187,7 +186,7 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
     ) -> dict[str, Tensor]:
         """The attention probabilities of the call without dropout, scaled by the head mask, in float32.
 
-        Args: as in the call, with the `window_bias` of `reported_geometry`.
+        Args: as in the call, with the `window_bias` of `reference_geometry`.
 
         Returns:
             "attentions" (B, N, H, C, 3 * C) with blocks of C = local_radius + 1 tokens: each block's to itself and to
@@ -201,18 +200,18 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
         hidden_states: Tensor,
         attention_mask: Tensor,
         window_bias: Any,
-        extra: ExtraKeys | None,
+        side: SideKeys | None,
         head_mask: Any,
     ) -> dict[str, Tensor]:
         if window_bias is None and self.has_relative_attention_bias:
-            window_bias = self.compute_window_bias(self.reported_geometry())
+            window_bias = self.compute_window_bias(self.reference_geometry())
         parts = attention_probabilities(
             self._split(self.q(hidden_states)),
             self._split(self.k(hidden_states)),
             ops.not_equal(attention_mask, 0),
-            self.reported_geometry(),
+            self.reference_geometry(),
             window_bias=self._of_kept_heads(window_bias, axis=0),
-            extra=extra,
+            side=side,
         )
         found = ops.concatenate(parts, axis=-1)  # (B, H, N, C, 3 * C + G)
         if head_mask is not None:

@@ -10,15 +10,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfmodels.layers.attention.block_attention import ExtraKeys
+from tfmodels.backend.types import Tensor
+from tfmodels.layers.attention.block_attention import SideKeys
 from tfmodels.layers.attention.longt5_local_self_attention import LongT5LocalSelfAttention, or_ones
 from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.blocks import split_into_blocks
 from tfmodels.layers.normalization import ScaledRMSNormalization
 from tfmodels.layers.projection import zero_of
 from tfmodels.utils.checks import check_positive
-
-Tensor = Any
 
 
 def summary_block_ids(attention_mask: Tensor, global_block_size: int) -> Tensor:
@@ -122,15 +121,15 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
     ) -> Tensor:
         """Attend; see the class docstring."""
         attention_mask = or_ones(attention_mask, hidden_states)
-        extra = self._summaries(hidden_states, attention_mask, side_bias)
-        output = self._attend(hidden_states, attention_mask, window_bias, extra, head_mask, training)
-        if extra is None and training:
+        side = self._summaries(hidden_states, attention_mask, side_bias)
+        output = self._attend(hidden_states, attention_mask, window_bias, side, head_mask, training)
+        if side is None and training:
             unused = [self.global_input_layer_norm]
             unused += [self.global_relative_attention_bias] if self.has_relative_attention_bias else []
             output = output + ops.cast(zero_of(*unused), output.dtype)
         return output
 
-    def attentions(  # type: ignore[override]
+    def attention_probabilities(  # type: ignore[override]
         self,
         hidden_states: Tensor,
         attention_mask: Tensor | None = None,
@@ -140,14 +139,14 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
     ) -> dict[str, Tensor]:
         """As in `LongT5LocalSelfAttention`, with G more columns: to the summaries, (B, N, H, C, 3 * C + G)."""
         attention_mask = or_ones(attention_mask, hidden_states)
-        extra = self._summaries(hidden_states, attention_mask, side_bias)
-        if extra is not None and extra.bias is not None:
+        side = self._summaries(hidden_states, attention_mask, side_bias)
+        if side is not None and side.bias is not None:
             # A reported block need not hold whole summary blocks: each query gets a row of the bias for itself.
-            rows = ops.repeat(extra.bias, self.global_block_size, axis=2)[:, :, : ops.shape(hidden_states)[1]]
-            extra = replace(extra, bias=rows, queries_per_bias=1)
-        return self._attentions(hidden_states, attention_mask, window_bias, extra, head_mask)
+            rows = ops.repeat(side.bias, self.global_block_size, axis=2)[:, :, : ops.shape(hidden_states)[1]]
+            side = replace(side, bias=rows, queries_per_bias=1)
+        return self._attentions(hidden_states, attention_mask, window_bias, side, head_mask)
 
-    def _summaries(self, hidden_states: Tensor, attention_mask: Tensor, side_bias: Any) -> ExtraKeys | None:
+    def _summaries(self, hidden_states: Tensor, attention_mask: Tensor, side_bias: Any) -> SideKeys | None:
         """Keys and values of the summaries, None where no block can be whole."""
         length = hidden_states.shape[1]
         # A length that is not known is None, and under JAX a symbol.
@@ -161,7 +160,7 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
         # (B, G): a row has summaries up to its last whole block.
         exists = summary[None, :] <= ops.max(ids, axis=1, keepdims=True)
         summaries = self.global_input_layer_norm(self._sum_per_block(hidden_states, ids, count))
-        return ExtraKeys(
+        return SideKeys(
             key=self._split(self.k(summaries)),
             value=self._split(self.v(summaries)),
             mask=exists,

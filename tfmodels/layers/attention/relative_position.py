@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-Tensor = Any
+from tfmodels.backend.types import Tensor
 
 
 def relative_position_bucket(

@@ -1,16 +1,13 @@
 """How a window of keys around each query is covered by blocks of queries and slices of keys.
 
-Shape letters: C block length, S keys of one block's slice, L length.
+Further shape letter: S keys of one block's slice.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tfmodels.layers.blocks import padding_to_multiple
-
-Tensor = Any
 
 # Measured on CPUs with AVX2 and AVX-512 for windows of 127 and 512: shorter blocks make small products, longer ones
 # waste more keys and leave the cache.
@@ -23,7 +20,15 @@ _VECTOR = 16
 class WindowGeometry:
     """A block of `block_length` queries and its slice of keys: the block and `margin` keys on either side.
 
-    `window` is how far a query sees to either side, at most `margin`.
+    `window` is how far a query sees to either side, at most `margin`. The slice of block 1 with C = 2, window 3 and
+    margin 4 is keys -2 to 7; its queries are the tokens 2 and 3:
+
+        key       -2  -1   0   1   2   3   4   5   6   7
+        query 2    .   x   x   x   x   x   x   x   .   .
+        query 3    .   .   x   x   x   x   x   x   x   .
+
+    x: inside the window. `.`: masked by `is_inside`. Keys before 0 and after the last token are padding, which the
+    key mask hides. The picture is the same for every block, so the mask and every bias of an offset are made once.
 
     >>> WindowGeometry.covering(window=512)
     WindowGeometry(window=512, block_length=128, margin=512)

@@ -18,7 +18,7 @@ from keras import ops
 from memory_probe import resident
 from routines import as_numpy, assert_close
 
-from tfmodels.backend.remat import recompute
+from tfmodels.backend.remat_layer import remat_layer
 
 every_mode = pytest.mark.parametrize("mode", [XLA] if IS_JAX else [EAGER, GRAPH, XLA])
 plain_modes = pytest.mark.parametrize("mode", [DIRECT] if IS_JAX else [EAGER, GRAPH])
@@ -136,14 +136,14 @@ def assert_same_outcome(found, wanted, tolerance=1e-6):
 @every_mode
 def test_values_and_gradients_equal_those_of_a_plain_call(mode):
     layer = built(Block())
-    assert_same_outcome(outcome(layer, recompute, mode), outcome(layer, plain, mode))
+    assert_same_outcome(outcome(layer, remat_layer, mode), outcome(layer, plain, mode))
 
 
 @every_mode
 def test_gradients_with_dropout_equal_those_of_a_plain_call_from_the_same_seed(mode):
     layer = built(Block(rate=0.4))
     wanted = outcome(layer, plain, mode)
-    assert_same_outcome(outcome(layer, recompute, mode), wanted)
+    assert_same_outcome(outcome(layer, remat_layer, mode), wanted)
     other_seed = outcome(layer, plain, seed=6)
     assert np.abs(other_seed[0] - wanted[0]).max() > 0.1
 
@@ -162,7 +162,7 @@ def _no_graph_optimizer():
 def test_mixed_precision_rounds_as_in_a_plain_call(policy, mode):
     # The blocks hold a float32 weight in a model that casts weights, and in the backward pass that model is gone.
     for explicit in (True, False):
-        layers = [built(Stack(call, explicit_training=explicit, dtype=policy)) for call in (recompute, plain)]
+        layers = [built(Stack(call, explicit_training=explicit, dtype=policy)) for call in (remat_layer, plain)]
         found, wanted = (outcome(layer, plain, mode) for layer in layers)
         assert_same_outcome(found, wanted)
 
@@ -170,17 +170,17 @@ def test_mixed_precision_rounds_as_in_a_plain_call(policy, mode):
 def test_the_training_flag_is_inherited_from_the_calling_layer():
     x = ops.convert_to_tensor(inputs_for()["x"])
     for explicit in (True, False):
-        layer = built(Stack(recompute, explicit_training=explicit))
+        layer = built(Stack(remat_layer, explicit_training=explicit))
         for training, parts in ((True, 2), (False, 0)):
             assert recomputed_parts(lambda x, call=layer, on=training: call(x, training=on)["hidden"], x) == parts
 
 
 @plain_modes
 def test_calls_can_be_nested(mode):
-    stack, nested = built(Stack(plain)), built(Stack(recompute))
+    stack, nested = built(Stack(plain)), built(Stack(remat_layer))
     wanted = outcome(stack, plain, mode)
-    assert_same_outcome(outcome(nested, recompute, mode), wanted)
-    assert_same_outcome(outcome(stack, recompute, mode), wanted)
+    assert_same_outcome(outcome(nested, remat_layer, mode), wanted)
+    assert_same_outcome(outcome(stack, remat_layer, mode), wanted)
 
 
 @pytest.mark.tensorflow
@@ -193,13 +193,13 @@ def test_gradients_cross_the_border_of_a_compiled_function():
             loss = tf.reduce_sum(function(inputs_for()["x"]) ** 3)
         return as_numpy(tape.gradient(loss, layer.narrow.kernel.value))
 
-    assert_close(gradients(recompute), gradients(plain), 1e-5)
+    assert_close(gradients(remat_layer), gradients(plain), 1e-5)
 
 
 def test_frozen_weights_get_no_gradient_and_pass_one_on():
     layer = built(Block(rate=0.4))
     layer.trainable = False
-    assert_same_outcome(outcome(layer, recompute), outcome(layer, plain))
+    assert_same_outcome(outcome(layer, remat_layer), outcome(layer, plain))
 
 
 @pytest.mark.tensorflow
@@ -207,7 +207,7 @@ def test_an_embedding_keeps_its_sparse_gradient():
     layer = keras.layers.Embedding(100, 4)
     layer.build()
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(recompute(layer, tf.constant([3, 3, 7]), training=True) ** 2)
+        loss = tf.reduce_sum(remat_layer(layer, tf.constant([3, 3, 7]), training=True) ** 2)
     assert isinstance(tape.gradient(loss, layer.embeddings.value), tf.IndexedSlices)
 
 
@@ -245,7 +245,7 @@ def test_fit_learns_the_weights_that_it_learns_without(policy, jit_compile):
             assert int(model.optimizer.iterations) == 4
         return losses, as_numpy([v.value for v in model.variables if "loss_scale" not in v.path])
 
-    (found_losses, found), (losses, wanted) = fitted(recompute), fitted(plain)
+    (found_losses, found), (losses, wanted) = fitted(remat_layer), fitted(plain)
     assert losses[1] < losses[0]
     np.testing.assert_allclose(found_losses, losses, rtol=1e-5)
     # XLA fuses the two programs differently, so 16-bit values round differently.
@@ -256,18 +256,18 @@ def test_outside_training_it_is_the_plain_call():
     layer = built(Block(rate=0.4))
     x = ops.convert_to_tensor(inputs_for()["x"])
     for flag in ({}, {"training": False}, {"training": None}):
-        assert recomputed_parts(lambda x, flag=flag: recompute(layer, x, **flag)["hidden"], x) == 0
-    assert recomputed_parts(lambda x: recompute(layer, x, training=True)["hidden"], x) == 1
+        assert recomputed_parts(lambda x, flag=flag: remat_layer(layer, x, **flag)["hidden"], x) == 0
+    assert recomputed_parts(lambda x: remat_layer(layer, x, training=True)["hidden"], x) == 1
 
 
 def test_symbolic_inputs_build_a_functional_model():
     x = keras.Input((3, 4))
-    model = keras.Model(x, recompute(keras.layers.Dense(2), x, training=True))
+    model = keras.Model(x, remat_layer(keras.layers.Dense(2), x, training=True))
     assert model(np.ones((1, 3, 4), "float32")).shape == (1, 3, 2)
 
 
 def test_structures_come_back_as_they_are():
-    output = recompute(built(Block()), ops.ones((1, 3, 4)), ids=ops.zeros((1, 3), "int32"), training=True)
+    output = remat_layer(built(Block()), ops.ones((1, 3, 4)), ids=ops.zeros((1, 3), "int32"), training=True)
     assert set(output) == {"hidden", "ids", "pair"}
     assert keras.backend.standardize_dtype(output["ids"].dtype) == "int32"
     assert output["pair"][1] is None
@@ -275,7 +275,7 @@ def test_structures_come_back_as_they_are():
 
 def test_a_layer_that_is_not_built_is_an_error():
     with pytest.raises(ValueError, match="layer must be built before it is recomputed. Received: layer=<Dense"):
-        recompute(keras.layers.Dense(2), ops.ones((1, 2)), training=True)
+        remat_layer(keras.layers.Dense(2), ops.ones((1, 2)), training=True)
 
 
 class Anything(keras.layers.Layer):
@@ -297,7 +297,7 @@ def test_parts_that_are_not_built_and_seeds_of_others_are_errors():
     message = "built with all its parts and own every variable .* seed generators|attach it to your layer/model"
     for layer in (unbuilt, Anything(lambda x: keras.random.dropout(x, 0.5))):
         with pytest.raises(ValueError, match=message):
-            recompute(layer, ops.ones((1, 2)), training=True)
+            remat_layer(layer, ops.ones((1, 2)), training=True)
 
 
 @pytest.mark.tensorflow
@@ -305,7 +305,7 @@ def test_parts_that_are_not_built_and_seeds_of_others_are_errors():
 def test_a_weight_that_the_layer_does_not_own_is_an_error(mode):
     foreign = tf.Variable(2.0, name="foreign")
     layer = Anything(lambda x: x * foreign)
-    call = recompute if mode == EAGER else tf.function(recompute, autograph=False)
+    call = remat_layer if mode == EAGER else tf.function(remat_layer, autograph=False)
     with pytest.raises(ValueError, match=r"must own every variable that it uses. Received: .*foreign:0"):
         call(layer, tf.ones((1, 2)), training=True)
 
@@ -313,13 +313,13 @@ def test_a_weight_that_the_layer_does_not_own_is_an_error(mode):
 def test_an_object_that_could_hide_tensors_is_an_error():
     hiding = dataclasses.make_dataclass("Hiding", ["tensor"])(ops.ones(2))
     with pytest.raises(ValueError, match="args and kwargs must be tensors, .* Received: Hiding"):
-        recompute(Anything(lambda x: x), ops.ones((1, 2)), other=hiding, training=True)
+        remat_layer(Anything(lambda x: x), ops.ones((1, 2)), other=hiding, training=True)
     with pytest.raises(ValueError, match="outputs of layer must be tensors, .* Received: Hiding"):
-        recompute(Anything(lambda x: hiding), ops.ones((1, 2)), training=True)
+        remat_layer(Anything(lambda x: hiding), ops.ones((1, 2)), training=True)
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("call", [plain, recompute])
+@pytest.mark.parametrize("call", [plain, remat_layer])
 def test_an_eager_tape_keeps_no_intermediate_value(call):
     kept = []
 
@@ -333,7 +333,7 @@ def test_an_eager_tape_keeps_no_intermediate_value(call):
         tape.watch(x)
         y = call(Anything(function), x, training=True)
     gc.collect()
-    assert (kept[0]() is None) == (call is recompute)
+    assert (kept[0]() is None) == (call is remat_layer)
     np.testing.assert_allclose(tape.gradient(y, x), np.e * (np.sin(np.e) + np.e * np.cos(np.e)), rtol=1e-5)
 
 
@@ -353,7 +353,7 @@ def test_xla_merges_neither_products_nor_masks_of_the_second_pass_with_the_first
         # Random bits are made by exclusive or, and nothing else here is.
         return len(re.findall(r"= \S+ dot\(", program)), len(re.findall(r"= \S+ xor\(", program))
 
-    (products, mask_steps), (products_once, mask_steps_once) = counts(recompute), counts(plain)
+    (products, mask_steps), (products_once, mask_steps_once) = counts(remat_layer), counts(plain)
     # A block without its last projection, which no gradient asks for.
     again = ("query", "key", "value", "scores", "attended", "output", "wide")
     assert products >= products_once + 2 * len(again)
@@ -362,7 +362,7 @@ def test_xla_merges_neither_products_nor_masks_of_the_second_pass_with_the_first
 
 def measure(call_name, mode, length=512, width=128, hidden=512, blocks=8):
     """Peak growth of memory in MiB during training steps of a stack; for a process of its own."""
-    layer = built(Stack({"plain": plain, "recompute": recompute}[call_name], blocks, 0.1, True, width, hidden), width)
+    layer = built(Stack({"plain": plain, "recompute": remat_layer}[call_name], blocks, 0.1, True, width, hidden), width)
     x = tf.constant(inputs_for((2, length, width))["x"])
 
     def step(x):

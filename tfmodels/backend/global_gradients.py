@@ -7,8 +7,7 @@ from typing import Any
 from keras import ops
 
 from tfmodels.backend.replicas import replica_count
-
-Tensor = Any
+from tfmodels.backend.types import Tensor
 
 
 class GlobalGradients:

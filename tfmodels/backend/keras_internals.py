@@ -1,0 +1,136 @@
+"""The parts of Keras without a public name that this library needs, each behind a function of its own.
+
+Written for Keras 3.12 to 3.15. `tests/backend/test_keras_internals.py` fails by name when Keras moves one of them.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import keras
+import numpy as np
+
+# Keras keeps the scopes around a call in a thread-local store. No public name reads or sets it.
+from keras.src.backend.common.global_state import get_global_attribute, set_global_attribute
+from keras.src.backend.common.variables import AutocastScope
+
+ModelClass = TypeVar("ModelClass", bound=type[keras.Model])
+
+# The attributes that hold the weights of a projection and of a table: Keras' public names are read-only.
+_STORED_AS = {"kernel": "_kernel", "embeddings": "_embeddings"}
+_AUTOCAST = "autocast_scope"
+
+
+def autocast_scope() -> AutocastScope | None:
+    """The scope in which variables are cast now, None where they are not."""
+    return get_global_attribute(_AUTOCAST)
+
+
+def set_autocast_scope(scope: AutocastScope | None) -> None:
+    """Make this the scope in which variables are cast."""
+    set_global_attribute(_AUTOCAST, scope)
+
+
+def is_training_around() -> bool:
+    """Whether a layer around this call was called with `training=True`."""
+    return bool(getattr(get_global_attribute("current_call_ctx"), "training", None))
+
+
+def sublayers(model: keras.layers.Layer, include_self: bool = True) -> list[keras.layers.Layer]:
+    """Every layer of a model at any depth, the model first.
+
+    >>> model = keras.Sequential([keras.layers.Dense(2, name="first")])
+    >>> [layer.name for layer in sublayers(model, include_self=False)]
+    ['first']
+    """
+    return list(model._flatten_layers(include_self=include_self))
+
+
+def weight_attribute(layer: keras.layers.Layer, name: str) -> str:
+    """The attribute under which a layer keeps the weight that its property `name` shows."""
+    stored = _STORED_AS.get(name, name)
+    return stored if hasattr(layer, stored) else name
+
+
+def replace_weight(layer: keras.layers.Layer, name: str, value: np.ndarray) -> None:
+    """Put a weight of another shape in the place of one that a built layer holds.
+
+    An optimizer or a compiled function that has seen the old weight must be made anew.
+
+    Args:
+        layer: a built layer.
+        name: of the weight, such as "kernel", "bias" or "embeddings".
+        value: of the new weight.
+
+    >>> dense = keras.layers.Dense(3)
+    >>> dense.build((None, 2))
+    >>> replace_weight(dense, "kernel", np.zeros((2, 5), "float32"))
+    >>> tuple(dense.kernel.shape)
+    (2, 5)
+    """
+    attribute = weight_attribute(layer, name)
+    old = getattr(layer, attribute)
+    # As Keras' own `enable_lora` does: a built layer refuses new weights until its tracker is unlocked.
+    layer._tracker.unlock()
+    layer._untrack_variable(old)
+    new = layer.add_weight(
+        name=old.name, shape=value.shape, initializer="zeros", dtype=old.dtype, trainable=old.trainable
+    )
+    new.assign(value)
+    setattr(layer, attribute, new)
+    layer._tracker.lock()
+
+
+def take_inputs_as_they_are(layer: keras.layers.Layer) -> None:
+    """Let a layer be called with strings and lists: Keras would make tensors of them, and refuse the others."""
+    layer._convert_input_args = False
+    layer._allow_non_tensor_positional_args = True
+
+
+def compiled_loss(model: keras.Model) -> Any:
+    """The loss that `compile` was given, as Keras keeps it; None where there was none."""
+    return model._compile_loss
+
+
+def compiled_metrics(model: keras.Model) -> Any:
+    """The metrics that `compile` was given, as Keras keeps them; None where there were none."""
+    return model._compile_metrics
+
+
+def forget_compiled_losses(model: keras.Model) -> None:
+    """Take back the loss and metrics of an earlier `compile`, which Keras keeps where the next one has none."""
+    model._compile_loss = model._compile_metrics = None
+
+
+def loss_tracker(model: keras.Model) -> keras.metrics.Metric | None:
+    """The metric that reports the loss."""
+    return model._loss_tracker
+
+
+def set_loss_tracker(model: keras.Model, tracker: keras.metrics.Metric) -> None:
+    """Report the loss by another metric."""
+    # Past Keras' tracking, as in its own `compile`: it would be a metric of the model once more.
+    model.__dict__["_loss_tracker"] = tracker
+
+
+def builds_from(prepare: Callable[[keras.Model, Any], Any]) -> Callable[[ModelClass], ModelClass]:
+    """A class decorator: Keras builds losses and metrics from a first batch as `prepare(model, batch)` returns it."""
+
+    def decorate(model_class: ModelClass) -> ModelClass:
+        inherited = model_class._symbolic_build  # type: ignore[attr-defined]
+
+        def _symbolic_build(self: Any, iterator: Any = None, data_batch: Any = None) -> None:
+            if data_batch is None and iterator is not None:
+                data_batch = _first_batch(iterator)
+            inherited(self, data_batch=None if data_batch is None else prepare(self, data_batch))
+
+        model_class._symbolic_build = _symbolic_build  # type: ignore[attr-defined]
+        return model_class
+
+    return decorate
+
+
+def _first_batch(iterator: Any) -> Any:
+    """The batch from which Keras' trainer learns shapes, out of its epoch iterator."""
+    for _, _, batches in iterator:
+        return batches[0] if isinstance(batches, (list, tuple)) else next(batches)
+    return None
