@@ -59,7 +59,7 @@ class _ClassOnFirstUse:
         return getattr(importlib.import_module(self._module), self._name)
 
     def __getattr__(self, attribute: str) -> Any:
-        if attribute.startswith("__"):  # of copying and of inspection, which need no class
+        if attribute.startswith("_"):  # asked for by copies and inspection, which need no class
             raise AttributeError(attribute)
         return getattr(self._import(), attribute)
 
