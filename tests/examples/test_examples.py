@@ -1,9 +1,12 @@
 """Every example runs, on tiny models. On 2 cores they take 30 seconds together."""
 
+import argparse
+import ast
 import csv
 import importlib.util
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +51,26 @@ def test_every_example_is_short_and_is_tested():
         if path.suffix in (".py", ".sh"):
             assert path.read_text(encoding="utf-8").count("\n") < 60, path
             assert f'"{path.stem}"' in here or f'"{path.name}"' in here, path
+
+
+class _Parsed(Exception):
+    pass
+
+
+def test_the_command_that_each_example_shows_parses(monkeypatch):
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_and_stop(parser, arguments):
+        parse(parser, arguments)
+        raise _Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+    for path in EXAMPLES.glob("*.py"):
+        shown = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).splitlines()[-1]
+        program, name, *arguments = shlex.split(shown)
+        assert (program, name) == ("python", f"examples/{path.name}")
+        with pytest.raises(_Parsed):
+            run(path.stem, *arguments)
 
 
 @pytest.mark.parametrize("name", [LED_NAME, LONGT5_NAME])
