@@ -12,7 +12,7 @@ PARITY ?=
 # Which part, such as "--only train --rounds 3".
 BENCH ?=
 
-.PHONY: setup demo test test-tensorflow test-jax test-thorough test-slow parity parity-full lint bench bench-quick bench-gpu clean
+.PHONY: setup demo test test-tensorflow test-jax test-thorough test-slow parity parity-full lint bench bench-quick bench-gpu install-check clean
 
 setup: $(VENV)/.ready
 
@@ -67,6 +67,10 @@ bench-quick: setup
 
 bench-gpu: setup
 	$(BIN)/python -m benchmarks gpu $(BENCH)
+
+# In an empty environment and outside of the checkout, with what `pip install .` brings.
+install-check:
+	PYTHON=$(PYTHON) tests/install_check.sh
 
 clean:
 	rm -rf build out *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,26 +1,37 @@
-"""Long-document encoder-decoders in Keras: LED and LongT5."""
+"""Long-document encoder-decoders in Keras: LED and LongT5.
 
-from tfmodels.generation import GenerationConfig
-from tfmodels.layers.attention.longformer_self_attention import LongformerSelfAttention
-from tfmodels.layers.attention.longt5_local_self_attention import LongT5LocalSelfAttention
-from tfmodels.layers.attention.longt5_transient_global_self_attention import LongT5TransientGlobalSelfAttention
-from tfmodels.led.config import LEDConfig
-from tfmodels.led.encoder import LEDEncoder
-from tfmodels.led.models import (
-    LEDForConditionalGeneration,
-    LEDForQuestionAnswering,
-    LEDForSequenceClassification,
-    LEDModel,
-)
-from tfmodels.longt5.config import LongT5Config
-from tfmodels.longt5.encoder import LongT5Encoder, LongT5EncoderModel
-from tfmodels.longt5.models import (
-    LongT5ForConditionalGeneration,
-    LongT5ForQuestionAnswering,
-    LongT5ForSequenceClassification,
-    LongT5Model,
-)
-from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+A public name is imported on first use (PEP 562): `import tfmodels` alone costs next to nothing beside `import keras`,
+and a model needs no tokenizer library and, under the JAX backend, no TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tfmodels.saved_classes import announce_saved_classes
+
+if TYPE_CHECKING:
+    from tfmodels.generation.config import GenerationConfig
+    from tfmodels.layers.attention.longformer_self_attention import LongformerSelfAttention
+    from tfmodels.layers.attention.longt5_local_self_attention import LongT5LocalSelfAttention
+    from tfmodels.layers.attention.longt5_transient_global_self_attention import LongT5TransientGlobalSelfAttention
+    from tfmodels.led.config import LEDConfig
+    from tfmodels.led.encoder import LEDEncoder
+    from tfmodels.led.models import (
+        LEDForConditionalGeneration,
+        LEDForQuestionAnswering,
+        LEDForSequenceClassification,
+        LEDModel,
+    )
+    from tfmodels.longt5.config import LongT5Config
+    from tfmodels.longt5.encoder import LongT5Encoder, LongT5EncoderModel
+    from tfmodels.longt5.models import (
+        LongT5ForConditionalGeneration,
+        LongT5ForQuestionAnswering,
+        LongT5ForSequenceClassification,
+        LongT5Model,
+    )
+    from tfmodels.modeling.spans import best_spans
+    from tfmodels.text import LEDTokenizer, LongT5Tokenizer, answer_positions
 
 __version__ = "0.1.0"
 
@@ -44,4 +55,44 @@ __all__ = [
     "LongT5Tokenizer",
     "LongT5TransientGlobalSelfAttention",
     "LongformerSelfAttention",
+    "answer_positions",
+    "best_spans",
 ]
+
+_MODULES = {
+    "GenerationConfig": "tfmodels.generation.config",
+    "LEDConfig": "tfmodels.led.config",
+    "LEDEncoder": "tfmodels.led.encoder",
+    "LEDForConditionalGeneration": "tfmodels.led.models",
+    "LEDForQuestionAnswering": "tfmodels.led.models",
+    "LEDForSequenceClassification": "tfmodels.led.models",
+    "LEDModel": "tfmodels.led.models",
+    "LEDTokenizer": "tfmodels.text",
+    "LongT5Config": "tfmodels.longt5.config",
+    "LongT5Encoder": "tfmodels.longt5.encoder",
+    "LongT5EncoderModel": "tfmodels.longt5.encoder",
+    "LongT5ForConditionalGeneration": "tfmodels.longt5.models",
+    "LongT5ForQuestionAnswering": "tfmodels.longt5.models",
+    "LongT5ForSequenceClassification": "tfmodels.longt5.models",
+    "LongT5LocalSelfAttention": "tfmodels.layers.attention.longt5_local_self_attention",
+    "LongT5Model": "tfmodels.longt5.models",
+    "LongT5Tokenizer": "tfmodels.text",
+    "LongT5TransientGlobalSelfAttention": "tfmodels.layers.attention.longt5_transient_global_self_attention",
+    "LongformerSelfAttention": "tfmodels.layers.attention.longformer_self_attention",
+    "answer_positions": "tfmodels.text",
+    "best_spans": "tfmodels.modeling.spans",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+announce_saved_classes()
