@@ -12,6 +12,7 @@ from tfmodels.led.models import (
     LEDForSequenceClassification,
     LEDModel,
 )
+from tfmodels.led.tokenizer import LEDTokenizer
 from tfmodels.longt5.config import LongT5Config
 from tfmodels.longt5.encoder import LongT5Encoder, LongT5EncoderModel
 from tfmodels.longt5.models import (
@@ -20,7 +21,8 @@ from tfmodels.longt5.models import (
     LongT5ForSequenceClassification,
     LongT5Model,
 )
-from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+from tfmodels.longt5.tokenizer import LongT5Tokenizer
+from tfmodels.text.offsets import answer_positions
 
 __version__ = "0.1.0"
 
@@ -44,4 +46,5 @@ __all__ = [
     "LongT5Tokenizer",
     "LongT5TransientGlobalSelfAttention",
     "LongformerSelfAttention",
+    "answer_positions",
 ]

@@ -9,12 +9,13 @@ from tfmodels.led.models import (
     LEDForQuestionAnswering,
     LEDForSequenceClassification,
 )
+from tfmodels.led.tokenizer import LEDTokenizer
 from tfmodels.longt5.models import (
     LongT5ForConditionalGeneration,
     LongT5ForQuestionAnswering,
     LongT5ForSequenceClassification,
 )
-from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+from tfmodels.longt5.tokenizer import LongT5Tokenizer
 from tfmodels.utils.files import read_json_object
 from tfmodels.utils.hub import local_folder
 

@@ -51,9 +51,9 @@ def read_examples(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another suffix, the same field twice, a file without good rows or in UTF-16, broken compression, or a CSV
-            header that lacks a field. Without `skip_bad_rows`, also the first row that is not UTF-8, not JSON, not an
-            object, names a key twice, or whose document or summary is missing, not a string or empty.
+        ValueError: another suffix, the same field twice, a file without good rows or in UTF-16, broken compression, or
+            a CSV header that lacks a field. Without `skip_bad_rows`, also the first row that is not UTF-8, not JSON,
+            not an object, names a key twice, or whose document or summary is missing, not a string or empty.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "mine.jsonl"

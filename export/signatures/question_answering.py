@@ -32,7 +32,7 @@ class AnswerSignatures(Signatures):
         check_positive("max_answer_length", max_answer_length)
         self._longest = max_answer_length
         # Longformer's question answering: every token of the question is global (Beltagy et al. 2020, section 6.2).
-        self._marks = "question" if self.tokenizer_graph.marks_global_token else None
+        self._marks = "question" if self.tokenizer_graph.spec.marks_global_token else None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import textwrap
 import pytest
 from fuzzing import fuzz_texts as make_fuzz_texts
 
-from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+from tfmodels import LEDTokenizer, LongT5Tokenizer
 
 
 def _module_sources() -> list[str]:

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 import tensorflow as tf
 from fuzzing import batches, fuzz_bytes, fuzz_texts, long_text
 
-from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+from tfmodels import LEDTokenizer, LongT5Tokenizer
 
 _WANTED = 256
 

@@ -12,7 +12,7 @@ from exactness import Counts, compare
 from folders import written
 from fuzzing import fuzz_bytes, fuzz_texts, long_text
 
-from tfmodels.text import LongT5Tokenizer
+from tfmodels import LongT5Tokenizer
 
 COUNT = 20_000
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfmodels.text import answer_positions
+from tfmodels import answer_positions
 
 TEXTS = [
     "def encode(self, text):\n    return text",

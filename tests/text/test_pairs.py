@@ -34,7 +34,7 @@ def test_pairs_are_those_of_transformers(with_reference, fuzz_texts):
 def test_a_second_text_is_cut_as_in_transformers_where_the_first_fits(with_reference, max_length, fuzz_texts):
     tokenizer, reference = with_reference
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    room = max_length - tokenizer.frame.special_count(is_pair=True)
+    room = max_length - tokenizer.template.special_count(is_pair=True)
     pairs = [*PAIRS, *zip(fuzz_texts[:300], fuzz_texts[300:600], strict=True)]
     pairs = [pair for pair in pairs if len(tokenizer._tokenize([pair[0]])[0]) <= room // 2]
     first, second = ([pair[side] for pair in pairs] for side in (0, 1))

@@ -10,7 +10,7 @@ import tokenizers
 from folders import TOKENS, texts_with
 
 import tfmodels
-from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+from tfmodels import LEDTokenizer, LongT5Tokenizer
 
 transformers = pytest.importorskip("transformers")
 TEXTS = texts_with(list(TOKENS), 150, seed=3)

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+from tfmodels import LEDTokenizer, LongT5Tokenizer
 
 TEXTS = ["def encode(self, text):", "", "return the longest row of the batch and then some more words"]
 FAMILIES = [LEDTokenizer, LongT5Tokenizer]
