@@ -177,7 +177,7 @@ def _needs_one_pattern(tokens: Mapping[str, AddedToken], is_slow: bool) -> bool:
 
 
 def _by_step(tokens: Mapping[str, AddedToken]) -> tuple[Sequence[str], Sequence[str]]:
-    """Contents, longest first, of the tokens that are not normalized, and of the others."""
+    """Contents, longest first, of the tokens that are not normalized, and of the normalized tokens."""
     names = sorted(tokens, key=len, reverse=True)
     first = [name for name in names if not tokens[name].normalized]
     return first, [name for name in names if tokens[name].normalized]

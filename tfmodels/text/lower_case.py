@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfmodels.text.unicode_classes import as_ranges
 
-# A character of private use, between others that are looked at alone.
+# A character of private use that separates characters, each lowered alone.
 _BETWEEN = "\ue000"
 
 

@@ -136,8 +136,8 @@ class SentencePieceGraph(InGraphTokenizer):
             return self._whole_ids(stretches)
         is_guarded = (tf.strings.substr(stretches, 0, 1) == " ") | (tf.strings.substr(stretches, 0, 3) == SPACE_MARK)
         # tensorflow_text keeps white space at the start of a text where it adds no prefix.
-        others = self._without_space(tf.strings.regex_replace(stretches, f"^[{guard.vanishing}]+", ""))
-        ids = self._whole_ids(tf.where(is_guarded, tf.strings.join([guard.text, stretches]), others))
+        unguarded = self._without_space(tf.strings.regex_replace(stretches, f"^[{guard.vanishing}]+", ""))
+        ids = self._whole_ids(tf.where(is_guarded, tf.strings.join([guard.text, stretches]), unguarded))
         first = is_guarded & (ids.row_lengths() >= guard.length)
         places = tf.range(tf.size(ids.values), dtype=tf.int64) - tf.gather(ids.row_splits, _rows_of(ids))
         return _kept(ids, ~tf.gather(first, _rows_of(ids)) | (places >= guard.length))
@@ -251,8 +251,8 @@ _LATER_BYTES = range(0x80, 0xC0)
 def _with_free_bytes(model_proto: bytes) -> bytes:
     """The model with a piece of score 0 for each byte that begins no character.
 
-    Of an unknown character the first byte is then unknown, and the others cost nothing. Known characters keep their
-    pieces: whatever holds an unknown byte costs more.
+    The first byte of an unknown character is then unknown, and its further bytes cost nothing. Known characters keep
+    their pieces: any piece with an unknown byte costs more.
     """
     # Serialized messages that follow each other are one, with the repeated fields of both. The fields of a piece are
     # its bytes (1) and its score (2).

@@ -142,10 +142,10 @@ def _check_ids(tokens: T5Tokens) -> None:
 def check_same_model(content: Mapping[str, Any], pieces: Sequence[str]) -> None:
     """Raise `ValueError` when tokenizer.json, beside spiece.model, holds another model or normalizes more."""
     vocab = json_part(content, "model").get("vocab", [[piece] for piece in pieces])
-    others = [piece[:1] for piece in vocab[: len(pieces)]] if isinstance(vocab, list) else []
+    listed = [piece[:1] for piece in vocab[: len(pieces)]] if isinstance(vocab, list) else []
     kinds = set(_kinds(content.get("normalizer")))
     further = sorted(kinds - {"Sequence", "Precompiled", "Strip", "Replace", "Nmt", "NFKC"})
-    if others != [[piece] for piece in pieces] or further:
+    if listed != [[piece] for piece in pieces] or further:
         other = f"normalizer {' and '.join(further)}" if further else "other pieces"
         raise ValueError(
             f"{TOKENIZER} must hold the model of spiece.model, which transformers' T5Tokenizer reads, while "

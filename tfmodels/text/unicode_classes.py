@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 # The White_Space property of Unicode: `\s` of the tokenizers library's regular expressions.
 WHITE_SPACE = r"\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
-# What Python's `str.strip` removes: the same and four separators.
+# Python's `str.strip` removes the same and four separators.
 PYTHON_SPACE = WHITE_SPACE + r"\x{1c}-\x{1f}"
 
 # Letters and numbers live in the first four planes; above are tags, variation selectors and private use.
