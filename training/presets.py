@@ -34,7 +34,7 @@ _LED_TINY: dict[str, Any] = {
 }
 
 
-# What a vocabulary is trained on: all summaries, whose words the model must write, and the heads of some documents.
+# A vocabulary is trained on all summaries, whose words the model must write, and on the heads of some documents.
 _VOCABULARY_DOCUMENTS = 4000
 _VOCABULARY_CHARACTERS = 600
 

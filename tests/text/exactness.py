@@ -90,9 +90,9 @@ def _reference_ids(reference: Any, texts: list[str]) -> list[list[int]]:
 def _families(examples: list[Any]) -> Iterator[tuple[Any, Any]]:
     import transformers
 
-    from training.demo.python_corpus import split_by_module
     from training.demo.run import VOCABULARY
     from training.presets import vocabulary_texts
+    from training.splits import split_by_module
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
     learnt_from = vocabulary_texts(split_by_module(examples).train)
