@@ -22,7 +22,7 @@ _LOWER = r"\z\A"
 
 
 class TokenMarker(tf.Module):
-    """Put separators around the added tokens of texts.
+    """A function that puts separators around the added tokens of texts.
 
     Most tokenizers need one regular expression for it. Tokens that may overlap, count as single words only, or hold
     white space are found in several steps.
@@ -32,7 +32,7 @@ class TokenMarker(tf.Module):
         is_slow: whether to follow the rules of transformers' Python classes: one search for all tokens, which may take
             white space from other tokens along. Otherwise the rules of the tokenizers library: tokens that are not
             `normalized` come first.
-        lowers: whether the text between those is put into lower case.
+        lowers: whether the text between tokens that are not `normalized` is put into lower case.
 
     Attributes:
         contents: the tokens' texts, as they stand in a text.

@@ -109,7 +109,7 @@ def _read_tokenizer(content: dict[str, Any]) -> ByteLevelBPEVocabulary:
     _require("pre_tokenizer.use_regex", splitter.get("use_regex", True), True)
     _require("decoder.type", json_part(content, "decoder").get("type"), "ByteLevel")
     for name, value in _MODEL_SETTINGS.items():
-        # An empty prefix is none, and so is a dropout of nothing.
+        # An empty prefix counts as none, and so does a dropout of 0.
         _require(f"model.{name}", model.get(name) or value, value)
     for part in ("truncation", "padding"):
         _require(f"{part}.direction", json_part(content, part).get("direction", "Right"), "Right")

@@ -60,9 +60,9 @@ class SentencePieceGraph(InGraphTokenizer):
     `_with_free_bytes` amends.
 
     Measured: equal ids for all of 200,000 strings of random characters of all scripts, texts of a million characters
-    and the 24,036 documents of the demo corpus (61 MB of source text). Not in one case: within a single word, without
-    white space, of more than some 17,000 pieces, such as a megabyte of base64, nothing is cut; 0.4% of its ids were
-    other pieces for the same characters, which `decode` gives back alike.
+    and the 24,036 documents of the demo corpus (61 MB of source text). One case differs: a single word,
+    without white space, of more than some 17,000 pieces, such as a megabyte of base64, is never cut; 0.4% of its ids
+    were other pieces for the same characters, so that `decode` gives the same text.
 
     Args:
         spec: see `InGraphTokenizer`.

@@ -161,7 +161,7 @@ def _kinds(normalizer: Any) -> Iterator[str]:
 
 
 class Splitter:
-    """Split texts at tokens: leftmost first, of several that begin there the longest.
+    """A splitter of texts at tokens: leftmost first, of several that begin there the longest.
 
     Args:
         ids: ids of the tokens by content.

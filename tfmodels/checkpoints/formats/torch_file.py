@@ -34,7 +34,7 @@ _STORAGE_TYPES: dict[str, np.dtype] = {
     "ShortStorage": np.dtype("<i2"),
 }
 
-# What torch.save writes for a dict of tensors. Left out are the instructions that reach objects by other ways than
+# The instructions of torch.save for a dict of tensors. Left out are instructions that reach objects by other ways than
 # GLOBAL, that build objects of classes and that stretch memory.
 _INSTRUCTION_NAMES = """
     PROTO STOP MARK GLOBAL STACK_GLOBAL MEMOIZE FRAME REDUCE BUILD BINPERSID EMPTY_DICT SETITEM SETITEMS EMPTY_LIST
