@@ -96,8 +96,8 @@ def test_texts_and_pairs_must_be_as_many(tokenizer):
         tokenizer.in_graph().encode_pair(tf.constant(["a", "b"]), tf.constant(["c"]), 8)
 
 
-def test_a_pair_needs_room_for_a_token_of_each(led_tokenizer, long_t5_tokenizer):
-    for tokenizer, minimum in ((led_tokenizer, 6), (long_t5_tokenizer, 4)):
+def test_a_pair_needs_room_for_a_token_of_each(led_tokenizer, longt5_tokenizer):
+    for tokenizer, minimum in ((led_tokenizer, 6), (longt5_tokenizer, 4)):
         assert tokenizer("a", text_pair="b", max_length=minimum)["input_ids"].shape == (1, minimum)
         for pad in (
             lambda length, tokenizer=tokenizer: tokenizer("a", text_pair="b", max_length=length),
