@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmarks.memory import reset_peak
 from benchmarks.report import make_table
 from benchmarks.timing import median_seconds, seconds
-from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+from tfmodels import LEDTokenizer, LongT5Tokenizer
 
 FAMILIES: dict[str, Any] = {"led": LEDTokenizer, "long_t5": LongT5Tokenizer}
 VOCABULARY = 4096

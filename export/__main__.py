@@ -14,7 +14,7 @@ _COMMANDS = ("ask", "check", "bulk")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the program; returns its exit status."""
+    """Run the program; return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     # Each command by itself: `ask` and `check` must run without keras and tfmodels.
     command, rest = (

@@ -1,4 +1,4 @@
-"""What a SavedModel says about itself: `manifest.json` beside `saved_model.pb`."""
+"""The description of a SavedModel: `manifest.json` beside `saved_model.pb`."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,16 +15,17 @@ class Manifest:
     """Versions, signatures and settings of an export.
 
     Attributes:
-        model: the class.
+        model: the model's class.
         lengths: source lengths in tokens.
         batch_sizes: documents of a request; None: any number.
-        settings: of the head.
+        settings: settings of the head.
         signatures: names and types of inputs and outputs.
-        weights: how they are stored, and their size in bytes.
+        weights: their stored type, and their size in bytes.
         jit_compile: whether XLA is needed.
-        versions: of the libraries that made it.
-        minimum_server_version: the TensorFlow that made it: the oldest that is sure to know its ops as they are here.
-        ops: every op of the graph. text_ops: those that tensorflow-text brings.
+        versions: versions of the exporting libraries.
+        minimum_server_version: the exporting TensorFlow's version, the oldest that surely knows all the ops.
+        ops: every op of the graph.
+        text_ops: the ops of tensorflow-text among them.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""The README of an exported version: what goes in, what comes out, and a request to copy."""
+"""The README of an exported version: inputs, outputs, and a request to copy."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -36,9 +36,9 @@ def model_card(manifest: Manifest, name: str, example: tuple[Mapping[str, Any], 
     """The card in Markdown.
 
     Args:
-        manifest: of the version.
-        name: what a server calls the model.
-        example: a request to `serving_default` and its answer, as JSON has them.
+        manifest: the version's manifest.
+        name: the model's name on a server.
+        example: a request to `serving_default` and its answer, in JSON's types.
     """
     request, answer = (dumped(finite(values), ensure_ascii=False) for values in example)
     lengths = ", ".join(f"{length:,}" for length in manifest.lengths)

@@ -1,12 +1,13 @@
 """Requests that run each program of an export once, and their answers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from export.client.graphs import input_specs
 from export.client.warmup import WarmUp
+from export.signatures.base import ExportSettings
 
 # Larger answers, such as a document's hidden states, are not kept.
 _MOST_VALUES = 10_000
@@ -19,8 +20,8 @@ def sample_text(tokenizer: Any, length: int, question: str | None = None) -> str
 
     Args:
         tokenizer: a tokenizer of this package.
-        length: in tokens, special ones included, and those of the question where there is one.
-        question: what is asked of the text.
+        length: tokens, special ones and the question's included.
+        question: a question about the text.
     """
 
     def count(words: int) -> int:
@@ -35,17 +36,17 @@ def sample_text(tokenizer: Any, length: int, question: str | None = None) -> str
 
 
 def sample_requests(
-    functions: Mapping[str, Any], tokenizer: Any, lengths: Sequence[int], batch_sizes: Sequence[int] | None
+    functions: Mapping[str, Any], tokenizer: Any, settings: ExportSettings
 ) -> Iterator[tuple[str, dict[str, tf.Tensor]]]:
     """A request for each signature, length and batch size, so that each program runs once.
 
     Args:
         functions: concrete functions by signature name.
         tokenizer: the tokenizer.
-        lengths, batch_sizes: see `Signatures`.
+        settings: lengths and batch sizes.
     """
-    for length in lengths:
-        for rows in batch_sizes or (1,):
+    for length in settings.lengths:
+        for rows in settings.batch_sizes or (1,):
             for name, function in functions.items():
                 specs = input_specs(function)
                 question = _WORD.strip() if "question" in specs else None
@@ -60,13 +61,13 @@ def sample_requests(
                 yield name, {key: tf.constant(samples[key], spec.dtype) for key, spec in specs.items()}
 
 
-def answered(
+def with_answers(
     functions: Mapping[str, Any], requests: Iterator[tuple[str, dict[str, tf.Tensor]]], is_random: bool = False
 ) -> Iterator[WarmUp]:
-    """The requests with the functions' answers, or where those are drawn without them."""
+    """Pair each request with its answer; omit answers that are sampled at random."""
     for name, request in requests:
-        found = functions[name](**request)
+        outputs = functions[name](**request)
         answer = {
-            key: value.numpy() for key, value in found.items() if tf.size(value) <= _MOST_VALUES and not is_random
+            key: value.numpy() for key, value in outputs.items() if tf.size(value) <= _MOST_VALUES and not is_random
         }
         yield WarmUp(name, {key: value.numpy() for key, value in request.items()}, answer)

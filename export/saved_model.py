@@ -13,10 +13,10 @@ from export.client.warmup import prediction_log, write_warm_ups
 from export.manifest import Manifest
 from export.model_card import FILE_NAME as CARD
 from export.model_card import model_card
-from export.sample_requests import answered, sample_requests
-from export.signatures import Layout, Signatures, kind_of_signatures
+from export.sample_requests import sample_requests, with_answers
+from export.signatures import ExportSettings, Signatures, signatures_for
 from export.stored_weights import WeightsDtype
-from export.versions import new_version
+from export.versions import check_is_new, new_version
 from tfmodels import GenerationConfig
 from tfmodels.modeling.seq2seq import Seq2SeqModel
 from tfmodels.utils.checks import check_positive
@@ -47,19 +47,19 @@ def export_saved_model(
     requests with their answers.
 
     Args:
-        model: an LED or LongT5 with a head: for conditional generation, sequence classification or question answering.
+        model: a model with a head: for conditional generation, sequence classification or question answering.
         tokenizer: its tokenizer.
-        path: the version's folder, such as "served/led/1". Its name must be a number (what TensorFlow Serving looks
-            for), and it must not exist. It is written beside and renamed: a server never sees half a model.
+        path: the version's folder, such as "served/led/1". Its name must be a number, as for TensorFlow Serving,
+            and it must not exist. It is written beside and renamed: a server never sees half a model.
         lengths: source lengths in tokens.
         batch_sizes: requests are filled up with empty documents to the next of these sizes, and larger ones are errors;
-            None: any number of documents. With XLA, so that each size is compiled once, in the warm-up.
-        generation_config: settings of a language model's head, see `GenerationConfig.of`; None: the model's.
-        signatures: the names of those to write; None: all that the head has, see `export.signatures`.
+            None: any number of documents. Useful with XLA, which then compiles each size once, in the warm-up.
+        generation_config: settings of a language model's head, see `GenerationConfig.of`; None: the model's settings.
+        signatures: names of signatures; None: all signatures of the head, see `export.signatures`.
         jit_compile: compile the model's part under XLA; stock TensorFlow Serving refuses such graphs.
-        weights_dtype: None, "bfloat16" or "int8": how matrices are stored, see `StoredWeights`.
+        weights_dtype: None, "bfloat16" or "int8", the stored type of matrices, see `StoredWeights`.
         warm_up: write warm-up requests, for which each program is run once; needs tensorflow-serving-api.
-        keep: remove older versions but this many; None: none is removed.
+        keep: remove all older versions but this many; None: remove none.
         **head_settings: `max_answer_length` in tokens, of question answering.
 
     Returns:
@@ -71,23 +71,24 @@ def export_saved_model(
         BlockingIOError: another export is writing beside it.
         ImportError: a warm-up without tensorflow-serving-api.
     """
-    target, kind = Path(path), kind_of_signatures(model)
+    target, signatures_class = Path(path), signatures_for(model)
     sizes = None if batch_sizes is None else _checked_sizes("batch_sizes", batch_sizes, least=1)
-    layout = Layout(_checked_sizes("lengths", lengths, least=2), sizes, jit_compile, weights_dtype)
-    names = _checked_names(kind, signatures)
-    _check(model, tokenizer, target, layout, keep)
+    export_settings = ExportSettings(_checked_sizes("lengths", lengths, least=2), sizes, jit_compile, weights_dtype)
+    names = _checked_names(signatures_class, signatures)
+    _check(model, tokenizer, target, export_settings.lengths, keep)
     if warm_up:
         prediction_log()  # before the work, not after it
     if generation_config is not None:
         head_settings["generation_config"] = generation_config
-    module = kind(model, tokenizer, layout, **kind.checked_settings(head_settings))
+    head_settings = dict(signatures_class.checked_settings(head_settings))
+    module = signatures_class(model, tokenizer, export_settings, **head_settings)
     with new_version(target, keep) as folder:
         _write(folder, target, module, names, tokenizer if warm_up else None)
     return target
 
 
 def _write(folder: Path, target: Path, module: Signatures, names: Sequence[str], tokenizer: Any) -> None:
-    """Everything of a version into a folder; warm-up requests where there is a tokenizer to make them."""
+    """Write a version into a folder, with warm-up requests if there is a tokenizer to make them."""
     functions = module.functions(names)
     # A server never differentiates: without this the attention's own gradient would be traced and saved as well.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -97,20 +98,20 @@ def _write(folder: Path, target: Path, module: Signatures, names: Sequence[str],
     name = target.parent.resolve().name
     (folder / CARD).write_text(model_card(manifest, name, _example(functions)), encoding="utf-8")
     if tokenizer is not None:
-        requests = sample_requests(functions, tokenizer, module.layout.lengths, module.layout.batch_sizes)
-        write_warm_ups(folder, name, answered(functions, requests, module.is_random))
+        requests = sample_requests(functions, tokenizer, module.export_settings)
+        write_warm_ups(folder, name, with_answers(functions, requests, module.is_random))
 
 
 def _manifest(module: Signatures, functions: Mapping[str, Any]) -> Manifest:
-    layout, ops = module.layout, op_names(functions)
+    settings, ops = module.export_settings, op_names(functions)
     return Manifest(
         model=type(module.model).__name__,
-        lengths=layout.lengths,
-        batch_sizes=layout.batch_sizes,
-        settings=module.settings,
+        lengths=settings.lengths,
+        batch_sizes=settings.batch_sizes,
+        settings=module.head_settings,
         signatures=describe_signatures(functions),
-        weights={"dtype": layout.weights_dtype, "bytes": module.weights.bytes},
-        jit_compile=layout.jit_compile,
+        weights={"dtype": settings.weights_dtype, "bytes": module.weights.bytes},
+        jit_compile=settings.jit_compile,
         versions={name: version(name) for name in _LIBRARIES},
         minimum_server_version=".".join(tf.__version__.split(".")[:2]),
         ops=ops,
@@ -119,11 +120,11 @@ def _manifest(module: Signatures, functions: Mapping[str, Any]) -> Manifest:
 
 
 def _example(functions: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A request to `serving_default` and its answer, as JSON has them."""
+    """A request to `serving_default` and its answer, in JSON's types."""
     serve = functions["serving_default"]
     request = {name: [_EXAMPLE] for name in input_specs(serve)}
-    found = serve(**{name: tf.constant(values) for name, values in request.items()})
-    return request, {name: _as_json(value.numpy().tolist()) for name, value in found.items()}
+    answer = serve(**{name: tf.constant(values) for name, values in request.items()})
+    return request, {name: _as_json(value.numpy().tolist()) for name, value in answer.items()}
 
 
 def _as_json(values: Any) -> Any:
@@ -134,19 +135,20 @@ def _as_json(values: Any) -> Any:
     return round(values, 4) if isinstance(values, float) else values
 
 
-def _checked_names(kind: type[Signatures], names: Sequence[str] | None) -> tuple[str, ...]:
+def _checked_names(signatures: type[Signatures], names: Sequence[str] | None) -> tuple[str, ...]:
     if names is None:
-        return kind.names()
-    unknown = sorted(set(names) - set(kind.names()))
+        return signatures.names()
+    unknown = sorted(set(names) - set(signatures.names()))
     if isinstance(names, str) or unknown or "serving_default" not in names:
         raise ValueError(
-            f"signatures must be some of {kind.names()}, serving_default among them. Received: signatures={names!r}"
+            f"signatures must be some of {signatures.names()}, serving_default among them. "
+            f"Received: signatures={names!r}"
         )
     return tuple(names)
 
 
 def _checked_sizes(name: str, sizes: Sequence[int], least: int) -> tuple[int, ...]:
-    """Ascending, each once."""
+    """The sizes, ascending, each once."""
     sizes = plain(sizes)
     if not sizes:
         raise ValueError(f"{name} must hold at least one size. Received: {name}={sizes!r}")
@@ -157,18 +159,15 @@ def _checked_sizes(name: str, sizes: Sequence[int], least: int) -> tuple[int, ..
     return tuple(sorted(set(sizes)))
 
 
-def _check(model: Seq2SeqModel, tokenizer: Any, target: Path, layout: Layout, keep: int | None) -> None:
+def _check(model: Seq2SeqModel, tokenizer: Any, target: Path, lengths: tuple[int, ...], keep: int | None) -> None:
     if not target.name.isdigit():
         raise ValueError(f"path must end in a version number, as in 'served/led/1'. Received: path={os.fspath(target)}")
-    if target.exists():
-        raise FileExistsError(f"path must not exist. Received: path={os.fspath(target)}")
+    check_is_new(target)
     limit = getattr(model.config, "max_encoder_position_embeddings", None)
-    if limit is not None and layout.lengths[-1] > limit:
-        raise ValueError(
-            f"lengths must be at most max_encoder_position_embeddings={limit}. Received: lengths={layout.lengths}"
-        )
+    if limit is not None and lengths[-1] > limit:
+        raise ValueError(f"lengths must be at most max_encoder_position_embeddings={limit}. Received: {lengths=}")
     if model.decoder_reads_source:
-        model.check_target_length("lengths, which the decoder reads too,", layout.lengths[-1])
+        model.check_target_length("lengths, which the decoder reads too,", lengths[-1])
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(
             f"tokenizer must have at most vocab_size={model.config.vocab_size} ids, as the model has. "

@@ -1,4 +1,4 @@
-"""The weights as a SavedModel holds them: as they are, or smaller and made whole again when a request is answered."""
+"""The weights in a SavedModel: unchanged, or smaller and restored when a request is answered."""
 
 import contextlib
 from typing import Any, Literal
@@ -10,14 +10,14 @@ import tensorflow as tf
 WeightsDtype = Literal["bfloat16", "int8"] | None
 WEIGHTS_DTYPES = (None, "bfloat16", "int8")
 
-# What is smaller, or a vector, is kept as it is: norms, biases and tables of positions' biases are next to nothing.
+# Vectors and matrices below so many numbers are stored unchanged: they hardly count.
 _LEAST_SIZE = 1024
-# Numbers that share a scale: so many that the scales are next to nothing beside them.
+# Numbers that share a scale: so many that the scales hardly count.
 _LEAST_GROUP = 256
 
 
 class StoredWeights(tf.Module):
-    """The variables of a model, stored as they are or smaller.
+    """The variables of a model, stored unchanged or smaller.
 
     "bfloat16" keeps 8 bits of precision of every matrix. "int8" keeps whole numbers from -127 to 127 and a float32
     scale for each group of a matrix (for each token of an embedding, else for each output), by the group's largest
@@ -49,17 +49,17 @@ class StoredWeights(tf.Module):
 
     @property
     def bytes(self) -> int:
-        """What they take on disk."""
+        """Bytes on disk."""
         return sum(value.shape.num_elements() * value.dtype.size for value in [*self.whole, *self.small])
 
     def read(self) -> contextlib.AbstractContextManager[Any]:
-        """A scope in which the model's variables are what is stored."""
+        """A scope in which the model's variables have the stored values."""
         pairs = [(variable, _restore(stored, variable.dtype)) for variable, stored in self._stored.value]
         return keras.StatelessScope(pairs) if pairs else contextlib.nullcontext()
 
 
 class Untracked:
-    """Keep a value, such as a Keras model, out of a SavedModel's object graph, which holds what it needs of it."""
+    """Keeps a value, such as a Keras model, out of a SavedModel's object graph."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -85,7 +85,7 @@ def _store(variable: keras.Variable, dtype: str | None) -> tuple[tf.Variable, ..
 
 
 def _shared_axes(variable: keras.Variable) -> tuple[int, ...]:
-    """The axes of a group: the vector of a token, or what is summed into an output."""
+    """The axes of a group: the vector of a token, or all inputs of an output."""
     if variable.name == "embeddings":
         return (-1,)
     sizes = np.cumprod(variable.shape[:-1])

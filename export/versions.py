@@ -1,4 +1,4 @@
-"""The folder of a served model: one numbered folder for each version, each whole or not there."""
+"""Writing versions of a served model: a numbered folder for each, whole or absent."""
 
 import fcntl
 import os
@@ -8,30 +8,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from export.client.version_folders import version_folders
 from tfmodels.utils.files import PARTIAL, written_whole
 
 _LOCK = ".export.lock"
 
 
 def next_version(folder: Path) -> int:
-    """One above the highest version there.
+    """The number above the highest version in a folder.
 
     >>> next_version(Path("no such folder"))
     1
     """
-    return max((int(version.name) for version in versions(folder)), default=0) + 1
+    return max((int(version.name) for version in version_folders(folder)), default=0) + 1
 
 
-def versions(folder: Path) -> list[Path]:
-    """The versions' folders, oldest first."""
-    return sorted((child for child in folder.glob("*/") if child.name.isdigit()), key=lambda child: int(child.name))
+def check_is_new(target: Path) -> None:
+    """Raise `FileExistsError` for a version that exists."""
+    if target.exists():
+        raise FileExistsError(f"path must not exist. Received: path={os.fspath(target)}")
 
 
 @contextmanager
 def new_version(target: Path, keep: int | None = None) -> Iterator[Path]:
-    """A folder to write to, which takes the name `target` when the block ends without an exception.
+    """Give a folder to write to, which takes the name `target` when the block ends without an exception.
 
-    What earlier exports left that were killed is removed, and with `keep` in the end all older versions but so many.
+    Leftovers of killed exports are removed, and with `keep` in the end all older versions but so many.
     One export at a time writes into a folder.
 
     Raises:
@@ -41,7 +43,7 @@ def new_version(target: Path, keep: int | None = None) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with (target.parent / _LOCK).open("w") as lock:
         try:
-            # Of the process: a killed one holds it no more.
+            # The lock is the process's: a killed one no longer holds it.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise BlockingIOError(
@@ -49,8 +51,7 @@ def new_version(target: Path, keep: int | None = None) -> Iterator[Path]:
             ) from None
         for left in target.parent.glob(f"{PARTIAL}*/"):
             shutil.rmtree(left, ignore_errors=True)
-        if target.exists():
-            raise FileExistsError(f"path must not exist. Received: path={os.fspath(target)}")
+        check_is_new(target)
         with written_whole(target) as partial:
             partial.mkdir()
             yield partial
@@ -59,8 +60,8 @@ def new_version(target: Path, keep: int | None = None) -> Iterator[Path]:
 
 
 def remove_old_versions(folder: Path, newest: Path, keep: int) -> list[Path]:
-    """Remove all versions below `newest` but the `keep` highest of them; returns what was removed."""
-    older = [version for version in versions(folder) if int(version.name) < int(newest.name)]
+    """Remove all versions below `newest` but the `keep` highest of them; return the removed folders."""
+    older = [version for version in version_folders(folder) if int(version.name) < int(newest.name)]
     removed = older[: max(len(older) - keep, 0)]
     for version in removed:
         # First out of the server's sight, whole, then away.

@@ -9,12 +9,12 @@ from export.client.quiet import import_tensorflow_quietly
 
 
 def main(arguments: list[str]) -> int:
-    """Run the program; returns its exit status.
+    """Run the program; return its exit status.
 
     Raises:
         ValueError: bad settings, or no model in the folder.
         OSError: the version exists, or cannot be written.
-        ImportError: tensorflow-serving-api is not there, which warm-up requests need.
+        ImportError: tensorflow-serving-api, which warm-up requests need, is not installed.
     """
     options = _parser().parse_args(arguments)
     import_tensorflow_quietly()
@@ -24,12 +24,12 @@ def main(arguments: list[str]) -> int:
 
     model, tokenizer = load_pretrained(options.model)
     head_settings = {}
-    wanted = {"num_beams": options.num_beams, "max_new_tokens": options.max_new_tokens}
-    given = {name: value for name, value in wanted.items() if value is not None}
+    search = {"num_beams": options.num_beams, "max_new_tokens": options.max_new_tokens}
+    search = {name: value for name, value in search.items() if value is not None}
     if hasattr(model, "generation_config"):
-        head_settings["generation_config"] = model.generation_config.replace(**given)
-    elif given:
-        raise ValueError(f"--{min(given).replace('_', '-')} needs a model that generates. Received: {options.model}")
+        head_settings["generation_config"] = model.generation_config.replace(**search)
+    elif search:
+        raise ValueError(f"--{min(search).replace('_', '-')} needs a model that generates. Received: {options.model}")
     if options.max_answer_length is not None:
         head_settings["max_answer_length"] = options.max_answer_length
     path = export_saved_model(

@@ -16,7 +16,6 @@ import pytest
 from tiny import make_inputs, make_model, one_layer
 
 import tfmodels
-from tfmodels.saved_classes import SAVED_CLASSES
 
 SOURCE = Path(tfmodels.__file__).read_text(encoding="utf-8")
 BLOCKED = """
@@ -58,7 +57,11 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_importing_imports_no_model_and_no_tokenizer():
     loaded = run("import sys, tfmodels; print(*sys.modules)").split()
-    assert {name for name in loaded if name.split(".")[0] == "tfmodels"} == {"tfmodels", "tfmodels.saved_classes"}
+    assert {name for name in loaded if name.split(".")[0] == "tfmodels"} == {
+        "tfmodels",
+        "tfmodels.backend",
+        "tfmodels.backend.saved_classes",
+    }
     assert not {"tensorflow_text", "tokenizers", "sentencepiece"} & set(loaded)
 
 
@@ -118,7 +121,7 @@ def files(tmp_path_factory, texts):
 
 
 def test_keras_loads_what_was_saved_when_only_tfmodels_was_imported(files, texts):
-    """Each class is imported when its file is read: a layer's first, the tokenizers' next, a model's last."""
+    """Each class is imported when its file is read: a layer's first, those of a family's models after it."""
     program = f"""
 import sys
 import tfmodels, keras
@@ -131,7 +134,6 @@ assert "tfmodels.led.encoder" not in sys.modules and "tokenizers" not in sys.mod
 reading = keras.saving.load_model("reading.keras")
 ids = reading(keras.ops.convert_to_tensor({texts.tolist()!r}))["input_ids"]
 np.testing.assert_array_equal(ids, outputs["reading"])
-assert "tfmodels.led.models" not in sys.modules
 model = keras.saving.load_model("model.keras")
 inputs = {{name: outputs[name] for name in ("input_ids", "attention_mask", "global_attention_mask")}}
 logits = model(**inputs, decoder_input_ids=inputs["input_ids"][:, :4])["logits"]
@@ -162,4 +164,4 @@ def test_every_saved_class_is_announced_with_its_module():
         for name, saved in keras.saving.get_custom_objects().items()
         if name.startswith("tfmodels>") and isinstance(saved, type)
     }
-    assert registered == {(module, name) for module, names in SAVED_CLASSES.items() for name in names}
+    assert registered == {(module, name) for module, names in tfmodels._SAVED_CLASSES.items() for name in names}

@@ -7,7 +7,7 @@ and a model needs no tokenizer library and, under the JAX backend, no TensorFlow
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tfmodels.saved_classes import announce_saved_classes
+from tfmodels.backend.saved_classes import announce_saved_classes
 
 if TYPE_CHECKING:
     from tfmodels.generation.config import GenerationConfig
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         LEDForSequenceClassification,
         LEDModel,
     )
+    from tfmodels.led.tokenizer import LEDTokenizer
     from tfmodels.longt5.config import LongT5Config
     from tfmodels.longt5.encoder import LongT5Encoder, LongT5EncoderModel
     from tfmodels.longt5.models import (
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
         LongT5ForSequenceClassification,
         LongT5Model,
     )
-    from tfmodels.modeling.spans import best_spans
-    from tfmodels.text import LEDTokenizer, LongT5Tokenizer, answer_positions
+    from tfmodels.longt5.tokenizer import LongT5Tokenizer
+    from tfmodels.modeling.heads import best_spans
+    from tfmodels.text.offsets import answer_positions
 
 __version__ = "0.1.0"
 
@@ -67,7 +69,7 @@ _MODULES = {
     "LEDForQuestionAnswering": "tfmodels.led.models",
     "LEDForSequenceClassification": "tfmodels.led.models",
     "LEDModel": "tfmodels.led.models",
-    "LEDTokenizer": "tfmodels.text",
+    "LEDTokenizer": "tfmodels.led.tokenizer",
     "LongT5Config": "tfmodels.longt5.config",
     "LongT5Encoder": "tfmodels.longt5.encoder",
     "LongT5EncoderModel": "tfmodels.longt5.encoder",
@@ -76,11 +78,42 @@ _MODULES = {
     "LongT5ForSequenceClassification": "tfmodels.longt5.models",
     "LongT5LocalSelfAttention": "tfmodels.layers.attention.longt5_local_self_attention",
     "LongT5Model": "tfmodels.longt5.models",
-    "LongT5Tokenizer": "tfmodels.text",
+    "LongT5Tokenizer": "tfmodels.longt5.tokenizer",
     "LongT5TransientGlobalSelfAttention": "tfmodels.layers.attention.longt5_transient_global_self_attention",
     "LongformerSelfAttention": "tfmodels.layers.attention.longformer_self_attention",
-    "answer_positions": "tfmodels.text",
-    "best_spans": "tfmodels.modeling.spans",
+    "answer_positions": "tfmodels.text.offsets",
+    "best_spans": "tfmodels.modeling.heads",
+}
+
+# By module: the classes that Keras' files name.
+_SAVED_CLASSES = {
+    "tfmodels.layers.attention.cached_attention": ("CachedAttention",),
+    "tfmodels.layers.attention.longformer_self_attention": ("LongformerSelfAttention",),
+    "tfmodels.layers.attention.longt5_local_self_attention": ("LongT5LocalSelfAttention",),
+    "tfmodels.layers.attention.longt5_transient_global_self_attention": ("LongT5TransientGlobalSelfAttention",),
+    "tfmodels.layers.attention.relative_position": ("RelativePositionBias",),
+    "tfmodels.layers.feed_forward": ("FeedForward",),
+    "tfmodels.layers.normalization": ("ScaledRMSNormalization",),
+    "tfmodels.led.decoder": ("LEDDecoder",),
+    "tfmodels.led.encoder": ("LEDEncoder",),
+    "tfmodels.led.models": (
+        "LEDForConditionalGeneration",
+        "LEDForQuestionAnswering",
+        "LEDForSequenceClassification",
+        "LEDModel",
+    ),
+    "tfmodels.led.modules": ("PaddedNormal",),
+    "tfmodels.led.tokenizer": ("LEDTokenizer",),
+    "tfmodels.longt5.decoder": ("LongT5Decoder",),
+    "tfmodels.longt5.encoder": ("LongT5Encoder",),
+    "tfmodels.longt5.models": (
+        "LongT5ForConditionalGeneration",
+        "LongT5ForQuestionAnswering",
+        "LongT5ForSequenceClassification",
+        "LongT5Model",
+    ),
+    "tfmodels.longt5.tokenizer": ("LongT5Tokenizer",),
+    "tfmodels.text.layers": ("DetokenizerLayer", "TokenizerLayer"),
 }
 
 
@@ -95,4 +128,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-announce_saved_classes()
+announce_saved_classes("tfmodels", _SAVED_CLASSES)

@@ -7,6 +7,7 @@ python -m training demo --model led-tiny
 
 import argparse
 import dataclasses
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from export.client.arguments import lengths
 from export.client.quiet import import_tensorflow_quietly
 
 _INTERRUPTED = 130
+# Reached by name: the product does not import its demonstration.
+_DEMO = "training.demo.run"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the program; returns its exit status."""
+    """Run the program; return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     is_demo = arguments[:1] == ["demo"]
     options = (_demo_parser() if is_demo else _parser()).parse_args(arguments[1:] if is_demo else arguments)
@@ -71,32 +74,32 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evaluate-every", type=int, help="steps between validations and checkpoints")
     parser.add_argument("--max-minutes", type=float, help="end training after this long")
     parser.add_argument("--test-examples", type=int, help="held-out documents that ROUGE is measured on, at most")
-    parser.add_argument("--seed", type=int, help="of weights, shuffling and dropout")
+    parser.add_argument("--seed", type=int, help="seed of weights, shuffling and dropout")
 
 
 def _settings(options: argparse.Namespace, defaults: Any) -> Any:
-    """`defaults` with the fields that the command line gives."""
+    """Return `defaults` with the command line's fields in place of theirs."""
     names = {field.name for field in dataclasses.fields(defaults)}
-    given = {name: value for name, value in vars(options).items() if name in names and value is not None}
-    for name, value in given.items():
+    changes = {name: value for name, value in vars(options).items() if name in names and value is not None}
+    for name, value in changes.items():
         if name != "seed" and isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0:
             raise ValueError(f"--{name.replace('_', '-')} must be positive. Received: {value}")
-    if given.get("target_length", 2) < 2:
-        raise ValueError(f"--target-length must be at least 2. Received: {given['target_length']}")
-    if not 0 <= given.get("seed", 0) < 2**32:
-        raise ValueError(f"--seed must be from 0 to 2 ** 32 - 1. Received: {given['seed']}")
-    return dataclasses.replace(defaults, **given)
+    if changes.get("target_length", 2) < 2:
+        raise ValueError(f"--target-length must be at least 2. Received: {changes['target_length']}")
+    if not 0 <= changes.get("seed", 0) < 2**32:
+        raise ValueError(f"--seed must be from 0 to 2 ** 32 - 1. Received: {changes['seed']}")
+    return dataclasses.replace(defaults, **changes)
 
 
 def _demo(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from training.demo.run import SETTINGS, run_demo
     from training.finetune import check_new_folder
 
+    demo = importlib.import_module(_DEMO)
     _check_preset(options.model)
     output = check_new_folder(options.output) if options.output else _new_demo_folder(options.model)
-    run_demo(options.model, output, _settings(options, SETTINGS), Console())
+    demo.run_demo(options.model, output, _settings(options, demo.SETTINGS), Console())
     return 0
 
 
@@ -118,7 +121,6 @@ def _finetune(options: argparse.Namespace) -> int:
     import keras
     from rich.console import Console
 
-    from training.demo.python_corpus import corpus_summary
     from training.finetune import (
         FinetuneSettings,
         check_fits_model,
@@ -131,6 +133,7 @@ def _finetune(options: argparse.Namespace) -> int:
     from training.metrics import rouge_version
     from training.reading import read_examples
     from training.report import print_corpus, print_curve, print_rouge
+    from training.splits import corpus_summary
 
     console = Console()
     settings = _settings(options, FinetuneSettings())

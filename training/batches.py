@@ -24,7 +24,7 @@ class SummarizationBatches(keras.utils.PyDataset):
     A batch of B rows holds int32 arrays `input_ids` and `attention_mask` of shape (B, S), `labels` of shape
     (B, target_length), padded with -100, and `global_attention_mask` (B, S) if the tokenizer makes one. The order of
     rows and of batches is drawn anew for each epoch from `seed` and the epoch's number, so give `shuffle=False` to
-    `model.fit`, which would otherwise shuffle the batches once more and make `num_tokens` answer for other ones.
+    `model.fit`, which would otherwise shuffle the batches once more, so that `num_tokens` counts another batch.
 
     Args:
         examples: the examples. They are all tokenized here, and kept as ids.
@@ -101,7 +101,7 @@ class SummarizationBatches(keras.utils.PyDataset):
         return batch
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the order of an epoch, counted from 0. `fit` goes on by itself; call this to resume at a later one."""
+        """Draw the order of an epoch, counted from 0. `fit` goes on by itself; call this to resume later."""
         self._epoch = epoch
         generator = np.random.default_rng([self.seed, epoch]) if self.shuffle else None
         plan: list[tuple[int, np.ndarray]] = []
@@ -113,9 +113,9 @@ class SummarizationBatches(keras.utils.PyDataset):
         if generator is not None:
             plan = [plan[position] for position in generator.permutation(len(plan))]
         # On TensorFlow, fit() takes the first two batches for the shapes of all: they must show that the length varies.
-        other = next((position for position, (length, _) in enumerate(plan) if length != plan[0][0]), None)
-        if other is not None:
-            plan[1], plan[other] = plan[other], plan[1]
+        second = next((position for position, (length, _) in enumerate(plan) if length != plan[0][0]), None)
+        if second is not None:
+            plan[1], plan[second] = plan[second], plan[1]
         self._plan = plan
 
     def on_epoch_end(self) -> None:
@@ -127,12 +127,12 @@ class SummarizationBatches(keras.utils.PyDataset):
         return int(self._tokens.source_sizes[rows].sum() + self._tokens.target_sizes[rows].sum())
 
     def num_labels(self, index: int) -> int:
-        """The labels of a batch of the current epoch, without those that are ignored."""
+        """The labels of a batch of the current epoch, ignored ones left out."""
         _, rows = self._batch_plan(index)
         return int(self._tokens.target_sizes[rows].sum())
 
     def example_indices(self, index: int) -> np.ndarray:
-        """For each row of a batch of the current epoch, which of `examples` it is, or -1 for a row that fills up."""
+        """The index in `examples` of each row of a batch of the current epoch; -1 for rows that fill up."""
         length, rows = self._batch_plan(index)
         indices: np.ndarray = np.full((self._rows_per_batch[length],), -1, "int64")
         indices[: len(rows)] = rows

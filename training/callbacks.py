@@ -1,4 +1,4 @@
-"""What happens around the training steps: learning rate, evaluation with checkpoints, progress bar."""
+"""Callbacks of training: learning rate, losses, validation with checkpoints, progress bar."""
 
 import time
 from typing import Any
@@ -11,12 +11,12 @@ from training.batches import SummarizationBatches
 from training.checkpointing import Checkpoints
 from training.evaluation import ValidationLoss
 
-# Weight of the newest step in the loss that is shown.
+# Weight of the newest step in the displayed loss.
 _SMOOTHING = 0.05
 
 
 class Clock:
-    """How far a run is, in steps and, with a limit, in minutes."""
+    """The progress of a run in steps and, with a limit, in minutes."""
 
     def __init__(self, steps: int, max_minutes: float | None) -> None:
         self.steps = steps
@@ -24,14 +24,14 @@ class Clock:
         self.start = time.monotonic()
 
     def fraction(self, step: int) -> float:
-        """From 0 to 1, whichever of steps and minutes is further."""
+        """The larger fraction, of steps or of minutes, from 0 to 1."""
         fraction = step / self.steps
         if self.max_minutes is not None:
             fraction = max(fraction, (time.monotonic() - self.start) / (60 * self.max_minutes))
         return min(fraction, 1.0)
 
 
-class Schedule(keras.callbacks.Callback):
+class WarmupThenLinear(keras.callbacks.Callback):
     """Learning rate: linear warm-up, then linear to zero at the end of the run; stops the run when its time is up."""
 
     def __init__(self, clock: Clock, learning_rate: float, warmup_steps: int) -> None:
@@ -58,8 +58,8 @@ class Schedule(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-class History(keras.callbacks.Callback):
-    """The loss of each step, out of the mean over all labels since the epoch began that `fit` reports."""
+class StepLosses(keras.callbacks.Callback):
+    """The loss of each step, recovered from the mean that `fit` reports, over all labels since the epoch began."""
 
     def __init__(self, batches: SummarizationBatches) -> None:
         super().__init__()
@@ -69,11 +69,11 @@ class History(keras.callbacks.Callback):
         self._sum = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """The mean starts anew."""
+        """Start the mean anew."""
         self._labels, self._sum = 0, 0.0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Note the step's own loss."""
+        """Add the loss of this step."""
         labels = self.batches.num_labels(batch)
         self._labels += labels
         total = float(logs["loss"]) * self._labels
@@ -81,8 +81,8 @@ class History(keras.callbacks.Callback):
         self._sum = total
 
 
-class Evaluate(keras.callbacks.Callback):
-    """Every so many steps, and at the end: validation loss and a checkpoint."""
+class Validation(keras.callbacks.Callback):
+    """Validation loss and a checkpoint, every few steps and at the end."""
 
     def __init__(self, loss: ValidationLoss, checkpoints: Checkpoints, tokenizer: Any, every: int) -> None:
         super().__init__()
@@ -95,17 +95,17 @@ class Evaluate(keras.callbacks.Callback):
         self._saved_step = -1
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Evaluate when it is time."""
+        """Validate every `every` steps."""
         self.step += 1
         if self.step % self.every == 0:
             self.run()
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Evaluate the last weights."""
+        """Validate the last weights."""
         self.run()
 
     def run(self) -> None:
-        """Evaluate and save, unless these weights are saved already."""
+        """Validate and save, unless these weights are saved already."""
         if self._saved_step == self.step:
             return
         loss = self.loss()
@@ -115,17 +115,17 @@ class Evaluate(keras.callbacks.Callback):
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """A bar with losses and tokens per second; a line now and then where there is no terminal.
+    """A bar with losses and tokens per second; without a terminal, a line every 100 steps.
 
-    Must come after `history` among the callbacks, whose last loss it shows.
+    Must come after `step_losses` among the callbacks, whose last loss it shows.
     """
 
-    def __init__(self, console: Console, clock: Clock, history: History, evaluate: Evaluate) -> None:
+    def __init__(self, console: Console, clock: Clock, step_losses: StepLosses, validation: Validation) -> None:
         super().__init__()
         self.console = console
         self.clock = clock
-        self.history = history
-        self.evaluate = evaluate
+        self.step_losses = step_losses
+        self.validation = validation
         self.step = 0
         self.smoothed: float | None = None
         self.tokens_per_second = 0.0
@@ -145,13 +145,13 @@ class ProgressBar(keras.callbacks.Callback):
         self.progress.start()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Note when the step starts."""
+        """Start the step's time."""
         self._started = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Update the figures."""
-        rate = self.history.batches.num_tokens(batch) / max(time.monotonic() - self._started, 1e-9)
-        loss = self.history.losses[-1]
+        rate = self.step_losses.batches.num_tokens(batch) / max(time.monotonic() - self._started, 1e-9)
+        loss = self.step_losses.losses[-1]
         self.smoothed = loss if self.smoothed is None else self.smoothed + _SMOOTHING * (loss - self.smoothed)
         self.tokens_per_second = rate if self.step < 10 else 0.9 * self.tokens_per_second + 0.1 * rate
         self.step += 1
@@ -161,9 +161,9 @@ class ProgressBar(keras.callbacks.Callback):
 
     def figures(self) -> str:
         """Step, losses and speed in one line."""
-        validation = f"  validation {self.evaluate.losses[-1]:.3f}" if self.evaluate.losses else ""
+        validation = f"  validation {self.validation.losses[-1]:.3f}" if self.validation.losses else ""
         return f"step {self.step}  loss {self.smoothed:.3f}{validation}  {self.tokens_per_second:,.0f} tokens/s"
 
     def close(self) -> None:
-        """Take the bar down."""
+        """Remove the bar."""
         self.progress.stop()

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: written beside, then renamed."""
+"""Checkpoints that are whole or absent: written beside, then renamed."""
 
 import math
 import os
@@ -13,7 +13,7 @@ class Checkpoints:
     """The newest and the best checkpoint of a run; each is a folder that `from_pretrained` loads.
 
     Args:
-        folder: where; each checkpoint becomes `folder/step-N`.
+        folder: the folder of the checkpoints `step-N`.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -22,7 +22,7 @@ class Checkpoints:
         self.best_loss = math.inf
 
     def save(self, model: Any, tokenizer: Any, step: int, loss: float) -> bool:
-        """Write a checkpoint, drop those that are neither newest nor best, and say whether it is the best so far."""
+        """Write a checkpoint, drop all but the newest and the best, and return whether it is the best so far."""
         self.folder.mkdir(parents=True, exist_ok=True)
         target = self.folder / f"step-{step:06d}"
         if target.exists():
@@ -30,20 +30,20 @@ class Checkpoints:
         with written_whole(target) as partial:
             model.save_pretrained(partial)
             tokenizer.save_pretrained(partial)
-        # A loss that is no number is better than nothing, and worse than any number.
+        # NaN is better than no checkpoint, and worse than any number.
         is_best = self.best is None or math.isnan(self.best_loss) or loss < self.best_loss
         if is_best:
             self.best, self.best_loss = target, loss
-        for other in self.folder.glob("step-*"):
-            if other not in (target, self.best):
-                shutil.rmtree(other)
+        for checkpoint in self.folder.glob("step-*"):
+            if checkpoint not in (target, self.best):
+                shutil.rmtree(checkpoint)
         return is_best
 
     def finish(self, target: str | os.PathLike[str]) -> Path:
-        """Give the best checkpoint its final name and drop the others.
+        """Give the best checkpoint its final name and drop all other checkpoints.
 
         Raises:
-            ValueError: nothing was saved.
+            ValueError: no checkpoint was saved.
         """
         if self.best is None:
             raise ValueError("finish must follow a save. Received: no checkpoint")

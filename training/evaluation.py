@@ -41,15 +41,15 @@ def summarize(
     jit_compile: bool = False,
     **settings: Any,
 ) -> list[str]:
-    """Summaries of documents, in their order.
+    """Summarize documents, in their order.
 
     Args:
-        model, tokenizer: what to ask.
+        model, tokenizer: the model and its tokenizer.
         documents: the texts.
         lengths: source lengths in tokens; each document is padded to the smallest that holds it, or cut to the longest.
-        batch_size: documents at a time; each batch has this many rows, whatever is left, so that shapes stay few.
+        batch_size: documents at a time; the last batch has as many rows, so that shapes stay few.
         jit_compile: generate under XLA.
-        **settings: of the generation, see `GenerationConfig`.
+        **settings: settings of generation, see `GenerationConfig`.
     """
     lengths = sorted(lengths)
     counts = [len(tokenizer.encode(document)) for document in documents]
@@ -63,6 +63,6 @@ def summarize(
             filled = np.pad(chosen, (0, batch_size - len(chosen)), mode="edge")
             inputs = tokenizer([documents[row] for row in filled], max_length=length)
             texts = tokenizer.batch_decode(model.generate(**inputs, jit_compile=jit_compile, **settings))
-            for row, text in zip(chosen, texts, strict=False):
+            for row, text in zip(chosen, texts[: len(chosen)], strict=True):
                 summaries[row] = text
     return summaries

@@ -1,4 +1,4 @@
-"""The one record that the data side hands around: a document and the summary to be learnt from it."""
+"""The record of training data: a document and its summary."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ class Example:
     Attributes:
         document: the text that the model reads.
         summary: the text that the model learns to write.
-        name: what the document is called where it comes from, `"JSONEncoder.default"` or `"train.jsonl:12"`.
-        module: the group that must stay on one side of a train/test split, `"json.encoder"`; empty when there is none.
+        name: the document's name in its source, `"JSONEncoder.default"` or `"train.jsonl:12"`.
+        module: the group that must stay in one part of a split, `"json.encoder"`; may be empty.
 
     Example:
 
@@ -31,7 +31,7 @@ Item = TypeVar("Item")
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """At most `count` items at even distances: of examples in order, some of every package.
+    """At most `count` items at even distances: of ordered examples, some of every package.
 
     >>> spread("abcdef", 3)
     ['a', 'c', 'e']

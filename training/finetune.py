@@ -14,32 +14,32 @@ from rich.console import Console
 from export.client.strict_json import finite
 from tfmodels.utils.files import write_json
 from training.batches import SummarizationBatches
-from training.callbacks import Clock, Evaluate, History, ProgressBar, Schedule
+from training.callbacks import Clock, ProgressBar, StepLosses, Validation, WarmupThenLinear
 from training.checkpointing import Checkpoints
-from training.demo.python_corpus import Split, split_by_module
 from training.evaluation import ValidationLoss, summarize
 from training.examples import Example
 from training.metrics import rouge, rouge_version
 from training.report import save_loss_plot
+from training.splits import Split, split_by_module
 
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneSettings:
-    """How to train.
+    """Settings of a training run.
 
-    Args:
+    Attributes:
         source_lengths: static source lengths in tokens; a document goes to the smallest that holds it.
         target_length: static target length in tokens.
         batch_tokens: source tokens per batch, padding included; a batch of length L has batch_tokens // L rows.
         epochs: passes over the training examples.
-        learning_rate: its peak; linear warm-up over `warmup_steps`, then linear to zero.
+        learning_rate: peak of the learning rate; linear warm-up over `warmup_steps`, then linear to zero.
         max_minutes: end the run after this long, the learning rate planned accordingly.
         evaluate_every: steps between validations, each with a checkpoint.
-        validation_examples, test_examples: how many held-out examples are used at most.
+        validation_examples, test_examples: the most held-out examples that are used.
         jit_compile: train and generate under XLA.
         remat: compute each block again in the backward pass instead of keeping its values: less memory, a third more
             time.
-        seed: of shuffling; weights and dropout are seeded where the model is made.
+        seed: seed of shuffling; weights and dropout are seeded where the model is made.
     """
 
     source_lengths: tuple[int, ...] = (256, 1024)
@@ -59,7 +59,7 @@ class FinetuneSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingResult:
-    """What a run left: the folder of the best model, the losses, and whether it was interrupted."""
+    """The folder of a run's best model, its losses, and whether it was interrupted."""
 
     model_folder: Path
     history: dict[str, list[float]]
@@ -67,7 +67,7 @@ class TrainingResult:
 
 
 def check_new_folder(output: str | os.PathLike[str]) -> Path:
-    """`output` as a path that does not exist yet; `FileExistsError` otherwise, so that no earlier run is lost."""
+    """Return `output` as a path, or raise `FileExistsError` if it exists, so that no earlier run is lost."""
     path = Path(output)
     if path.exists():
         raise FileExistsError(f"--output must not exist yet. Received: --output {os.fspath(output)}")
@@ -75,7 +75,7 @@ def check_new_folder(output: str | os.PathLike[str]) -> Path:
 
 
 def hold_out(examples: Sequence[Example]) -> Split:
-    """Train, validation and test examples; of few examples, one each is taken where the hash gave none.
+    """Split examples into train, validation and test; every part of a small corpus gets at least one.
 
     Raises:
         ValueError: fewer than three examples.
@@ -94,7 +94,7 @@ def hold_out(examples: Sequence[Example]) -> Split:
 
 
 def check_fits_model(model: Any, settings: FinetuneSettings) -> None:
-    """`ValueError` when a length passes the positions that the model has."""
+    """Raise `ValueError` for a length beyond the model's positions."""
     for option, lengths, field in (
         ("--source-lengths", settings.source_lengths, "max_encoder_position_embeddings"),
         ("--target-length", (settings.target_length,), "max_decoder_position_embeddings"),
@@ -116,34 +116,33 @@ def finetune(
 ) -> TrainingResult:
     """Train, keep the best checkpoint as `output/model`, and plot the loss as `output/loss.png`.
 
-    TensorBoard's logs go to `output/logs`. Ctrl-C ends the run early; the best checkpoint so far is kept as it would
-    have been at the end.
+    TensorBoard's logs go to `output/logs`. Ctrl-C ends the run early; the best checkpoint so far is then
+    kept.
 
     Args:
-        model, tokenizer: what to train.
+        model, tokenizer: the model to train, and its tokenizer.
         split: train and validation examples.
-        output: a folder; made when missing.
-        settings: how to train.
-        console: where the progress is shown.
+        output: a folder, created when missing.
+        settings: settings of the run.
+        console: shows the progress.
 
     Raises:
         ValueError: a length beyond the model's positions.
     """
     check_fits_model(model, settings)
-    batches, validation = _make_batches(split, tokenizer, settings)
+    batches, held_out = _make_batches(split, tokenizer, settings)
     checkpoints = Checkpoints(output / "checkpoints")
     clock = Clock(len(batches) * settings.epochs, settings.max_minutes)
-    history = History(batches)
-    evaluate = Evaluate(
-        ValidationLoss(model, validation, settings.jit_compile), checkpoints, tokenizer, settings.evaluate_every
-    )
-    evaluate.set_model(model)
-    bar = ProgressBar(console, clock, history, evaluate)
+    step_losses = StepLosses(batches)
+    validation_loss = ValidationLoss(model, held_out, settings.jit_compile)
+    validation = Validation(validation_loss, checkpoints, tokenizer, settings.evaluate_every)
+    validation.set_model(model)
+    bar = ProgressBar(console, clock, step_losses, validation)
     callbacks = [
-        Schedule(clock, settings.learning_rate, settings.warmup_steps),
-        history,
+        WarmupThenLinear(clock, settings.learning_rate, settings.warmup_steps),
+        step_losses,
         bar,
-        evaluate,
+        validation,
         keras.callbacks.TensorBoard(output / "logs", update_freq=20, write_graph=False),
     ]
     shortest = min(model.generation_config.min_length, settings.target_length)
@@ -159,11 +158,11 @@ def finetune(
         bar.close()
         console.print("interrupted: keeping the best weights so far")
         if checkpoints.best is None:
-            # Without a validation, which might have to compile first.
-            checkpoints.save(model, tokenizer, evaluate.step, math.nan)
+            # Without a validation, which may have to compile first.
+            checkpoints.save(model, tokenizer, validation.step, math.nan)
     finally:
         bar.close()
-    losses = {"training": history.losses, "validation": evaluate.losses}
+    losses = {"training": step_losses.losses, "validation": validation.losses}
     model_folder = checkpoints.finish(output / "model")
     if any(losses.values()):
         save_loss_plot(losses, output / "loss.png")
@@ -206,5 +205,5 @@ def evaluate_rouge(
 
 
 def write_report(output: Path, report: dict[str, Any]) -> None:
-    """Write the figures of a run as `output/report.json`; one that is no number, as a loss that diverged, is null."""
+    """Write the figures of a run as `output/report.json`; NaN and infinities, as of a diverged loss, are null."""
     write_json(output / "report.json", finite({"rouge_score": rouge_version(), **report}))

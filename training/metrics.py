@@ -36,7 +36,7 @@ def rouge(predictions: Sequence[str], references: Sequence[str]) -> dict[str, fl
         )
     if not predictions:
         raise ValueError("predictions must hold at least one text. Received: 0 predictions")
-    # The library takes a second to import, which only those who score should wait for.
+    # The library takes a second to import, so only scoring waits for it.
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(list(ROUGE_NAMES), use_stemmer=True)

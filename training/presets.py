@@ -8,7 +8,7 @@ from tfmodels.auto import FAMILIES
 from tfmodels.modeling.family import Family
 from training.examples import Example, spread
 
-# What a vocabulary is trained on: all summaries, whose words the model must write, and the heads of some documents.
+# A vocabulary is trained on all summaries, whose words the model must write, and on the heads of some documents.
 _VOCABULARY_DOCUMENTS = 4000
 _VOCABULARY_CHARACTERS = 600
 

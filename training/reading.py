@@ -14,7 +14,7 @@ from training.examples import Example
 
 @dataclass(frozen=True)
 class ReadResult:
-    """The examples of a file, the number of rows that were skipped, and of further lines that went with those."""
+    """The examples of a file, the number of skipped rows, and the number of further lines lost with them."""
 
     examples: list[Example]
     skipped: int
@@ -22,7 +22,7 @@ class ReadResult:
 
 
 class BadRow(ValueError):
-    """A row that cannot become an example. Its message names the file, the line, the rule and what was received."""
+    """A row that cannot become an example. Its message names the file, the line, the rule and the value."""
 
 
 def read_examples(
@@ -35,12 +35,12 @@ def read_examples(
     """Read the documents and summaries of a file in UTF-8.
 
     The suffix tells the format: `.jsonl` holds one JSON object a line, `.jsonl.gz` the same compressed, and `.csv` a
-    header and one row each. Empty lines count as nothing; rows of more than 100 MB are bad. Each example's name is
+    header and one row each. Empty lines are skipped; rows of more than 100 MB are bad. Each example's name is
     `"FILE:LINE"`.
 
-    A row that is not valid CSV, such as one with a quote that is never closed, takes those lines after it along that do
-    not look like rows: reading goes on at the next line from which on there is a row with the header's number of
-    columns, and behind that no line with another number.
+    A row that is not valid CSV, such as one with a quote that is never closed, costs the lines after it that do not
+    look like rows: reading goes on at the next line that begins a row with the header's number of columns, followed by
+    another such row or none.
 
     Args:
         path: the file.
@@ -51,9 +51,9 @@ def read_examples(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another suffix, the same field twice, a file without good rows or in UTF-16, broken compression, or a CSV
-            header that lacks a field. Without `skip_bad_rows`, also the first row that is not UTF-8, not JSON, not an
-            object, names a key twice, or whose document or summary is missing, not a string or empty.
+        ValueError: another suffix, the same field twice, a file without good rows or in UTF-16, broken compression, or
+            a CSV header that lacks a field. Without `skip_bad_rows`, also the first row that is not UTF-8, not JSON,
+            not an object, names a key twice, or whose document or summary is missing, not a string or empty.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "mine.jsonl"
@@ -77,8 +77,8 @@ def read_examples(
             if on_bad_row is not None:
                 on_bad_row(str(error))
     if not examples:
-        found = f"{skipped} bad rows and no good one" if skipped else "no rows"
-        raise ValueError(f"The data file must hold at least one usable row. Received: {path} with {found}")
+        content = f"{skipped} bad rows and no good one" if skipped else "no rows"
+        raise ValueError(f"The data file must hold at least one usable row. Received: {path} with {content}")
     return ReadResult(examples, skipped, lost_lines)
 
 
@@ -120,7 +120,7 @@ def _text(where: str, fields: dict[str, Any], argument: str, name: str) -> str:
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
-        # JSON can spell half a surrogate pair, which no tokenizer can encode.
+        # JSON can spell a lone surrogate, which no tokenizer can encode.
         received = repr(value[error.start])
         raise BadRow(f"{where}: field {name!r} must hold valid Unicode text. Received: {received} in it") from None
     return value

@@ -1,4 +1,4 @@
-"""What a training run shows: tables and curves for a terminal, plain text for anything else, and a PNG of the loss.
+"""Reports of a training run: tables and curves for a terminal, plain text for anything else, and a PNG of the loss.
 
 Everything takes plain data, so a report can be printed again from saved figures.
 """
@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tfmodels.utils.files import written_whole
-from training.demo.python_corpus import CorpusSummary
+from training.splits import CorpusSummary
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS = " .:-=+*#@"
@@ -59,8 +59,8 @@ def print_curve(console: Console, history: Mapping[str, Sequence[float]]) -> Non
     """Print each series as a small plot of text with its first, last and best value.
 
     Args:
-        console: where to.
-        history: the values of each series in order, `{"loss": [...], "val_loss": [...]}`, such as `History.history`.
+        console: the console to print to.
+        history: the values of each series in order, `{"loss": [...], "val_loss": [...]}`, such as `fit` returns.
             Series without a finite value are left out; values that are not finite leave a gap.
     """
     for name, values in history.items():
@@ -77,7 +77,7 @@ def print_rouge(console: Console, scores: Mapping[str, Mapping[str, float]], not
     """Print a table of systems and metrics; the best system of each metric stands in bold with a star.
 
     Args:
-        console: where to.
+        console: the console to print to.
         scores: for each system, its metrics, `{"trained model": {"rouge1": 31.2, ...}, ...}`. A metric that a system
             lacks is left blank.
         note: a line below the table, such as the library's version and the number of documents.
@@ -114,10 +114,10 @@ def print_samples(console: Console, samples: Sequence[Sample], document_lines: i
 
 
 def save_loss_plot(history: Mapping[str, Sequence[float]], path: str | os.PathLike) -> None:
-    """Draw every series of a training history over its steps or epochs into a PNG file, which appears whole or not.
+    """Draw every series of a training history over its steps or epochs into a PNG file, whole or not at all.
 
     Args:
-        history: as for `print_curve`.
+        history: as in `print_curve`.
         path: the file to write. Its folder must exist.
 
     Raises:
@@ -137,7 +137,7 @@ def save_loss_plot(history: Mapping[str, Sequence[float]], path: str | os.PathLi
     axes = figure.add_subplot()
     for name, values in series.items():
         # A series with fewer points (validation) spans the same run.
-        longest = max(len(other) for other in series.values())
+        longest = max(map(len, series.values()))
         steps = [(position + 1) * longest / len(values) for position in range(len(values))]
         axes.plot(steps, values, label=name, marker="o" if len(values) <= 30 else None, markersize=4)
     axes.set_xlabel("step")
@@ -169,7 +169,7 @@ def _histogram(console: Console, summary: CorpusSummary) -> Table:
     largest = max(bin.count for bin in summary.histogram)
     bar = "█" if _has_unicode(console) else "#"
     table = Table(title="Document lengths in characters", title_justify="left", box=None, show_header=False)
-    # The default overflow writes an ellipsis, which not every encoding has.
+    # The default overflow writes an ellipsis, which some encodings lack.
     table.add_column(justify="right", overflow="fold")
     table.add_column(justify="right", overflow="fold")
     table.add_column(no_wrap=True, overflow="crop")

@@ -1,1 +1,1 @@
-"""Ask what is served: a SavedModel alone, or a server of it. Needs neither Keras nor tfmodels."""
+"""Clients of an exported model: of a SavedModel alone, or of a server. They need neither Keras nor tfmodels."""

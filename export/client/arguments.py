@@ -1,4 +1,4 @@
-"""Command-line arguments that several programs take."""
+"""Command-line arguments of several programs."""
 
 import argparse
 
@@ -9,10 +9,10 @@ def lengths(text: str) -> tuple[int, ...]:
     >>> lengths("1024,256")
     (256, 1024)
     """
-    found = sizes(text)
-    if found[0] < 2:
+    numbers = sizes(text)
+    if numbers[0] < 2:
         raise argparse.ArgumentTypeError(f"must be lengths of at least 2 tokens. Received: {text!r}")
-    return found
+    return numbers
 
 
 def sizes(text: str) -> tuple[int, ...]:
@@ -31,12 +31,12 @@ def count(text: str) -> int:
     4
     """
     try:
-        found = int(text)
+        number = int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a number. Received: {text!r}") from None
-    if found < 1:
+    if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text!r}")
-    return found
+    return number
 
 
 def names(text: str) -> tuple[str, ...]:

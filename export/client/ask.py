@@ -18,36 +18,37 @@ from typing import Any
 import numpy as np
 
 from export.client.reading import decoded_text, read_text
-from export.client.saved_model_client import SavedModel, import_server_libraries, latest_version
+from export.client.saved_model_client import SavedModel, import_server_libraries
 from export.client.server_client import DEFAULT_NAME, Client, GrpcClient, RestClient
+from export.client.version_folders import latest_version
 
 _SERVER_ONLY = ("rest", "name", "version", "timeout")
 
 
 def main(arguments: list[str]) -> int:
-    """Print the answer to one document; returns the exit status.
+    """Print the answer to one document; return the exit status.
 
     Args:
-        arguments: of the command line, without `ask`.
+        arguments: the command line's arguments behind `ask`.
 
     Raises:
         ValueError: a wrong folder, server, name, signature or input.
-        OSError: no such file, no answer from the server.
+        OSError: no such file, or no answer from the server.
         ImportError: a library that the model or gRPC needs is not installed.
     """
     parser = _parser()
     options = parser.parse_intermixed_args(arguments)
     if options.server is not None and options.text is None:
-        # What stands first is then the document.
+        # The first argument is then the document.
         options.directory, options.text = None, options.directory
     if options.text is not None and options.file is not None:
         parser.error("text and --file exclude each other")
     if options.server is None:
-        given = [f"--{name}" for name in _SERVER_ONLY if getattr(options, name) not in (None, False)]
+        server_only = [f"--{name}" for name in _SERVER_ONLY if getattr(options, name) not in (None, False)]
         if options.directory is None:
             parser.error("the following arguments are required: DIR")
-        if given:
-            parser.error(f"{given[0]} needs --server")
+        if server_only:
+            parser.error(f"{server_only[0]} needs --server")
         return _ask_folder(options)
     if options.directory is not None:
         parser.error("DIR and --server exclude each other")
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ask_folder(options: argparse.Namespace) -> int:
-    latest_version(options.directory)  # a wrong folder is told before standard input is waited for
+    latest_version(options.directory)  # report a wrong folder before waiting for standard input
     document = _document(options)
     import_server_libraries()
     return _print_answer(SavedModel(options.directory), options, document)
@@ -108,7 +109,7 @@ def _print_answer(client: Client | SavedModel, options: argparse.Namespace, docu
     for name, text in (("text", document), ("--question", options.question)):
         try:
             (text or "").encode("utf-8")
-        except UnicodeEncodeError as error:  # how the command line holds bytes of another encoding
+        except UnicodeEncodeError as error:  # the command line's form of bytes in another encoding
             raise ValueError(f"{name} must be UTF-8. Received: {error}") from None
     inputs: dict[str, Any] = {name: [number] for name, number in options.set}
     if options.question is not None:
@@ -117,7 +118,7 @@ def _print_answer(client: Client | SavedModel, options: argparse.Namespace, docu
     texts = answer["text"] if "text" in answer else answer.get("label", answer.get("values"))
     if texts is None:
         raise ValueError(f"signature must answer with text, label or values. Received: signature={options.signature}")
-    # Several answers to one document stand in a row of their own.
+    # Several answers to one document are a row.
     print("\n".join(map(str, np.ravel(texts[0]))))
     if bool(answer["truncated"][0]):
         print("(the document was longer than the longest exported length and was cut)", file=sys.stderr)
@@ -127,7 +128,7 @@ def _print_answer(client: Client | SavedModel, options: argparse.Namespace, docu
 def _client(options: argparse.Namespace, settings: dict[str, Any]) -> Client:
     if options.rest:
         return RestClient(options.server, **settings)
-    # It would write of its own to a terminal that is meant for the answer.
+    # gRPC would write to the terminal, which is meant for the answer.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     import_server_libraries()
     return GrpcClient(options.server, **settings)

@@ -6,9 +6,9 @@ python -m export bulk served/summaries --input documents.jsonl --output summarie
 
 The input is JSON lines (.jsonl), the same compressed (.jsonl.gz), or CSV with a header (.csv), in UTF-8; empty lines
 are no rows. A row of the output is the input's row without its documents, plus `answer_line`, the number of its line,
-and one field per output of the signature: `answer_text`, `answer_score`, ..., null where a figure is no number. Rows
+and one field per output of the signature: `answer_text`, `answer_score`, ..., null for NaN and infinities. Rows
 keep their order. Rows that cannot be asked about go to OUTPUT.bad.jsonl, with line, reason and the number of further
-lines that went with them. Until all is done, finished shards are in the folder OUTPUT.shards (with the rows of a
+lines lost with them. Until all is done, finished shards are in the folder OUTPUT.shards (with the rows of a
 compressed input): the same command goes on where a killed one stopped. On a cluster, `tfmodels[bulk]` must be installed
 on every node, and DIR, the input and the output must be in a folder that all nodes share.
 """
@@ -30,21 +30,21 @@ from typing import Any
 from export.client.arguments import count
 from export.client.ask import constant
 from export.client.bulk_rows import Shard, file_digest, find_shards, unpacked, written_whole
-from export.client.bulk_worker import BulkWorker, Settings, shard_file
+from export.client.bulk_worker import BulkSettings, BulkWorker, shard_file
 from export.client.reading import check_file
-from export.client.saved_model_client import latest_version
 from export.client.strict_json import dumped
+from export.client.version_folders import latest_version
 
 _SETTINGS = "settings.json"
-# Of a worker that dies, as by a machine that goes away.
+# Restarts of a worker that dies, for instance with its machine.
 _RESTARTS = 3
 
 
 def main(arguments: list[str]) -> int:
-    """Run the program; returns its exit status.
+    """Run the program; return its exit status.
 
     Args:
-        arguments: of the command line, without `bulk`.
+        arguments: the command line's arguments behind `bulk`.
 
     Raises:
         ValueError: a bad option, a model that does not fit it, or a run that was begun with other settings.
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
             raise ValueError(
                 f"--field and --set must name an input at most once. Received: {name} {named.count(name)} times"
             )
-    settings = Settings(
+    settings = BulkSettings(
         model=latest_version(options.directory).resolve(),
         input=options.input.resolve(),
         signature=options.signature,
@@ -80,18 +80,18 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def run(settings: Settings, output: Path, workers: int | None = None, address: str | None = None) -> None:
+def run(settings: BulkSettings, output: Path, workers: int | None = None, address: str | None = None) -> None:
     """Answer every row of a file.
 
     Args:
-        settings: what is asked.
+        settings: the run's settings.
         output: the file to write, whole or not at all, and beside it the file of bad rows.
-        workers: processes, each with a model of its own; None: one per machine.
-        address: of a Ray cluster; None: that of RAY_ADDRESS, or else this machine alone.
+        workers: processes, each with its own model; None: one per machine.
+        address: a Ray cluster's address; None: RAY_ADDRESS, or else this machine alone.
 
     Raises:
         ValueError: settings that do not fit the model or a begun run.
-        OSError: a file cannot be written, or a worker failed.
+        OSError: a file that cannot be written, or a worker that failed.
         ImportError: ray is not installed.
     """
     folder = shard_folder(output)
@@ -110,7 +110,7 @@ def run(settings: Settings, output: Path, workers: int | None = None, address: s
         with _ray(address) as ray:
             _answer(ray, settings, folder, missing, workers)
     bad = bad_file(output)
-    # Both in the folder first: a run that is killed there goes on, and where the output is, all is there.
+    # Both in the folder first: a run that is killed there can go on, and a run with an output is complete.
     bad_rows = _join([shard_file(folder, shard, "bad") for shard in shards], folder / "bad")
     rows = _join([shard_file(folder, shard) for shard in shards], folder / "rows")
     os.replace(folder / "bad", bad)
@@ -120,12 +120,12 @@ def run(settings: Settings, output: Path, workers: int | None = None, address: s
 
 
 def shard_folder(output: Path) -> Path:
-    """Where finished shards are until all is done."""
+    """The folder of finished shards until all are done."""
     return output.with_name(f"{output.name}.shards").resolve()
 
 
 def bad_file(output: Path) -> Path:
-    """Where the rows go that could not be asked about.
+    """The file of rows that cannot be asked about.
 
     >>> bad_file(Path("summaries.jsonl")).name
     'summaries.jsonl.bad.jsonl'
@@ -163,16 +163,16 @@ def _field(text: str) -> tuple[str, str]:
     return name, field
 
 
-def _identity(settings: Settings, digest: str) -> dict[str, Any]:
-    """What must be the same for shards to fit together; files by what they hold, wherever they are."""
+def _identity(settings: BulkSettings, digest: str) -> dict[str, Any]:
+    """The settings under which shards fit together; files by their content, wherever they are."""
     fingerprint = settings.model / "fingerprint.pb"
-    held = fingerprint if fingerprint.is_file() else settings.model / "saved_model.pb"
+    content = fingerprint if fingerprint.is_file() else settings.model / "saved_model.pb"
     identity = dict(vars(settings))
-    return identity | {"model": hashlib.sha256(held.read_bytes()).hexdigest(), "input": digest}
+    return identity | {"model": hashlib.sha256(content.read_bytes()).hexdigest(), "input": digest}
 
 
 def _begin(folder: Path, identity: dict[str, Any]) -> bool:
-    """Begin a run, or go on with one that had the same settings; whether it is a new one."""
+    """Begin a run, or go on with one of the same settings; return whether it is new."""
     try:
         begun = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -206,7 +206,7 @@ def _ray(address: str | None) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _answer(ray: Any, settings: Settings, folder: Path, shards: list[Shard], workers: int | None) -> None:
+def _answer(ray: Any, settings: BulkSettings, folder: Path, shards: list[Shard], workers: int | None) -> None:
     from ray.exceptions import RayError, RayTaskError
     from ray.util import ActorPool
 
@@ -237,7 +237,7 @@ def _answer(ray: Any, settings: Settings, folder: Path, shards: list[Shard], wor
 
 
 def _share(nodes: list[Mapping[str, float]], workers: int) -> tuple[int, float]:
-    """Cores and GPUs of a worker, so that all find room at once: Ray would wait without end for those that do not.
+    """Cores and GPUs of a worker, so that all find room at once: Ray would wait without end for more.
 
     Raises:
         ValueError: more workers than cores.
@@ -256,7 +256,7 @@ def _share(nodes: list[Mapping[str, float]], workers: int) -> tuple[int, float]:
 
 
 def _join(files: list[Path], target: Path) -> int:
-    """Put files together; the number of their lines."""
+    """Concatenate files; return the number of their lines."""
     lines = 0
     with written_whole(target) as partial, partial.open("wb") as whole:
         for path in files:

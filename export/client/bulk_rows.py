@@ -1,4 +1,4 @@
-"""Rows of a bulk run: cut into shards by place, read and checked one shard at a time, and written whole."""
+"""Rows of a bulk run: cut into shards, read and checked one shard at a time, and written whole."""
 
 import contextlib
 import gzip
@@ -24,7 +24,7 @@ _UNPACKED = "input.jsonl"
 
 @dataclass(frozen=True)
 class Shard:
-    """Lines that stand together: their bytes in the file, and the number of the first line, from 1."""
+    """A run of lines: their bytes in the file, and the number of the first line, from 1."""
 
     number: int
     start: int
@@ -34,7 +34,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Row:
-    """One row: the number of its line, all its fields, and those that the model is asked with."""
+    """One row: the number of its line, all its fields, and the model's inputs among them."""
 
     line: int
     fields: Mapping[str, Any]
@@ -42,13 +42,13 @@ class Row:
 
     @property
     def size(self) -> int:
-        """Bytes of its text, by which rows of a batch are chosen."""
+        """Bytes of its text, by which rows are sorted into batches."""
         return sum(len(value) for value in self.inputs.values() if isinstance(value, bytes))
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that cannot be asked about, and why; and how many further lines went with it."""
+    """A row that cannot be asked about, the reason, and the number of further lines lost with it."""
 
     line: int
     reason: str
@@ -56,7 +56,7 @@ class BadRow:
 
 
 def unpacked(path: Path, folder: Path) -> Path:
-    """A file whose parts can be read by their place: the file itself, or where it is compressed, a copy in the folder.
+    """Return a file whose parts can be read by position: the file itself, or an unpacked copy in the folder.
 
     Raises:
         ValueError: broken compression.
@@ -74,9 +74,9 @@ def unpacked(path: Path, folder: Path) -> Path:
 
 
 def find_shards(path: Path, rows: int, max_bytes: int = MOST_BYTES) -> list[Shard]:
-    """Shards of `rows` rows of a CSV file each, or of `rows` lines, the last may be shorter.
+    """Cut a file into shards of `rows` rows of CSV, or of `rows` lines; the last may be shorter.
 
-    `max_bytes` must be what the rows are read with: in CSV it decides where they begin.
+    `max_bytes` must be the same as for reading: in CSV it decides where rows begin.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "rows.jsonl")
@@ -94,7 +94,7 @@ def find_shards(path: Path, rows: int, max_bytes: int = MOST_BYTES) -> list[Shar
 
 
 def file_digest(path: Path) -> str:
-    """A digest of what a file holds."""
+    """A digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -102,15 +102,15 @@ def file_digest(path: Path) -> str:
 def read_rows(
     path: Path, shard: Shard, fields: Mapping[str, str], texts: Iterable[str], reserved: Iterable[str], max_bytes: int
 ) -> Iterator[Row | BadRow]:
-    """The rows of a shard, in order.
+    """Yield the rows of a shard, in order.
 
     Args:
         path: the file.
-        shard: which of its rows.
+        shard: a run of its rows.
         fields: the row's field, by input of the model.
-        texts: those inputs that are text; the others are whole numbers, which CSV spells.
+        texts: the inputs that are text; all others are whole numbers, which CSV spells.
         reserved: fields that a row must not have.
-        max_bytes: of the longest row that is read.
+        max_bytes: bytes of the longest row that is read.
     """
     texts, reserved = frozenset(texts), frozenset(reserved)
     read = _number_of_text if is_csv(path) else _number
@@ -127,7 +127,7 @@ def read_rows(
 
 
 def check_columns(path: Path, fields: Iterable[str], reserved: Iterable[str]) -> None:
-    """Raise `ValueError` where the header of a CSV file does not serve a run; other formats have none."""
+    """Raise `ValueError` for a header of a CSV file that does not fit a run; other formats have no header."""
     header = read_header(path) if is_csv(path) else None
     if header is None:
         return
@@ -144,16 +144,16 @@ def check_columns(path: Path, fields: Iterable[str], reserved: Iterable[str]) ->
 
 
 def write_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
-    """Write JSON lines, whole or not at all; a figure that is no number, as of a model that fails, is null."""
+    """Write JSON lines, whole or not at all; NaN and infinities, as of a failing model, are null."""
     with written_whole(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(dumped(finite(value), ensure_ascii=False) + "\n" for value in values)
 
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A file to write to, which takes the name `path` when the block ends without an exception.
+    """Give a file to write to, which takes the name `path` when the block ends without an exception.
 
-    `tfmodels.utils.files` has the like; a worker does without tfmodels, as a server does.
+    `tfmodels.utils.files` has the same; a worker runs without tfmodels, as a server does.
     """
     partial = path.with_name(f".partial-{uuid.uuid4().hex}-{path.name}")
     try:
@@ -164,7 +164,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def _line_places(path: Path, rows: int) -> list[tuple[int, int]]:
-    """Place and number of each line that is a multiple of `rows` behind the first."""
+    """Position and number of every `rows`-th line from the first."""
     places, lines, place = [(0, 1)], 0, 0
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
@@ -175,11 +175,11 @@ def _line_places(path: Path, rows: int) -> list[tuple[int, int]]:
                     places.append((place + end + 1, lines + 1))
                 end = block.find(b"\n", end + 1)
             place += len(block)
-    return [found for found in places if found[0] < place]
+    return [(start, line) for start, line in places if start < place]
 
 
 def _csv_places(path: Path, rows: int, max_bytes: int) -> list[tuple[int, int]]:
-    """Place and number of the first line of every row that is a multiple of `rows` behind the first."""
+    """Position and number of the first line of every `rows`-th row from the first."""
     records = enumerate(read_records(path, max_bytes=max_bytes))
     return [(record.start, record.line) for number, record in records if number % rows == 0]
 
@@ -188,7 +188,7 @@ def _check_fields(fields: Mapping[str, Any], reserved: frozenset[str]) -> None:
     for name in sorted(reserved & fields.keys()):
         raise ValueError(f"field {name} would be overwritten; choose another --prefix")
     try:
-        # Escapes can spell halves of characters, which no file could hold.
+        # Escapes can spell lone surrogates, which no file can hold.
         json.dumps(fields, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(f"must be text in Unicode ({error})") from None
@@ -196,27 +196,27 @@ def _check_fields(fields: Mapping[str, Any], reserved: frozenset[str]) -> None:
         raise ValueError("must have numbers that a float of 64 bits can hold") from None
 
 
-def _found(row: Mapping[str, Any], field: str) -> Any:
+def _value(row: Mapping[str, Any], field: str) -> Any:
     if field not in row:
         raise ValueError(f"must have the field {field}")
     return row[field]
 
 
 def _text(row: Mapping[str, Any], field: str) -> bytes:
-    value = _found(row, field)
+    value = _value(row, field)
     if not isinstance(value, str):
         raise ValueError(f"field {field} must be a string, not {type(value).__name__}")
     return value.encode("utf-8")
 
 
 def _number(row: Mapping[str, Any], field: str) -> int:
-    value = _found(row, field)
+    value = _value(row, field)
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**31:
         raise ValueError(f"field {field} must be a whole number of 32 bits")
     return value
 
 
 def _number_of_text(row: Mapping[str, Any], field: str) -> int:
-    text = _found(row, field).strip()
+    text = _value(row, field).strip()
     is_number = text.removeprefix("-").isdecimal() and text.isascii() and len(text) < 12
     return _number({field: int(text) if is_number else text}, field)

@@ -1,4 +1,4 @@
-"""What one worker of a bulk run does: load the SavedModel once, then answer shard after shard."""
+"""A worker of a bulk run: it loads the SavedModel once, then answers shard after shard."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +14,19 @@ LINE = "line"
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a bulk run does; a run that goes on must have the same.
+class BulkSettings:
+    """Settings of a bulk run; a run that goes on must have the same.
 
-    model: a version's folder. input: the file of rows, in a run not compressed. fields: the row's field by input of the
-    signature. constants: inputs that are the same for every row. prefix: of the names under which answers are written.
+    Attributes:
+        model: a version's folder.
+        input: the file of rows, in a run not compressed.
+        signature: the signature's name.
+        fields: the row's field by input of the signature.
+        constants: inputs that are the same for every row.
+        batch_size: documents that are answered at once.
+        shard_rows: rows of a shard.
+        max_bytes: bytes of the longest row that is read.
+        prefix: begins the names under which answers are written.
     """
 
     model: Path
@@ -33,25 +41,25 @@ class Settings:
 
 
 class BulkWorker:
-    """A process's part in a run.
+    """A process of a run.
 
     Args:
-        settings: of the run.
-        folder: where the shards' files go.
-        threads: of TensorFlow; None: its default.
+        settings: the run's settings.
+        folder: the folder of the shards' files.
+        threads: TensorFlow's threads; None: its default.
     """
 
-    def __init__(self, settings: Settings, folder: Path, threads: int | None = None) -> None:
+    def __init__(self, settings: BulkSettings, folder: Path, threads: int | None = None) -> None:
         self._settings = settings
         self._folder = folder
         self._threads = threads
-        self._model: _Asked | None = None
+        self._model: _BoundSignature | None = None
 
     def check(self) -> None:
         """Load the model, and ask it for a batch of empty texts.
 
         Raises:
-            ValueError: no SavedModel, or a signature, fields, constants or a batch size that do not fit it, or a header
+            ValueError: no SavedModel, a signature, fields, constants or a batch size that do not fit it, or a header
                 that lacks a field.
             ChildProcessError: the model failed.
         """
@@ -60,17 +68,17 @@ class BulkWorker:
         model.try_out()
 
     def run(self, shard: Shard) -> tuple[int, int]:
-        """Answer the rows of a shard and write them, in order; the numbers of rows that were answered and not.
+        """Answer the rows of a shard and write them, in order; return the numbers of good and of bad rows.
 
         Raises:
-            ValueError: as `check`.
+            ValueError: as in `check`.
             ChildProcessError: the model failed.
         """
         model = self._load()
-        found = list(self._read(shard, model))
-        rows = [row for row in found if isinstance(row, Row)]
+        records = list(self._read(shard, model))
+        rows = [row for row in records if isinstance(row, Row)]
         answers = self._answers(model, rows)
-        bad = [row for row in [*found, *answers.values()] if isinstance(row, BadRow)]
+        bad = [row for row in [*records, *answers.values()] if isinstance(row, BadRow)]
         good = [row for row in rows if not isinstance(answers[row.line], BadRow)]
         write_lines(
             shard_file(self._folder, shard, "bad"),
@@ -79,59 +87,62 @@ class BulkWorker:
                 for row in sorted(bad, key=lambda row: row.line)
             ),
         )
-        # Last: it is the sign that the shard is done.
+        # Written last, as it marks the shard as done.
         write_lines(shard_file(self._folder, shard), (self._output(model, row, answers[row.line]) for row in good))
         return len(good), len(bad)
 
-    def _load(self) -> "_Asked":
+    def _load(self) -> "_BoundSignature":
         if self._model is None:
             # TensorFlow reads it when it starts.
             if self._threads is not None:
                 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(self._threads))
-            self._model = _Asked(self._settings)
+            self._model = _BoundSignature(self._settings)
         return self._model
 
-    def _read(self, shard: Shard, model: "_Asked") -> Iterator[Row | BadRow]:
+    def _read(self, shard: Shard, model: "_BoundSignature") -> Iterator[Row | BadRow]:
         settings = self._settings
         reserved = self._reserved(model)
         return read_rows(settings.input, shard, model.fields, model.texts, reserved, settings.max_bytes)
 
-    def _reserved(self, model: "_Asked") -> list[str]:
+    def _reserved(self, model: "_BoundSignature") -> list[str]:
         """The fields that the run writes."""
         return [self._settings.prefix + name for name in (LINE, *model.signature.outputs)]
 
-    def _answers(self, model: "_Asked", rows: Sequence[Row]) -> dict[int, Any]:
-        """Answers, or what is wrong, by line."""
-        found: dict[int, Any] = {}
-        # Documents of a length stand together: in a batch all pay for the longest.
+    def _answers(self, model: "_BoundSignature", rows: Sequence[Row]) -> dict[int, Any]:
+        """Answers or bad rows, by line."""
+        answers: dict[int, Any] = {}
+        # Documents of like length go together, as a batch pays for its longest.
         ordered = sorted(rows, key=lambda row: row.size)
         for start in range(0, len(ordered), self._settings.batch_size):
             batch = ordered[start : start + self._settings.batch_size]
             try:
-                found |= model.answers(batch)
+                answers |= model.answers(batch)
             except ValueError:
                 for row in batch:
                     try:
-                        found |= model.answers([row])
+                        answers |= model.answers([row])
                     except ValueError as error:
-                        found[row.line] = BadRow(row.line, str(error))
-        return found
+                        answers[row.line] = BadRow(row.line, str(error))
+        return answers
 
-    def _output(self, model: "_Asked", row: Row, answer: Mapping[str, Any]) -> dict[str, Any]:
+    def _output(self, model: "_BoundSignature", row: Row, answer: Mapping[str, Any]) -> dict[str, Any]:
         prefix = self._settings.prefix
         # Documents are long: they are not repeated.
-        asked = {model.fields[name] for name in model.texts}
-        kept = {name: value for name, value in row.fields.items() if name not in asked}
+        documents = {model.fields[name] for name in model.texts}
+        kept = {name: value for name, value in row.fields.items() if name not in documents}
         return {prefix + LINE: row.line, **kept, **{prefix + name: value for name, value in answer.items()}}
 
 
-class _Asked:
-    """One signature of a SavedModel, asked with rows.
+class _BoundSignature:
+    """One signature of a SavedModel, called with rows.
 
-    signature: its inputs and outputs. fields: the row's field by input. texts: the inputs that are text.
+    Attributes:
+        signature: its inputs and outputs.
+        fields: the row's field by input.
+        texts: the inputs that are text.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BulkSettings) -> None:
         import_server_libraries()
         self._settings = settings
         self._model = SavedModel(settings.model)
@@ -140,7 +151,7 @@ class _Asked:
         self.texts = [name for name in self.fields if self.signature.inputs[name].is_text]
 
     def try_out(self) -> None:
-        """Raise `ValueError` where the model refuses every batch of the run, whatever its rows."""
+        """Raise `ValueError` if the model refuses every batch of the run, whatever its rows."""
         count = self._settings.batch_size
         self._ask({name: [b"" if name in self.texts else 1] * count for name in self.fields}, count)
 
@@ -149,7 +160,7 @@ class _Asked:
 
         Raises:
             ValueError: the model refuses the rows.
-            ChildProcessError: it failed.
+            ChildProcessError: the model failed.
         """
         outputs = self._ask({name: [row.inputs[name] for row in rows] for name in self.fields}, len(rows))
         answers = {name: outputs[name].tolist() for name in sorted(outputs)}
@@ -164,15 +175,15 @@ class _Asked:
 
 
 def shard_file(folder: Path, shard: Shard, kind: str = "rows") -> Path:
-    """Where a shard's answers are ("rows"), or its bad rows ("bad")."""
+    """The file of a shard's answers ("rows"), or of its bad rows ("bad")."""
     return folder / f"{shard.number:08d}.{kind}.jsonl"
 
 
-def _fields_by_input(settings: Settings, signature: Signature) -> dict[str, str]:
+def _fields_by_input(settings: BulkSettings, signature: Signature) -> dict[str, str]:
     """The row's field for every input that is not a constant.
 
     Raises:
-        ValueError: a name that is no input of the signature, or an input that does not take one value per row.
+        ValueError: a name outside the signature's inputs, or an input that does not take one value per row.
     """
     inputs = signature.inputs
     for option, names in (("field", settings.fields), ("set", settings.constants)):

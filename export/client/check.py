@@ -1,7 +1,7 @@
-"""Hold a SavedModel to what it says of itself: `python -m export check DIR`.
+"""Compare a SavedModel with its description: `python -m export check DIR`.
 
 In a process without keras and tfmodels, as on a server: signatures against the manifest, ops against TensorFlow's, and
-the warm-up requests against the answers that were kept, with the time that each takes.
+the warm-up requests against the kept answers, with the time of each.
 """
 
 import argparse
@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from export.client.saved_model_client import import_server_libraries, latest_version, load_saved_model
+from export.client.saved_model_client import import_server_libraries, load_saved_model
+from export.client.version_folders import latest_version
 
-# Other machines add in another order; ids and texts stay the same.
+# Machines add in different orders; ids and texts stay the same.
 _TOLERANCE = 1e-3
 
 
 def main(arguments: list[str]) -> int:
-    """Run the program; 0 when all is right, 1 when something is not."""
+    """Run the program; return 0 if all is right, else 1."""
     parser = argparse.ArgumentParser(
         "python -m export check", description="Load a SavedModel alone and hold it to its manifest and answers."
     )
@@ -36,13 +37,13 @@ def main(arguments: list[str]) -> int:
 
 
 def check(folder: Path) -> list[str]:
-    """What is wrong with a version; prints its ops and times.
+    """Return the failures of a version, and print its ops and times.
 
     Args:
-        folder: of the version.
+        folder: the version's folder.
 
     Raises:
-        ValueError: no SavedModel or no manifest there.
+        ValueError: no SavedModel or no manifest in the folder.
     """
     from export.client.graphs import foreign_ops, op_names
 
@@ -73,15 +74,15 @@ def _read_manifest(folder: Path) -> Mapping[str, Any]:
 def _wrong_signatures(signatures: Mapping[str, Any], described: Mapping[str, Any]) -> Iterator[str]:
     from export.client.graphs import describe_signatures
 
-    there = describe_signatures(signatures)
-    for name in sorted(set(described) | set(there)):
-        if name not in there or name not in described:
+    loaded = describe_signatures(signatures)
+    for name in sorted(set(described) | set(loaded)):
+        if name not in loaded or name not in described:
             where = "the manifest" if name in described else "the SavedModel"
             yield f"signature {name} is only in {where}"
             continue
-        for side, found in there[name].items():
-            if found != dict(described[name][side]):
-                yield f"{side} of {name} must be {dict(described[name][side])}. They are {found}"
+        for side, fields in loaded[name].items():
+            if fields != dict(described[name][side]):
+                yield f"{side} of {name} must be {dict(described[name][side])}. They are {fields}"
 
 
 def _wrong_ops(signatures: Mapping[str, Any], ops: tuple[str, ...], manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -109,7 +110,7 @@ def _wrong_answers(folder: Path, signatures: Mapping[str, Any]) -> Iterator[str]
             yield f"warm-up request {count} is for the signature {warm_up.signature}, which is not there"
             continue
         try:
-            found, first, second = _answer(signatures[warm_up.signature], warm_up.request)
+            answer, first, second = _answer(signatures[warm_up.signature], warm_up.request)
         except tf.errors.OpError as error:
             yield f"{warm_up.signature} (request {count}) must answer. It failed: {error.message:.300}"
             continue
@@ -117,10 +118,10 @@ def _wrong_answers(folder: Path, signatures: Mapping[str, Any]) -> Iterator[str]
         tokens = "" if "input_ids" not in warm_up.request else f", {warm_up.request['input_ids'].shape[1]} tokens"
         size = "" if "text" not in warm_up.request else f", {len(warm_up.request['text'][0]):,} bytes of text"
         print(f"{warm_up.signature}, {rows} documents{tokens}{size}: {first:.3f} s, then {second:.3f} s")
-        for name, wanted in warm_up.answer.items():
-            if not _is_same(found.get(name), wanted):
-                is_now = f"It is {found.get(name)!r:.200}"
-                yield f"{name} of {warm_up.signature} (request {count}) must be {wanted!r:.200}. {is_now}"
+        for name, expected in warm_up.answer.items():
+            if not _is_same(answer.get(name), expected):
+                is_now = f"It is {answer.get(name)!r:.200}"
+                yield f"{name} of {warm_up.signature} (request {count}) must be {expected!r:.200}. {is_now}"
     if not count:
         print(f"no warm-up requests: no {PATH} there")
 
@@ -136,14 +137,14 @@ def _answer(signature: Any, request: Mapping[str, Any]) -> tuple[dict[str, np.nd
             name: tf.constant(value, signature.structured_input_signature[1][name].dtype)
             for name, value in request.items()
         }
-        found = {name: value.numpy() for name, value in signature(**inputs).items()}
+        answer = {name: value.numpy() for name, value in signature(**inputs).items()}
         seconds.append(time.perf_counter() - start)
-    return found, seconds[0], seconds[1]
+    return answer, seconds[0], seconds[1]
 
 
-def _is_same(found: np.ndarray | None, wanted: np.ndarray) -> bool:
-    if found is None or found.shape != wanted.shape:
+def _is_same(output: np.ndarray | None, expected: np.ndarray) -> bool:
+    if output is None or output.shape != expected.shape:
         return False
-    if found.dtype.kind == "f":
-        return bool(np.allclose(found, wanted, rtol=_TOLERANCE, atol=_TOLERANCE))
-    return bool((found == wanted).all())
+    if output.dtype.kind == "f":
+        return bool(np.allclose(output, expected, rtol=_TOLERANCE, atol=_TOLERANCE))
+    return bool((output == expected).all())

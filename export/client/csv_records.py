@@ -1,10 +1,9 @@
-"""Rows of CSV files, so read that a quote that is never closed costs as few of them as can be.
+"""Rows of CSV files, read such that a quote that is never closed costs as few rows as possible.
 
-A row is what the csv module reads, strictly, from one line or several. Where it cannot, the row is bad, and reading
-goes on at the next line from which on there is a row with the header's number of fields, and behind that no line with
-another number: lines of a document within quotes seldom look like two rows. The lines between went with the bad row,
-which counts them. A quote that is not closed where it should be, and closed by another so that all is valid CSV again,
-cannot be told from a long field.
+The csv module reads a row, strictly, from one line or several. If it fails, the row is bad, and reading goes on at the
+next line that begins a row with the header's number of fields, followed by another such row or none: lines of a
+document within quotes seldom look like two rows. The bad row counts the lines between as lost. A missing quote that a
+later one replaces, so that all is valid CSV again, cannot be distinguished from a long field.
 """
 
 import csv
@@ -19,13 +18,13 @@ from export.client.reading import MOST_BYTES, Line, Record, cut, numbered_lines,
 
 # The csv module holds the limit in a C long, which is 32 bits wide on some systems.
 _FIELD_SIZE_LIMIT = 2**31 - 1
-# What the "surrogateescape" error handler makes of bytes that are not UTF-8.
+# The "surrogateescape" error handler makes these of bytes that are not UTF-8.
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True)
 class Header:
-    """Names of the columns, the line that they stand at, and number and place of the line after it."""
+    """Names of the columns, their line, and number and position of the line after it."""
 
     names: tuple[str, ...]
     line: int
@@ -34,7 +33,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header | None:
-    """The header of a CSV file, None where the file has no line that is not empty.
+    """Read the header of a CSV file; None if all lines are empty.
 
     Raises:
         ValueError: a header that is not valid CSV or not UTF-8.
@@ -44,48 +43,48 @@ def read_header(path: Path) -> Header | None:
         line = window.skip_empty()
         if line is None:
             return None
-        found = _parsed(window, 0, MOST_BYTES)
-        after = window.at(found.lines)
+        row = _parsed(window, 0, MOST_BYTES)
+        after = window.at(row.lines)
     where = f"{path}:{line.number}"
-    if found.cells is None:
-        raise ValueError(f"{where}: the header must be valid CSV. Received: {found.problem}")
-    if _ESCAPED_BYTE.search("".join(found.cells)):
-        raise ValueError(f"{where}: the header must be UTF-8. Received: {_escaped_byte(found.cells)}")
+    if row.cells is None:
+        raise ValueError(f"{where}: the header must be valid CSV. Received: {row.problem}")
+    if _ESCAPED_BYTE.search("".join(row.cells)):
+        raise ValueError(f"{where}: the header must be UTF-8. Received: {_escaped_byte(row.cells)}")
     stop = after.start if after is not None else path.stat().st_size
-    return Header(tuple(found.cells), line.number, line.number + found.lines, stop)
+    return Header(tuple(row.cells), line.number, line.number + row.lines, stop)
 
 
 def csv_records(
     lines: Iterator[Line], header: Header, stop: int | None = None, max_bytes: int = MOST_BYTES
 ) -> Iterator[Record]:
-    """The rows of a CSV file that begin before a place.
+    """Yield the rows of a CSV file that begin before a position.
 
     Args:
-        lines: those of the file, from the beginning of a row on, and also those behind `stop`, which decide where
-            reading goes on after a bad row.
+        lines: the file's lines from the beginning of a row on, also behind `stop`: they decide where reading goes on
+            after a bad row.
         header: the names of the fields.
-        stop: the place; None: the file's end.
-        max_bytes: of the longest row that is read.
+        stop: the position; None: the file's end.
+        max_bytes: bytes of the longest row that is read.
     """
     window, columns = _Window(lines), len(header.names)
     while (line := window.skip_empty()) is not None and (stop is None or line.start < stop):
-        found = _parsed(window, 0, max_bytes)
-        taken = found.lines
-        if found.cells is None:
-            problem = f"the row must be valid CSV. Received: {found.problem}"
+        row = _parsed(window, 0, max_bytes)
+        taken = row.lines
+        if row.cells is None:
+            problem = f"the row must be valid CSV. Received: {row.problem}"
             taken = _next_row(window, columns, max_bytes)
         else:
-            problem = _problem(found.cells, columns)
+            problem = _problem(row.cells, columns)
         window.drop(taken)
         if problem:
             yield Record(line.number, line.start, None, problem, taken - 1)
         else:
-            yield Record(line.number, line.start, dict(zip(header.names, found.cells or (), strict=True)))
+            yield Record(line.number, line.start, dict(zip(header.names, row.cells or (), strict=True)))
 
 
 @dataclass(frozen=True)
 class _Parsed:
-    """The cells of a row and the number of its lines; or what is wrong with it."""
+    """The number of a row's lines, and its cells or its problem."""
 
     cells: list[str] | None
     lines: int
@@ -93,14 +92,14 @@ class _Parsed:
 
 
 class _Window:
-    """Lines of which some are looked at before they are taken."""
+    """Lines with a look ahead."""
 
     def __init__(self, lines: Iterator[Line]) -> None:
         self._lines = lines
         self._ahead: deque[Line] = deque()
 
     def at(self, place: int) -> Line | None:
-        """The line at a place from the first that was not dropped on, None behind the last."""
+        """The line `place` lines ahead, None behind the last."""
         while len(self._ahead) <= place:
             line = next(self._lines, None)
             if line is None:
@@ -109,12 +108,12 @@ class _Window:
         return self._ahead[place]
 
     def drop(self, count: int) -> None:
-        """Leave lines behind."""
+        """Skip lines."""
         for _ in range(count):
             self._ahead.popleft()
 
     def skip_empty(self) -> Line | None:
-        """Leave empty lines behind; the first that is not empty."""
+        """Skip empty lines and return the first other line."""
         while (line := self.at(0)) is not None and not line.data.strip():
             self.drop(1)
         return line
@@ -125,7 +124,7 @@ class _TooLong(Exception):
 
 
 def _parsed(window: _Window, place: int, max_bytes: int) -> _Parsed:
-    """The row that begins at a place of the window."""
+    """Parse the row that begins `place` lines ahead."""
     lines = size = 0
 
     def texts() -> Iterator[str]:
@@ -135,7 +134,7 @@ def _parsed(window: _Window, place: int, max_bytes: int) -> _Parsed:
             if size + len(line.data.rstrip(b"\r\n")) > max_bytes:
                 raise _TooLong
             size += len(line.data)
-            # Bytes that are not UTF-8 are carried along, so that a bad row does not end the reading of the others.
+            # Bytes that are not UTF-8 are carried along, so that a bad row does not end the reading.
             yield line.data.decode("utf-8", "surrogateescape")
 
     previous_limit = csv.field_size_limit(_FIELD_SIZE_LIMIT)
@@ -152,7 +151,7 @@ def _parsed(window: _Window, place: int, max_bytes: int) -> _Parsed:
 
 
 def _next_row(window: _Window, columns: int, max_bytes: int) -> int:
-    """How many lines on the first is at which reading goes on after a row that is not valid."""
+    """The number of lines to skip after a row that is not valid."""
     place = 1
     while window.at(place) is not None:
         row = _parsed(window, place, max_bytes)
@@ -181,7 +180,7 @@ def _problem(cells: list[str], columns: int) -> str:
 
 def _escaped_byte(cells: list[str]) -> str:
     for column, cell in enumerate(cells, start=1):
-        found = _ESCAPED_BYTE.search(cell)
-        if found:
-            return f"byte 0x{ord(found.group()) - 0xDC00:02x} in column {column}"
+        match = _ESCAPED_BYTE.search(cell)
+        if match:
+            return f"byte 0x{ord(match.group()) - 0xDC00:02x} in column {column}"
     return "no such byte"

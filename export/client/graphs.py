@@ -1,4 +1,4 @@
-"""What graphs hold: inputs and outputs, and the ops that a server must know; needs TensorFlow alone."""
+"""Facts of graphs: inputs, outputs, and the ops that a server must know; needs TensorFlow alone."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -29,7 +29,7 @@ def op_names(functions: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def foreign_ops(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those that TensorFlow itself does not have.
+    """The ops that TensorFlow itself lacks.
 
     >>> foreign_ops(("Add", "TFText>FastSentencepieceTokenize"))
     ('TFText>FastSentencepieceTokenize',)
@@ -38,15 +38,15 @@ def foreign_ops(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def must_compile(functions: Mapping[str, Any]) -> bool:
-    """Whether XLA alone may run a part of them."""
-    # TensorFlow marks the function and its calls; there is no op of XLA's.
+    """Whether only XLA may run a part of the functions."""
+    # XLA has no op of its own: TensorFlow marks the function and its calls.
     graphs = [function.graph.as_graph_def() for function in functions.values()]
     marked = [holder for graph in graphs for holder in (*_nodes(graph), *graph.library.function)]
     return any(holder.attr["_XlaMustCompile"].b for holder in marked if "_XlaMustCompile" in holder.attr)
 
 
 def describe(spec: Any) -> str:
-    """As "dtype (shape)"."""
+    """A spec as "dtype (shape)"."""
     return f"{spec.dtype.name} {tuple(spec.shape)}"
 
 

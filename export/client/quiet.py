@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Hold back everything that is written to file descriptor 2; it is shown after all when an exception leaves."""
+    """Hold back all output to file descriptor 2, and show it if the block raises."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as held:

@@ -1,8 +1,8 @@
-"""Users' files: the rows of `.jsonl`, `.jsonl.gz` and `.csv`, and texts; one reader for training, `bulk` and `ask`.
+"""Readers of users' files: rows of `.jsonl`, `.jsonl.gz` and `.csv`, and texts; for training, `bulk` and `ask`.
 
 It uses the standard library alone: a worker of a bulk run has neither keras nor tfmodels. Files are in UTF-8, with or
-without a byte order mark; lines end in a line feed, with or without a carriage return before it. Empty lines are no
-rows.
+without a byte order mark; lines end in a line feed, with or without a carriage return before it. Empty lines are
+skipped.
 """
 
 import gzip
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".csv")
 MOST_BYTES = 100_000_000
-"""Bytes of the longest row that is read, where nobody says another number."""
+"""Bytes of the longest row that is read, by default."""
 
 _DEEPEST = 100
 _BLOCK_BYTES = 1 << 20
@@ -26,7 +26,7 @@ _GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 class Line(NamedTuple):
-    """One line: its number from 1, its place in the (unpacked) file, and its bytes, cut where it is too long."""
+    """One line: its number from 1, its position in the (unpacked) file, and its bytes, cut if it is too long."""
 
     number: int
     start: int
@@ -35,9 +35,10 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """One row of a file: the number and place of its first line, and its fields; or what is wrong with it.
+    """One row of a file: the number and position of its first line, and its fields or its problem.
 
-    lost_lines: how many further lines went with a row that cannot be read.
+    Attributes:
+        lost_lines: the number of further lines lost with a row that cannot be read.
     """
 
     line: int
@@ -53,11 +54,11 @@ def is_csv(path: Path) -> bool:
 
 
 def check_file(path: Path) -> None:
-    """Raise what keeps a file of rows from being read at all.
+    """Raise for a file of rows that cannot be read at all.
 
     Raises:
-        ValueError: a name with another suffix; a file in UTF-16 or UTF-32, or compressed where its name does not say so
-            or not compressed where it does.
+        ValueError: a name with another suffix; a file in UTF-16 or UTF-32, or compressed without `.gz` in its name,
+            or the reverse.
         FileNotFoundError: no such file, or a folder.
     """
     if not path.name.lower().endswith(SUFFIXES):
@@ -73,11 +74,11 @@ def check_file(path: Path) -> None:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """The text that a file holds as a whole, plain or with the suffix `.gz`.
+    """Read a file as one text, plain or with the suffix `.gz`.
 
     Raises:
         ValueError: a file of rows, not UTF-8, or broken compression.
-        OSError: the file cannot be read.
+        OSError: a file that cannot be read.
     """
     path = Path(path)
     if path.name.lower().endswith(SUFFIXES):
@@ -93,7 +94,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def decoded_text(data: bytes, name: str) -> str:
-    """Bytes as text, without a byte order mark; `ValueError` where they are not UTF-8.
+    """Bytes as text, without a byte order mark; `ValueError` for anything but UTF-8.
 
     >>> decoded_text(b"\\xef\\xbb\\xbfA text.", "a.txt")
     'A text.'
@@ -110,37 +111,37 @@ def decoded_text(data: bytes, name: str) -> str:
 def numbered_lines(
     path: Path, start: int = 0, first_line: int = 1, least_bytes: int = 0, max_bytes: int = MOST_BYTES
 ) -> Generator[Line, None, None]:
-    """The lines of a file from a place on.
+    """Yield the lines of a file from a position on.
 
     Args:
         path: the file.
-        start, first_line: place and number of the first line.
-        least_bytes: how many bytes the file must have.
-        max_bytes: of the longest line that is kept whole, without its end.
+        start, first_line: position and number of the first line.
+        least_bytes: bytes that the file must have.
+        max_bytes: bytes of the longest line that is kept whole, without its end.
 
     Raises:
         ValueError: broken compression.
-        OSError: the file ends before `least_bytes`.
+        OSError: a file that ends before `least_bytes`.
     """
-    number, place = first_line, start
+    number, position = first_line, start
     try:
         with _opened(path) as stream:
             stream.seek(start)
             # The line's end may take two bytes.
             while data := stream.readline(max_bytes + 2):
                 size = len(data) + _skipped(stream, data)
-                yield Line(number, place, data if place else data.removeprefix(_BYTE_ORDER_MARK))
-                number, place = number + 1, place + size
+                yield Line(number, position, data if position else data.removeprefix(_BYTE_ORDER_MARK))
+                number, position = number + 1, position + size
     except _GZIP_ERRORS as error:
         raise ValueError(f"{path}:{number}: the file must be valid gzip. Received: {error}") from None
-    if place < least_bytes:
+    if position < least_bytes:
         raise OSError(f"input must stay as it is while it is read. Received: {path}, which has become shorter")
 
 
 def json_records(lines: Iterator[Line], max_bytes: int = MOST_BYTES) -> Iterator[Record]:
-    """The row of every line that is not empty: a JSON object whose keys differ, at any depth."""
+    """Yield the row of every line that is not empty: a JSON object whose keys differ, at any depth."""
     for number, start, data in lines:
-        # Files that were put together have a mark in the middle, where it is no part of a row either.
+        # Concatenated files have byte order marks in the middle, too.
         data = data.removeprefix(_BYTE_ORDER_MARK)
         if not data.strip():
             continue
@@ -162,7 +163,7 @@ def cut(text: str, length: int = 60) -> str:
 
 
 def odd_bytes(data: bytes) -> str:
-    """What of a line's bytes may be why it cannot be read, as the end of an error's text."""
+    """A likely reason why a line cannot be read, as the end of an error's text."""
     if b"\0" in data:
         return " (it holds a NUL byte: is the file in UTF-16?)"
     if b"\r" in data.rstrip(b"\r\n"):
@@ -195,7 +196,7 @@ def _json_object(data: bytes) -> dict[str, Any]:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether objects and lists stand within each other in more levels, whoever writes them out again."""
+    """Whether objects and lists are nested in more levels."""
     inner = [value]
     for _ in range(levels):
         parts = [part for part in inner if isinstance(part, (dict, list))]
@@ -206,12 +207,12 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def _with_keys_that_differ(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         counts = Counter(name for name, _ in pairs)
         repeated = next(name for name, count in counts.items() if count > 1)
         raise _RepeatedKey(f"the key {cut(repr(repeated))} {counts[repeated]} times")
-    return found
+    return members
 
 
 def _refused(constant: str) -> NoReturn:
@@ -223,7 +224,7 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _skipped(stream: BinaryIO, data: bytes) -> int:
-    """Go on to the next line, after `data` of this one; the number of bytes between."""
+    """Skip the rest of a line after `data`, and return the number of skipped bytes."""
     size = 0
     while data and not data.endswith(b"\n"):
         data = stream.readline(_BLOCK_BYTES)
@@ -232,7 +233,7 @@ def _skipped(stream: BinaryIO, data: bytes) -> int:
 
 
 def _check_head(head: bytes, name: str) -> None:
-    """Raise `ValueError` where a file's first bytes say that it is no text in UTF-8."""
+    """Raise `ValueError` for first bytes of another format than UTF-8."""
     if head.startswith(b"\x1f\x8b"):
         raise ValueError(f"{name}: a file that is compressed by gzip must have a name that ends in .gz")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head:

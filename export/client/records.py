@@ -1,4 +1,4 @@
-"""The rows of a file, whichever of the formats it has."""
+"""The rows of a file in any of the formats."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,14 +11,14 @@ from export.client.reading import MOST_BYTES, Record, is_csv, json_records, numb
 def read_records(
     path: Path, start: int = 0, stop: int | None = None, first_line: int = 1, max_bytes: int = MOST_BYTES
 ) -> Iterator[Record]:
-    """The rows of a file that `check_file` lets pass; bad ones are among them.
+    """Yield the rows of a file, bad ones too; `check_file` refuses unreadable files before.
 
     Args:
         path: the file.
-        start, stop: read the rows that begin between these places of the file, which must not be compressed; by
-            default all.
+        start, stop: read the rows that begin between these bytes of the file, which must not be compressed; by
+            default all rows.
         first_line: number of the line at `start`.
-        max_bytes: of the longest row that is read.
+        max_bytes: bytes of the longest row that is read.
 
     Raises:
         ValueError: broken compression, or a CSV header that is not valid.

@@ -1,4 +1,4 @@
-"""Ask a SavedModel, with TensorFlow and its text ops alone: neither keras nor tfmodels is imported."""
+"""Ask a SavedModel with TensorFlow and its text ops alone: neither keras nor tfmodels is imported."""
 
 import importlib.util
 import json
@@ -14,20 +14,21 @@ import numpy as np
 
 from export.client.quiet import import_tensorflow_quietly
 from export.client.signature import Field, Signature, decoded_outputs, find_signature
+from export.client.version_folders import latest_version
 
 
 class SavedModel:
-    """A loaded SavedModel, asked as `export.client.server_client`'s clients ask a server.
+    """A loaded SavedModel, called like the clients of `export.client.server_client`.
 
     Args:
-        folder: a version's folder, or the folder above it, of which the highest version is taken.
+        folder: a version's folder, or the folder above it with its highest version.
 
     Raises:
-        ValueError: no SavedModel there.
+        ValueError: no SavedModel in the folder.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        # Its functions hold no variable: without the object they could not be called.
+        # Kept because its functions hold no variable: they could not be called without it.
         self._loaded = load_saved_model(latest_version(folder))
         self._signatures = {
             name: Signature(_fields(function.structured_input_signature[1]), _fields(function.structured_outputs))
@@ -35,14 +36,14 @@ class SavedModel:
         }
 
     def __call__(self, signature: str = "serving_default", **inputs: Any) -> dict[str, np.ndarray]:
-        """The answers to a batch, by output; strings as `str` in arrays of objects.
+        """Return the answers to a batch, by output; strings as `str` in arrays of objects.
 
         Args:
             signature: one of `signatures()`.
             **inputs: lists or arrays, one row per document.
 
         Raises:
-            ValueError: a signature that is not there, inputs that are not its own, or that the model refuses.
+            ValueError: an unknown signature, other inputs than the signature's, or inputs that the model refuses.
             RuntimeError: the model failed.
         """
         import tensorflow as tf
@@ -62,7 +63,7 @@ class SavedModel:
 
 
 def _reason(message: str) -> str:
-    """Of an error of a graph the line that says what is wrong: between where it was built, and the node.
+    """The line of a graph's error that gives the reason: between the traceback and the node.
 
     >>> _reason("Graph execution error:\\n\\nDetected at node a\\n  File b\\nIt is 5.\\n\\t [[{{node a}}]] [Op:c]")
     'It is 5.'
@@ -76,16 +77,16 @@ def _fields(specs: Mapping[str, Any]) -> dict[str, Field]:
 
 
 def load_saved_model(version: Path) -> Any:
-    """The SavedModel of a version's folder, as `tf.saved_model.load` gives it, with the ops of tensorflow-text.
+    """Load the SavedModel of a version's folder by `tf.saved_model.load`, with the ops of tensorflow-text.
 
     Raises:
-        ValueError: no whole SavedModel there.
+        ValueError: no whole SavedModel in the folder.
     """
     import tensorflow as tf
 
     if "tensorflow_text" not in sys.modules:
         _load_text_ops()
-    # It would warn that no gradient of the model was saved, which nobody asks for here.
+    # TensorFlow would warn that no gradient of the model was saved; none is needed.
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -97,35 +98,24 @@ def load_saved_model(version: Path) -> Any:
         logger.setLevel(level)
 
 
-def latest_version(folder: str | os.PathLike[str]) -> Path:
-    """The folder itself when it holds a SavedModel, else its highest numbered one."""
-    path = Path(folder)
-    if (path / "saved_model.pb").is_file():
-        return path
-    versions = [child for child in path.glob("*/") if child.name.isdigit() and (child / "saved_model.pb").is_file()]
-    if not versions:
-        raise ValueError(f"DIR must hold a SavedModel or numbered versions of one. Received: DIR={os.fspath(folder)}")
-    return max(versions, key=lambda child: int(child.name))
-
-
 _FRESH_PROCESS = """
 import json, sys
 from export.client.saved_model_client import SavedModel, import_server_libraries
 import_server_libraries()
 request = json.load(sys.stdin)
-found = SavedModel(request["folder"])(**request["inputs"])
-json.dump({name: values.tolist() for name, values in found.items()}, sys.stdout)
+answer = SavedModel(request["folder"])(**request["inputs"])
+json.dump({name: values.tolist() for name, values in answer.items()}, sys.stdout)
 """
 
 
 def import_server_libraries() -> None:
     """Import TensorFlow with keras and tfmodels shut out of the process.
 
-    TensorFlow imports keras of its own accord where it is installed, and does without it where it is not, as on a
-    server. A module that is None in `sys.modules` cannot be imported.
+    TensorFlow imports keras by itself if it is installed, and works without it, as on a server. A module
+    that is None in `sys.modules` cannot be imported.
 
     Raises:
-        RuntimeError: one of them is imported already.
+        RuntimeError: keras or tfmodels is imported already.
     """
     for name in ("keras", "tfmodels"):
         if sys.modules.get(name) is not None:
@@ -146,14 +136,14 @@ def _load_text_ops() -> None:
 
 
 def ask_in_fresh_process(folder: str | os.PathLike[str], **inputs: Sequence[str]) -> dict[str, list[Any]]:
-    """What `serving_default` answers in a new Python process that has neither keras nor tfmodels, as on a server.
+    """Ask `serving_default` in a new Python process that has neither keras nor tfmodels, as on a server.
 
     Args:
-        folder: as of `SavedModel`.
+        folder: see `SavedModel`.
         **inputs: texts by the signature's names.
 
     Raises:
-        RuntimeError: the process failed, or tried to import one of them.
+        RuntimeError: the process failed, or tried to import keras or tfmodels.
     """
     request = json.dumps({"folder": str(Path(folder).resolve()), "inputs": {k: list(v) for k, v in inputs.items()}})
     command = [sys.executable, "-c", _FRESH_PROCESS]

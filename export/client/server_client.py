@@ -1,8 +1,8 @@
-"""Ask a model that TensorFlow Serving serves, over gRPC or REST: two clients with one face.
+"""Ask a model that TensorFlow Serving serves, over gRPC or REST, by clients with the same methods.
 
 Neither keras nor tfmodels is imported here. The REST client needs NumPy alone. The gRPC client needs
-`tensorflow-serving-api` (`pip install tfmodels[serve]`) and with it TensorFlow, which imports keras of its own accord
-where it is installed; `export.client.saved_model_client.import_server_libraries` keeps it out.
+`tensorflow-serving-api` (`pip install tfmodels[serve]`) and with it TensorFlow, which imports keras by itself
+if it is installed; `export.client.saved_model_client.import_server_libraries` keeps it out.
 """
 
 import base64
@@ -22,7 +22,7 @@ from export.client.signature import Field, Signature, decoded_outputs, find_sign
 from export.client.strict_json import dumped
 
 DEFAULT_NAME = "model"
-"""The name under which the stock image serves when it is told none."""
+"""The stock image's default name."""
 
 _REQUEST_AT_FAULT = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE")
 _HTTP_CODES = {
@@ -37,14 +37,14 @@ _HTTP_CODES = {
 
 
 class Client:
-    """What both clients do alike; use `GrpcClient` or `RestClient`.
+    """Base class of the clients; use `GrpcClient` or `RestClient`.
 
-    What the signatures take is asked from the server once, at the first call: inputs are checked before they are sent.
+    The first call asks the server for its signatures, once: inputs are checked before they are sent.
 
     Args:
         server: "host:port".
         name: the model's name on the server.
-        version: its version; None: the one that the server prefers, normally the highest.
+        version: its version; None: the server's choice, normally the highest.
         timeout: seconds to wait for an answer.
 
     Raises:
@@ -69,23 +69,23 @@ class Client:
         self._signatures: dict[str, Signature] = {}
 
     def __call__(self, signature: str = "serving_default", **inputs: Any) -> dict[str, np.ndarray]:
-        """The answers to a batch, by output; strings as `str` in arrays of objects.
+        """Return the answers to a batch, by output; strings as `str` in arrays of objects.
 
         Args:
-            signature: what is asked, such as "serving_default", "summarize", "generate", "classify" or "answer".
+            signature: a signature's name, such as "serving_default", "summarize", "generate", "classify" or "answer".
             **inputs: lists or arrays, one row per document.
 
         Raises:
-            ValueError: inputs that are not the signature's, or that the server refuses, and a name, version or
+            ValueError: other inputs than the signature's, inputs that the server refuses, or a name, version or
                 signature that it does not serve.
-            ConnectionError: the server is not there, takes no requests now, or failed.
+            ConnectionError: a server that is absent, takes no requests now, or failed.
             TimeoutError: no answer in time.
         """
-        found = find_signature(self.signatures(), signature)
-        return self._predict(signature, found, found.arrays(inputs))
+        fields = find_signature(self.signatures(), signature)
+        return self._predict(signature, fields, fields.arrays(inputs))
 
     def signatures(self) -> dict[str, Signature]:
-        """What is served, by signature; errors as of a call."""
+        """Inputs and outputs of each served signature; errors as in a call."""
         if not self._signatures:
             self._signatures = self._ask_signatures()
         return self._signatures
@@ -116,7 +116,7 @@ class Client:
             )
         message = message.strip() or "it gave no reason"
         if code in _REQUEST_AT_FAULT:
-            # The server often names an op of the graph instead of an input; the lines that follow say which.
+            # The server often names an op of the graph instead of an input, and the op's place in later lines.
             raise ValueError(f"the server refused the request: {message.splitlines()[0]}. Received: {sent}")
         if code == "UNAVAILABLE":
             raise ConnectionError(f"server must be there and take requests. Received: server={self.server} ({message})")
@@ -179,12 +179,12 @@ class GrpcClient(Client):
         self._address(request.model_spec)
         with self._errors("a question for the signatures"):
             answer = self._stub.GetModelMetadata(request, timeout=self.timeout)
-        found = self._metadata.SignatureDefMap()
-        answer.metadata["signature_def"].Unpack(found)
-        # Signatures without inputs are the loader's own.
+        definitions = self._metadata.SignatureDefMap()
+        answer.metadata["signature_def"].Unpack(definitions)
+        # Signatures without inputs belong to the loader.
         return {
             name: Signature(fields(one.inputs), fields(one.outputs))
-            for name, one in found.signature_def.items()
+            for name, one in definitions.signature_def.items()
             if one.inputs
         }
 
@@ -196,7 +196,7 @@ class GrpcClient(Client):
         request.model_spec.signature_name = name
         for key, array in arrays.items():
             request.inputs[key].CopyFrom(tf.make_tensor_proto(array, shape=array.shape))
-        with self._errors(_described(name, arrays)):
+        with self._errors(_describe_request(name, arrays)):
             answer = self._stub.Predict(request, timeout=self.timeout)
         return decoded_outputs({key: tf.make_ndarray(value) for key, value in answer.outputs.items()})
 
@@ -220,7 +220,7 @@ class RestClient(Client):
     """Client that asks over REST (the server's `--rest_api_port`, 8501 by convention) with the standard library.
 
     Args:
-        server: "host:port", or an address with "http://" or "https://" and a path of its own.
+        server: "host:port", or an address with "http://" or "https://" and possibly a path.
         name, version, timeout: see `Client`.
     """
 
@@ -230,8 +230,8 @@ class RestClient(Client):
         super().__init__(server, name, version, timeout)
         address = server if server.startswith(("http://", "https://")) else f"http://{server}"
         model = urllib.parse.quote(name, safe="")
-        which = "" if version is None else f"/versions/{version}"
-        self._url = f"{address.rstrip('/')}/v1/models/{model}{which}"
+        suffix = "" if version is None else f"/versions/{version}"
+        self._url = f"{address.rstrip('/')}/v1/models/{model}{suffix}"
 
     def _ask_signatures(self) -> dict[str, Signature]:
         def fields(tensors: Mapping[str, Any]) -> dict[str, Field]:
@@ -245,10 +245,10 @@ class RestClient(Client):
 
         answer = self._send("/metadata", None, "a question for the signatures")
         try:
-            found = answer["metadata"]["signature_def"]["signature_def"]
+            definitions = answer["metadata"]["signature_def"]["signature_def"]
             return {
                 name: Signature(fields(one["inputs"]), fields(one["outputs"]))
-                for name, one in found.items()
+                for name, one in definitions.items()
                 if one.get("inputs")
             }
         except (KeyError, TypeError, AttributeError):
@@ -257,7 +257,7 @@ class RestClient(Client):
     def _predict(self, name: str, signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         columns = {key: _as_json(array) for key, array in arrays.items()}
         body = dumped({"signature_name": name, "inputs": columns}).encode("ascii")
-        answer = self._send(":predict", body, _described(name, arrays))
+        answer = self._send(":predict", body, _describe_request(name, arrays))
         try:
             outputs = answer["outputs"]
             if len(signature.outputs) == 1:
@@ -271,8 +271,8 @@ class RestClient(Client):
         request = urllib.request.Request(self._url + path, body, {"Content-Type": "application/json"})
         try:
             with urllib.request.urlopen(request, timeout=self.timeout) as answer:
-                # The stock server writes a text's bytes as they are.
-                found = json.loads(answer.read().decode("utf-8", errors="replace"))
+                # The stock server writes a text's bytes unchanged.
+                content = json.loads(answer.read().decode("utf-8", errors="replace"))
         except urllib.error.HTTPError as error:
             with error:
                 code, message = _HTTP_CODES.get(error.code, f"HTTP status {error.code}"), _reason(error.read())
@@ -284,11 +284,11 @@ class RestClient(Client):
         except ValueError:
             code, message = "UNAVAILABLE", "it did not answer in JSON"
         else:
-            return found
+            return content
         self._fail(code, message, sent)
 
 
-def _described(signature: str, arrays: Mapping[str, np.ndarray]) -> str:
+def _describe_request(signature: str, arrays: Mapping[str, np.ndarray]) -> str:
     names = {key: "string" if array.dtype == object else array.dtype.name for key, array in arrays.items()}
     return f"signature={signature}, " + ", ".join(f"{key} {names[key]} {arrays[key].shape}" for key in sorted(arrays))
 
@@ -296,13 +296,13 @@ def _described(signature: str, arrays: Mapping[str, np.ndarray]) -> str:
 def _as_json(array: np.ndarray) -> Any:
     if array.dtype != object:
         return array.tolist()
-    found = np.empty(array.shape, dtype=object)
+    values = np.empty(array.shape, dtype=object)
     for place, value in np.ndenumerate(array):
         try:
-            found[place] = value.decode("utf-8")
+            values[place] = value.decode("utf-8")
         except UnicodeDecodeError:
-            found[place] = {"b64": base64.b64encode(value).decode("ascii")}
-    return found.tolist()
+            values[place] = {"b64": base64.b64encode(value).decode("ascii")}
+    return values.tolist()
 
 
 def _reason(body: bytes) -> str:

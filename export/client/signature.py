@@ -1,4 +1,4 @@
-"""What a signature takes and gives, and arrays that fit it; needs NumPy alone."""
+"""Inputs and outputs of a signature, and arrays that fit them; needs NumPy alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Field:
         """From TensorFlow's name of the dtype.
 
         Raises:
-            ValueError: a dtype that no signature here has.
+            ValueError: a dtype that no exported signature has.
 
         >>> Field.of("DT_INT32", 2).dtype.name
         'int32'
@@ -53,10 +53,10 @@ class Signature:
     outputs: Mapping[str, Field]
 
     def arrays(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """The inputs as arrays: strings as UTF-8 bytes in arrays of objects, numbers in the signature's dtype.
+        """Return the inputs as arrays: strings as UTF-8 bytes in arrays of objects, numbers in the signature's dtype.
 
         Args:
-            values: by name, lists or arrays; integers of another width are taken when they fit.
+            values: lists or arrays by name; integers of another width must fit.
 
         Raises:
             ValueError: an unknown or missing input, a wrong dtype, a wrong number of axes, or a list of ragged rows.
@@ -79,7 +79,7 @@ def find_signature(signatures: Mapping[str, Signature], name: str) -> Signature:
     """The signature of that name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no such signature.
     """
     if name not in signatures:
         raise ValueError(f"signature must be one of {', '.join(sorted(signatures))}. Received: signature={name}")
@@ -90,9 +90,9 @@ def text_array(name: str, values: Any) -> np.ndarray:
     """Strings of any nesting as an array of UTF-8 bytes.
 
     Raises:
-        ValueError: something that is not a string, or text that has no UTF-8 form.
+        ValueError: a value that is not a string, or text without a UTF-8 form.
     """
-    # Not by way of NumPy's own strings: they take room for the longest in every place, and drop zeros at the end.
+    # Not through NumPy's string types, which pad every element to the longest and drop zeros at the end.
     array = np.array(values, dtype=object)
     for place, value in np.ndenumerate(array):
         if isinstance(value, str):
@@ -106,19 +106,19 @@ def text_array(name: str, values: Any) -> np.ndarray:
 
 
 def decoded(array: np.ndarray) -> np.ndarray:
-    """An array of UTF-8 bytes as one of `str`.
+    """An array of `str` from an array of UTF-8 bytes.
 
     >>> decoded(np.array([b"a"], dtype=object))
     array(['a'], dtype=object)
     """
-    found = np.empty(array.shape, dtype=object)
+    texts = np.empty(array.shape, dtype=object)
     for place, value in np.ndenumerate(array):
-        found[place] = value.decode("utf-8", errors="replace")
-    return found
+        texts[place] = value.decode("utf-8", errors="replace")
+    return texts
 
 
 def decoded_outputs(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The outputs, those that are bytes `decoded`."""
+    """The outputs, bytes as `str`."""
     return {name: decoded(array) if array.dtype == object else array for name, array in outputs.items()}
 
 
@@ -136,12 +136,12 @@ def _fitting(name: str, value: Any, field: Field) -> np.ndarray:
 
 
 def _number_array(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
-    given = np.asarray(value)
-    integers = given.dtype.kind in "iu" and dtype.kind in "iu"
-    floats = given.dtype.kind in "iuf" and dtype.kind == "f"
-    # A list without values is of floats by NumPy's rule, not by the caller's wish.
-    if not (given.dtype == dtype or integers or floats or given.size == 0):
-        raise ValueError(f"{name} must be {dtype.name}. Received: {name} of dtype {given.dtype}")
-    if integers and given.size and (given.min() < np.iinfo(dtype).min or given.max() > np.iinfo(dtype).max):
-        raise ValueError(f"{name} must fit {dtype.name}. Received: {name} up to {given.max()}, from {given.min()}")
-    return given.astype(dtype)
+    array = np.asarray(value)
+    integers = array.dtype.kind in "iu" and dtype.kind in "iu"
+    floats = array.dtype.kind in "iuf" and dtype.kind == "f"
+    # NumPy makes floats of an empty list, whatever the caller meant.
+    if not (array.dtype == dtype or integers or floats or array.size == 0):
+        raise ValueError(f"{name} must be {dtype.name}. Received: {name} of dtype {array.dtype}")
+    if integers and array.size and (array.min() < np.iinfo(dtype).min or array.max() > np.iinfo(dtype).max):
+        raise ValueError(f"{name} must fit {dtype.name}. Received: {name} up to {array.max()}, from {array.min()}")
+    return array.astype(dtype)

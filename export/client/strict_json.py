@@ -1,4 +1,4 @@
-"""JSON that every reader takes: no bare NaN and no infinities."""
+"""JSON without NaN and infinities, which not every reader takes."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def finite(values: Any) -> Any:
-    """`values` with null in the place of every number that is none, at any depth.
+    """`values` with null in place of NaN and infinities, at any depth.
 
     >>> finite({"loss": [0.5, float("nan")]})
     {'loss': [0.5, None]}
@@ -20,7 +20,7 @@ def finite(values: Any) -> Any:
 
 
 def dumped(values: Any, **options: Any) -> str:
-    """As `json.dumps`; `ValueError` for a number that JSON does not have."""
+    """As `json.dumps`; `ValueError` for NaN and infinities."""
     try:
         return json.dumps(values, allow_nan=False, **options)
     except ValueError as error:

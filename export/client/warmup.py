@@ -1,8 +1,8 @@
-"""Requests that a server runs before it serves, each with the answer it had when the model was exported.
+"""Requests that a server runs before it serves, each with its answer at the export.
 
 TensorFlow Serving reads `assets.extra/tf_serving_warmup_requests`, a TFRecord file of its `PredictionLog` protos, when
-it loads a version, so that no client waits for what a first request costs. `python -m export check` holds a
-SavedModel to the answers.
+it loads a version, so that no client pays for a first request. `python -m export check` compares a
+SavedModel's answers with them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ PATH = Path("assets.extra", "tf_serving_warmup_requests")
 
 
 class WarmUp(NamedTuple):
-    """A signature, a request to it, and the answer as far as it is kept."""
+    """A signature, a request to it, and the kept outputs of its answer."""
 
     signature: str
     request: Mapping[str, Any]
@@ -23,10 +23,10 @@ class WarmUp(NamedTuple):
 
 
 def write_warm_ups(folder: Path, model_name: str, warm_ups: Iterator[WarmUp]) -> None:
-    """Write them into a SavedModel's folder.
+    """Write requests and answers into a SavedModel's folder.
 
     Raises:
-        ImportError: tensorflow-serving-api is not there.
+        ImportError: tensorflow-serving-api is not installed.
     """
     log_proto = prediction_log()
     (folder / PATH).parent.mkdir(parents=True)
@@ -44,7 +44,7 @@ def write_warm_ups(folder: Path, model_name: str, warm_ups: Iterator[WarmUp]) ->
 
 
 def read_warm_ups(folder: Path) -> Iterator[WarmUp]:
-    """What `write_warm_ups` wrote; nothing where there is no such file."""
+    """Yield the requests of `write_warm_ups`; none if the file is missing."""
     if not (folder / PATH).is_file():
         return
     log_proto = prediction_log()
@@ -58,10 +58,10 @@ def read_warm_ups(folder: Path) -> Iterator[WarmUp]:
 
 
 def prediction_log() -> Any:
-    """The proto's class.
+    """Return the class of the `PredictionLog` proto.
 
     Raises:
-        ImportError: tensorflow-serving-api is not there.
+        ImportError: tensorflow-serving-api is not installed.
     """
     try:
         from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog

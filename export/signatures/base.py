@@ -1,4 +1,4 @@
-"""What the signatures of all heads share: weights, tables, and the smallest program that holds a request.
+"""The base class of the signatures: weights, tables, and the smallest program that holds a request.
 
 Shape letters: B documents, L source length, E model size.
 """
@@ -19,21 +19,21 @@ Program = Callable[..., Tensors]
 
 
 class Shape(NamedTuple):
-    """What a program is made for; without `rows`, for any number of documents."""
+    """Documents and tokens of a program's batch; `rows` is `None` for any number of documents."""
 
     rows: int | None
     length: int
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What is written for a model, whatever its head.
+class ExportSettings:
+    """Settings of an export, independent of the model's head.
 
     Attributes:
         lengths: source lengths in tokens, ascending.
         batch_sizes: documents of a request, ascending; None: any number.
         jit_compile: compile the model's part under XLA (stock servers refuse such graphs).
-        weights_dtype: how the weights are stored.
+        weights_dtype: the stored type of matrices, see `StoredWeights`.
     """
 
     lengths: tuple[int, ...]
@@ -45,31 +45,41 @@ class Layout:
 class Signatures(tf.Module):
     """The signatures of a model as `tf.function`s, and every weight and table that they use.
 
-    A request runs in the smallest of the given lengths that holds it, so that a short document never pays for a long
-    one, and with `batch_sizes` in the smallest of those, filled up with empty rows.
+    A signature of texts has three stages. Take "serving_default" of a summarizer with the lengths 512 and 2,048, called
+    with one document of 700 tokens:
+
+    1. encode_text: the tokenizer's graph turns the string into 700 ids (`run_text`).
+    2. run_model: 2,048 is the smallest length that holds 700 (`_smallest`). Its branch of one `tf.switch_case` pads the
+       ids to (1, 2048) and calls the program, a function that is traced once for each length (`run`). A document of
+       300 tokens takes the branch of 512: a short document never pays for a long one.
+    3. decode_text: the tokenizer's graph turns the answer's ids (1, T) into text. A document beyond 2,048 tokens was
+       cut, and "truncated" says so.
+
+    Signatures of ids, such as "generate", are the second stage alone. With `batch_sizes` there is a branch for each
+    length and batch size, and requests are filled up with empty rows.
 
     Args:
         model: the model.
         tokenizer: its tokenizer.
-        layout: lengths, batch sizes, and how it is compiled and stored.
+        export_settings: lengths, batch sizes, compilation and storage.
     """
 
     # Whether the same request may have other answers.
     is_random = False
-    # What the head has settings for, by name.
+    # Names of the head's settings.
     setting_names: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, model: Seq2SeqModel, tokenizer: Any, layout: Layout) -> None:
+    def __init__(self, model: Seq2SeqModel, tokenizer: Any, export_settings: ExportSettings) -> None:
         super().__init__()
-        self.layout = layout
-        self.weights = StoredWeights(model, layout.weights_dtype)
+        self.export_settings = export_settings
+        self.weights = StoredWeights(model, export_settings.weights_dtype)
         self.tokenizer_graph = tokenizer.in_graph()
         self._model = Untracked(model)
         self._programs = Untracked({})
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """Those of the head, of which the manifest tells."""
+    def head_settings(self) -> dict[str, Any]:
+        """Head settings, as written to the manifest."""
         raise NotImplementedError
 
     @property
@@ -77,13 +87,13 @@ class Signatures(tf.Module):
         """The model."""
         return self._model.value
 
-    def described(self) -> dict[str, tuple[Callable[..., Tensors], dict[str, tf.TensorSpec]]]:
-        """Function and inputs by signature name; `serving_default` is among them."""
+    def endpoints(self) -> dict[str, tuple[Callable[..., Tensors], dict[str, tf.TensorSpec]]]:
+        """Function and inputs by signature name; one is `serving_default`."""
         raise NotImplementedError
 
     @classmethod
     def checked_settings(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The settings, when the head has all of them; else raises `ValueError`."""
+        """Return the settings if the head has all of them, or raise a `ValueError`."""
         unknown = sorted(set(settings) - set(cls.setting_names))
         if unknown:
             has = " and ".join(cls.setting_names) or "no setting"
@@ -98,32 +108,33 @@ class Signatures(tf.Module):
         raise NotImplementedError
 
     def functions(self, names: Sequence[str] | None = None) -> dict[str, Any]:
-        """Concrete functions by signature name: those of `names`, or all."""
-        found: dict[str, Any] = {}
+        """Concrete functions by signature name, of `names` or of all signatures."""
+        functions: dict[str, Any] = {}
         traced: dict[Any, Any] = {}
-        for name, (function, specs) in self.described().items():
+        for name, (function, specs) in self.endpoints().items():
             if names is None or name in names:
-                # One that has two names is written once.
+                # A function with two names is written once.
                 if function not in traced:
                     traced[function] = tf.function(function, autograph=False).get_concrete_function(**specs)
-                found[name] = traced[function]
-        return found
+                functions[name] = traced[function]
+        return functions
 
     def encode(self, **inputs: tf.Tensor) -> Tensors:
         """Ids -> "last_hidden_state" float32 (B, L, E).
 
         Args:
-            **inputs: `input_ids`, `attention_mask` and, for LED, `global_attention_mask`, int32 (B, L) with L at most
-                the longest length. The mask is required: servers pad batches of ids with arbitrary values.
+            **inputs: the inputs of the model's encoder, `input_ids`, `attention_mask` and possibly
+                `global_attention_mask`, int32 (B, L) with L at most the longest length. The mask is
+                required: servers pad batches of ids with arbitrary values.
         """
         inputs = self.checked(inputs)
-        given = tf.shape(inputs["input_ids"])[1]
+        length = tf.shape(inputs["input_ids"])[1]
 
         def program(batch: Tensors) -> Tensors:
             return {"last_hidden_state": tf.cast(self.model.encode(**batch)["last_hidden_state"], tf.float32)}
 
-        # Shortened in the branch: lengths differ between them.
-        return self.run("encode", program, given, lambda length: padded_columns(inputs, length), cut_to=given)
+        # Cut inside the branch, as the branches' lengths differ.
+        return self.run("encode", program, length, lambda padded: padded_columns(inputs, padded), cut_to=length)
 
     def run(
         self,
@@ -134,27 +145,28 @@ class Signatures(tf.Module):
         cut_to: tf.Tensor | None = None,
         **further: tf.Tensor,
     ) -> Tensors:
-        """The outputs of a program at the smallest shape that holds the request.
+        """Run a program at the smallest shape that holds the request, and return its outputs.
 
         Args:
-            name: of the program; signatures that run the same one share it.
-            program: of (batch, **further); a dict of tensors whose first axis is that of the documents.
-            tokens: int32 scalar, the longest row's; more than the longest length is for `batch_of` to cut.
+            name: the program's name; signatures with the same program share it.
+            program: a function of (batch, **further) to a dict of tensors, documents on the first axis.
+            tokens: int32 scalar, tokens of the longest row; `batch_of` cuts rows beyond the longest length.
             batch_of: the inputs (B, length) at one length.
-            cut_to: where given, how much of the outputs' second axis is returned.
-            **further: more inputs of the program, whose first axis is that of the documents.
+            cut_to: the size to which the outputs' second axis is cut; `None` for all of it.
+            **further: more inputs of the program, documents on the first axis.
         """
         function = self._programs.value.setdefault(name, self._compiled(program))
-        shapes = [Shape(rows, length) for rows in self.layout.batch_sizes or (None,) for length in self.layout.lengths]
+        rows_of_batches = self.export_settings.batch_sizes or (None,)
+        shapes = [Shape(rows, length) for rows in rows_of_batches for length in self.export_settings.lengths]
 
         def branch(shape: Shape) -> Callable[[], Tensors]:
             def call() -> Tensors:
                 batch = batch_of(shape.length)
                 count = tf.shape(batch["input_ids"])[0]
                 batch, more = padded_rows(batch, shape.rows), padded_rows(further, shape.rows)
-                found = function(batch, **more)
+                outputs = function(batch, **more)
                 return {
-                    key: value[:count] if cut_to is None else value[:count, :cut_to] for key, value in found.items()
+                    key: value[:count] if cut_to is None else value[:count, :cut_to] for key, value in outputs.items()
                 }
 
             return call
@@ -163,7 +175,7 @@ class Signatures(tf.Module):
 
     def run_text(self, name: str, program: Program, text: tf.Tensor, **further: tf.Tensor) -> Tensors:
         """`run_rows` of texts (B,)."""
-        ids = self.tokenizer_graph.encode_up_to(check_texts("text", text), self.layout.lengths[-1])
+        ids = self.tokenizer_graph.encode_up_to(check_texts("text", text), self.export_settings.lengths[-1])
         counts = tf.cast(ids.row_lengths(), tf.int32)
         return self.run_rows(
             name, program, counts, lambda length: self.tokenizer_graph.pad_batch(ids, length), **further
@@ -172,33 +184,34 @@ class Signatures(tf.Module):
     def run_rows(
         self, name: str, program: Program, counts: tf.Tensor, batch_of: Callable[[int], Tensors], **further: tf.Tensor
     ) -> Tensors:
-        """The outputs of `run` for rows of so many tokens, int32 (B,), and "truncated": bool (B,), which were cut."""
+        """The outputs of `run` for rows of `counts` tokens, int32 (B,), and "truncated" bool (B,): the cut rows."""
         longest = tf.reduce_max(tf.concat([counts, [0]], axis=0))
-        found = self.run(name, program, longest, batch_of, **further)
-        return {**found, "truncated": counts > self.layout.lengths[-1]}
+        outputs = self.run(name, program, longest, batch_of, **further)
+        return {**outputs, "truncated": counts > self.export_settings.lengths[-1]}
 
     def checked(self, inputs: Mapping[str, tf.Tensor]) -> Tensors:
-        """The inputs, after checks that name what is wrong with them."""
-        return check_ids(inputs, self.layout.lengths[-1], self.model.config)
+        """The inputs, behind checks that name a wrong one."""
+        return check_ids(inputs, self.export_settings.lengths[-1], self.model.config)
 
     def id_specs(self) -> dict[str, tf.TensorSpec]:
-        """Those of the ids and masks."""
+        """The specs of ids and masks."""
         return {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in self.model.encoder_inputs}
 
     def _smallest(self, tokens: tf.Tensor, batch_of: Callable[[int], Tensors]) -> tf.Tensor:
-        """Which shape it is: int32 scalar."""
-        length = _first_that_holds(tokens, self.layout.lengths)
-        if self.layout.batch_sizes is None:
+        """The index of the smallest shape that holds the request, int32 scalar."""
+        lengths, batch_sizes = self.export_settings.lengths, self.export_settings.batch_sizes
+        length = _first_that_holds(tokens, lengths)
+        if batch_sizes is None:
             return length
-        rows = tf.shape(batch_of(self.layout.lengths[0])["input_ids"])[0]
-        with tf.control_dependencies([check_rows(rows, self.layout.batch_sizes[-1])]):
-            return _first_that_holds(rows, self.layout.batch_sizes) * len(self.layout.lengths) + length
+        rows = tf.shape(batch_of(lengths[0])["input_ids"])[0]
+        with tf.control_dependencies([check_rows(rows, batch_sizes[-1])]):
+            return _first_that_holds(rows, batch_sizes) * len(lengths) + length
 
     def _compiled(self, program: Program) -> Program:
-        """The program with the stored weights, traced once for each shape, whoever calls it."""
+        """The program with the stored weights, traced once for each shape, whichever signature calls it."""
 
         def run(batch: Tensors, **further: tf.Tensor) -> Tensors:
-            # What the model has compiled for itself reads its own weights, and what it compiles here only these.
+            # The model's own compiled programs read its own weights; programs compiled here read the stored ones only.
             self.model.forget_compiled()
             try:
                 with self.weights.read():
@@ -206,9 +219,9 @@ class Signatures(tf.Module):
             finally:
                 self.model.forget_compiled()
 
-        return tf.function(run, autograph=False, jit_compile=self.layout.jit_compile or None)
+        return tf.function(run, autograph=False, jit_compile=self.export_settings.jit_compile or None)
 
 
 def _first_that_holds(count: tf.Tensor, sizes: Sequence[int]) -> tf.Tensor:
-    """Index of the smallest size that holds `count`, or of the last; sizes ascend."""
+    """Index of the smallest of ascending sizes that holds `count`, or of the largest."""
     return tf.reduce_sum(tf.cast(count > tf.constant(sizes[:-1], tf.int32), tf.int32))

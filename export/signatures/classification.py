@@ -16,16 +16,16 @@ class ClassificationSignatures(Signatures):
 
     Probabilities are a softmax over the classes; with several labels at once (`problem_type`
     "multi_label_classification") or with one class each is a logistic function of its own logit. A regression's
-    numbers are given as they are.
+    numbers are returned as they are.
     """
 
     def __init__(self, *arguments: Any, **further: Any) -> None:
         super().__init__(*arguments, **further)
         with tf.init_scope():
-            self.labels = tf.constant(self.settings["labels"])
+            self.labels = tf.constant(self.head_settings["labels"])
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def head_settings(self) -> dict[str, Any]:
         """The kind of problem, and the names of the classes."""
         config = self.model.config
         labels = [config.id2label[index] for index in range(config.num_labels)]
@@ -36,7 +36,7 @@ class ClassificationSignatures(Signatures):
         """The names of all signatures."""
         return "serving_default", "classify", "logits", "encode"
 
-    def described(self) -> Any:
+    def endpoints(self) -> Any:
         """Function and inputs by signature name."""
         text = {"text": tf.TensorSpec([None], tf.string, name="text")}
         return {
@@ -57,8 +57,8 @@ class ClassificationSignatures(Signatures):
             regression "values": float32 (B, C); "truncated": bool (B,), whether a text was longer than the longest
             length.
         """
-        found = self.run_text("logits", self._program, text)
-        return {**self._classes(found["logits"]), "truncated": found["truncated"]}
+        outputs = self.run_text("logits", self._program, text)
+        return {**self._classes(outputs["logits"]), "truncated": outputs["truncated"]}
 
     def logits(self, **inputs: tf.Tensor) -> Tensors:
         """Ids -> "logits" float32 (B, C); inputs as for `encode`, each row with an end token."""
@@ -67,12 +67,12 @@ class ClassificationSignatures(Signatures):
         return self.run("logits", self._program, tokens, lambda length: padded_columns(inputs, length))
 
     def _program(self, batch: Tensors) -> Tensors:
-        # Where a server has padded with a row's own tokens, an end token there is none.
+        # A server may pad with a row's own tokens: an end token among them must not count.
         ids = tf.where(batch["attention_mask"] != 0, batch["input_ids"], self.model.config.pad_token_id)
         return {"logits": tf.cast(self.model({**batch, "input_ids": ids})["logits"], tf.float32)}
 
     def _classes(self, logits: tf.Tensor) -> Tensors:
-        problem = self.settings["problem_type"]
+        problem = self.head_settings["problem_type"]
         if problem == "regression":
             return {"values": logits}
         is_single = problem != "multi_label_classification" and logits.shape[1] != 1

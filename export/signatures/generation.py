@@ -16,9 +16,9 @@ class GenerationSignatures(Signatures):
     """`serving_default`, `summarize`, `generate` and `encode` of a model with a language model's head.
 
     Args:
-        *arguments: those of `Signatures`.
+        *arguments: arguments of `Signatures`.
         generation_config: settings, see `GenerationConfig.of`; None: the model's.
-        **further: those of `Signatures`.
+        **further: arguments of `Signatures`.
     """
 
     setting_names = ("generation_config",)
@@ -27,21 +27,21 @@ class GenerationSignatures(Signatures):
         super().__init__(*arguments, **further)
         settings = GenerationConfig.of(generation_config, self.model.generation_config)
         self.is_random = bool(settings.do_sample) and settings.seed is None
-        # A search of beams knows all of them; whoever wants more samples says so in the settings.
+        # A beam search returns any of its beams; of samples only the settings' number.
         beams = settings.num_beams if settings.num_beams > 1 else settings.num_return_sequences
         self._generation = _Settings(settings, beams)
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """Those of the search."""
-        return self._generation.given.to_dict()
+    def head_settings(self) -> dict[str, Any]:
+        """The settings of the search."""
+        return self._generation.requested.to_dict()
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """The names of all signatures."""
         return "serving_default", "summarize", "generate", "encode"
 
-    def described(self) -> Any:
+    def endpoints(self) -> Any:
         """Function and inputs by signature name."""
         text = {"text": tf.TensorSpec([None], tf.string, name="text")}
         numbers = {
@@ -65,11 +65,11 @@ class GenerationSignatures(Signatures):
             (B,), whether a text was longer than the longest length.
         """
         limits = tf.fill(tf.shape(text), self._generation.most_new_tokens)
-        found = self.run_text("generate", self._program, text, limits=limits)
+        outputs = self.run_text("generate", self._program, text, limits=limits)
         return {
-            "text": self.tokenizer_graph.decode(found["sequences"][:, 0]),
-            "score": found["scores"][:, 0],
-            "truncated": found["truncated"],
+            "text": self.tokenizer_graph.decode(outputs["sequences"][:, 0]),
+            "score": outputs["scores"][:, 0],
+            "truncated": outputs["truncated"],
         }
 
     def summarize(self, text: tf.Tensor, max_new_tokens: tf.Tensor, num_return_sequences: tf.Tensor) -> Tensors:
@@ -87,15 +87,15 @@ class GenerationSignatures(Signatures):
         rows, generation = tf.size(text), self._generation
         limits = check_range("max_new_tokens", max_new_tokens, rows, generation.most_new_tokens)
         counts = check_range("num_return_sequences", num_return_sequences, rows, generation.sequences)
-        found = self.run_text("generate", self._program, text, limits=limits)
+        outputs = self.run_text("generate", self._program, text, limits=limits)
         most = tf.reduce_max(tf.concat([counts, [1]], axis=0))
-        sequences, scores = found["sequences"][:, :most], found["scores"][:, :most]
+        sequences, scores = outputs["sequences"][:, :most], outputs["scores"][:, :most]
         texts = self.tokenizer_graph.decode(tf.reshape(sequences, (-1, generation.length)))
-        is_wanted = tf.range(most) < counts[:, tf.newaxis]
+        is_requested = tf.range(most) < counts[:, tf.newaxis]
         return {
-            "text": tf.where(is_wanted, tf.reshape(texts, tf.shape(scores)), ""),
-            "score": tf.where(is_wanted, scores, 0.0),
-            "truncated": found["truncated"],
+            "text": tf.where(is_requested, tf.reshape(texts, tf.shape(scores)), ""),
+            "score": tf.where(is_requested, scores, 0.0),
+            "truncated": outputs["truncated"],
         }
 
     def generate(self, **inputs: tf.Tensor) -> Tensors:
@@ -103,15 +103,15 @@ class GenerationSignatures(Signatures):
         inputs = self.checked(inputs)
         rows, tokens = tf.unstack(tf.shape(inputs["input_ids"]))
         limits = tf.fill([rows], self._generation.most_new_tokens)
-        found = self.run(
+        outputs = self.run(
             "generate", self._program, tokens, lambda length: padded_columns(inputs, length), limits=limits
         )
-        return {"sequences": found["sequences"][:, 0], "scores": found["scores"][:, 0]}
+        return {"sequences": outputs["sequences"][:, 0], "scores": outputs["scores"][:, 0]}
 
     def _program(self, batch: Tensors, limits: tf.Tensor) -> Tensors:
         """ "sequences" (B, N, T) and "scores" (B, N)."""
         generation = self._generation
-        found = self.model.generate(
+        outputs = self.model.generate(
             **batch,
             generation_config=generation.config,
             new_token_limits=limits,
@@ -120,17 +120,17 @@ class GenerationSignatures(Signatures):
         )
         shape = (-1, generation.sequences)
         return {
-            "sequences": tf.reshape(found["sequences"], (*shape, generation.length)),
-            "scores": tf.reshape(found["sequences_scores"], shape),
+            "sequences": tf.reshape(outputs["sequences"], (*shape, generation.length)),
+            "scores": tf.reshape(outputs["sequences_scores"], shape),
         }
 
 
 class _Settings:
-    """The settings of a search and what follows from them."""
+    """The settings of a search, with the sizes that follow from them."""
 
-    def __init__(self, given: GenerationConfig, sequences: int) -> None:
-        self.given = given
+    def __init__(self, requested: GenerationConfig, sequences: int) -> None:
+        self.requested = requested
         self.sequences = sequences
-        self.config = given.replace(num_return_sequences=sequences)
-        self.length = given.total_length(1)
+        self.config = requested.replace(num_return_sequences=sequences)
+        self.length = requested.total_length(1)
         self.most_new_tokens = self.length - 1

@@ -15,14 +15,14 @@ from tfmodels.utils.checks import check_positive
 
 
 class AnswerSignatures(Signatures):
-    """`serving_default` and `answer`, which are the same, `logits` and `encode` of a model that finds answers.
+    """`serving_default` and `answer`, which are the same, `logits` and `encode` of a question answerer.
 
-    The tokens of the question are LED's global tokens: the first ones, where it has more than `max_global_tokens`.
+    The question's tokens are global, if the model has global tokens, up to `max_global_tokens`.
 
     Args:
-        *arguments: those of `Signatures`.
+        *arguments: arguments of `Signatures`.
         max_answer_length: the longest answer in tokens.
-        **further: those of `Signatures`.
+        **further: arguments of `Signatures`.
     """
 
     setting_names = ("max_answer_length",)
@@ -32,10 +32,10 @@ class AnswerSignatures(Signatures):
         check_positive("max_answer_length", max_answer_length)
         self._longest = max_answer_length
         # Longformer's question answering: every token of the question is global (Beltagy et al. 2020, section 6.2).
-        self._marks = "question" if self.tokenizer_graph.marks_global_token else None
+        self._marks = "question" if self.tokenizer_graph.spec.marks_global_token else None
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def head_settings(self) -> dict[str, Any]:
         """The longest answer in tokens."""
         return {"max_answer_length": self._longest}
 
@@ -44,7 +44,7 @@ class AnswerSignatures(Signatures):
         """The names of all signatures."""
         return "serving_default", "answer", "logits", "encode"
 
-    def described(self) -> Any:
+    def endpoints(self) -> Any:
         """Function and inputs by signature name."""
         texts = {name: tf.TensorSpec([None], tf.string, name=name) for name in ("question", "text")}
         return {
@@ -66,22 +66,22 @@ class AnswerSignatures(Signatures):
             and "end": int32 (B,), its first and last token among the ids, -1 where there is none; "truncated": bool
             (B,), whether the pair was longer than the longest length.
         """
-        given = check_texts("question", question), check_texts("text", text)
-        ids = self.tokenizer_graph.encode_pair(*given, self.layout.lengths[-1])
+        texts = check_texts("question", question), check_texts("text", text)
+        ids = self.tokenizer_graph.encode_pair(*texts, self.export_settings.lengths[-1])
         counts = self.tokenizer_graph.pair_counts(*ids)
 
         def batch_of(length: int) -> Tensors:
             return self.tokenizer_graph.pad_pair_batch(*ids, length, self._marks, return_segment_mask=True)
 
-        found = self.run_rows("answer", self._answer, counts, batch_of)
-        texts = strip_white_space(self.tokenizer_graph.decode(found["ids"]))
-        return {"text": texts, **{name: found[name] for name in ("score", "start", "end", "truncated")}}
+        outputs = self.run_rows("answer", self._answer, counts, batch_of)
+        answers = strip_white_space(self.tokenizer_graph.decode(outputs["ids"]))
+        return {"text": answers, **{name: outputs[name] for name in ("score", "start", "end", "truncated")}}
 
     def logits(self, **inputs: tf.Tensor) -> Tensors:
         """Ids -> "start_logits" and "end_logits" float32 (B, L); inputs as for `encode`."""
         inputs = self.checked(inputs)
-        given = tf.shape(inputs["input_ids"])[1]
-        return self.run("logits", self._logits, given, lambda length: padded_columns(inputs, length), cut_to=given)
+        length = tf.shape(inputs["input_ids"])[1]
+        return self.run("logits", self._logits, length, lambda padded: padded_columns(inputs, padded), cut_to=length)
 
     def _logits(self, batch: Tensors) -> Tensors:
         outputs = self.model(batch)
@@ -92,8 +92,8 @@ class AnswerSignatures(Signatures):
         text_mask = batch["segment_mask"]
         inputs = {name: value for name, value in batch.items() if name != "segment_mask"}
         longest = min(self._longest, text_mask.shape[1])
-        found = best_spans(**self._logits(inputs), text_mask=text_mask, max_answer_length=longest)
-        places = found["start"][:, tf.newaxis] + tf.range(longest)
-        is_answer = (places <= found["end"][:, tf.newaxis]) & (found["start"][:, tf.newaxis] >= 0)
-        ids = tf.gather(inputs["input_ids"], tf.where(is_answer, places, 0), batch_dims=1)
-        return {**found, "ids": tf.where(is_answer, ids, -1)}
+        span = best_spans(**self._logits(inputs), text_mask=text_mask, max_answer_length=longest)
+        positions = span["start"][:, tf.newaxis] + tf.range(longest)
+        is_answer = (positions <= span["end"][:, tf.newaxis]) & (span["start"][:, tf.newaxis] >= 0)
+        ids = tf.gather(inputs["input_ids"], tf.where(is_answer, positions, 0), batch_dims=1)
+        return {**span, "ids": tf.where(is_answer, ids, -1)}

@@ -7,12 +7,12 @@ import tensorflow as tf
 
 
 def check_ids(inputs: Mapping[str, tf.Tensor], longest: int, config: Any) -> dict[str, tf.Tensor]:
-    """Ids and masks (B, L), behind checks of what a client may get wrong.
+    """Return ids and masks (B, L), behind checks of a client's mistakes.
 
     Args:
-        inputs: `input_ids`, `attention_mask` and, for LED, `global_attention_mask`.
+        inputs: `input_ids`, `attention_mask` and possibly `global_attention_mask`.
         longest: the most tokens of a row.
-        config: the model's.
+        config: the model's config.
     """
     inputs = {name: _of_rank(name, value) for name, value in inputs.items()}
     ids = inputs["input_ids"]
@@ -40,12 +40,12 @@ def check_ids(inputs: Mapping[str, tf.Tensor], longest: int, config: Any) -> dic
 
 
 def check_rows(rows: tf.Tensor, most: int) -> tf.Operation:
-    """That a request has no more documents than the largest batch size."""
+    """Check that a request has no more documents than the largest batch size."""
     return _check(rows <= most, f"a request must have at most {most} documents", rows)
 
 
 def check_range(name: str, values: tf.Tensor, rows: tf.Tensor, most: int) -> tf.Tensor:
-    """The numbers (B,), behind a check that there is one for each document, from 1 to `most`."""
+    """Return the numbers (B,), behind a check that each document has one, from 1 to `most`."""
     in_range = tf.reduce_all((values >= 1) & (values <= most))
     checks = [
         _check(tf.equal(tf.size(values), rows), f"{name} must hold one number for each text", tf.shape(values)),
@@ -56,12 +56,12 @@ def check_range(name: str, values: tf.Tensor, rows: tf.Tensor, most: int) -> tf.
 
 
 def check_texts(name: str, texts: tf.Tensor) -> tf.Tensor:
-    """The texts (B,), behind a check of their rank."""
+    """Return the texts (B,), behind a check of their rank."""
     return _of_rank(name, texts)
 
 
 def padded_columns(inputs: Mapping[str, tf.Tensor], length: int) -> dict[str, tf.Tensor]:
-    """Inputs (B, given) -> (B, length), for given <= length; the mask says what is padding."""
+    """Inputs (B, L) -> (B, length), for L <= length; the mask is 0 on the padding."""
     padded = {}
     for name, value in inputs.items():
         # Branches that are not taken are built too: they must not see a negative width.
@@ -71,7 +71,7 @@ def padded_columns(inputs: Mapping[str, tf.Tensor], length: int) -> dict[str, tf
 
 
 def padded_rows(inputs: Mapping[str, tf.Tensor], rows: int | None) -> dict[str, tf.Tensor]:
-    """Inputs (given, ...) -> (rows, ...) with zeros, for given <= rows; for None at least one row."""
+    """Inputs (B, ...) -> (rows, ...) with zeros, for B <= rows; for None at least one row."""
     padded = {}
     for name, value in inputs.items():
         missing = tf.maximum((rows or 1) - tf.shape(value)[0], 0)
@@ -81,13 +81,13 @@ def padded_rows(inputs: Mapping[str, tf.Tensor], rows: int | None) -> dict[str, 
 
 
 def _of_rank(name: str, value: tf.Tensor) -> tf.Tensor:
-    """The value, behind a check that it has the rank of its signature, whose message has the input's name."""
-    # Servers do not hold a request against the signature's ranks, and TensorFlow's optimizer trusts them: it would take
-    # a check for true, but for a value whose shape it is told to forget.
+    """Return the value, behind a check for the rank of its signature, whose message names the input."""
+    # Servers do not compare a request with the signature's ranks, while TensorFlow's optimizer trusts them: it would
+    # remove a check as always true, unless the value's shape is forgotten first.
     received = tf.raw_ops.PlaceholderWithDefault(input=value, shape=tf.TensorShape(None), name=f"{name}_received")
     return tf.ensure_shape(received, value.shape)
 
 
 def _check(condition: tf.Tensor, message: str, received: tf.Tensor) -> tf.Operation:
-    # Not `tf.debugging.Assert`: what waits for that one may run all the same, as it is a branch.
+    # Not `tf.debugging.Assert`: that is a branch, and ops that wait for it may run all the same.
     return tf.raw_ops.Assert(condition=condition, data=[f"{message}. Received:", received], summarize=8)

@@ -10,7 +10,8 @@ import time
 import pytest
 from exported import exported
 
-from export.versions import new_version, next_version, remove_old_versions, versions
+from export.client.version_folders import version_folders
+from export.versions import new_version, next_version, remove_old_versions
 
 WRITES = ["--lengths", "16", "--signatures", "serving_default", "--max-new-tokens", "4"]
 
@@ -18,7 +19,7 @@ WRITES = ["--lengths", "16", "--signatures", "serving_default", "--max-new-token
 def test_versions_are_counted_as_numbers(tmp_path):
     for name in ("9", "10", "notes", ".partial-1-11"):
         (tmp_path / name).mkdir()
-    assert [version.name for version in versions(tmp_path)] == ["9", "10"]
+    assert [version.name for version in version_folders(tmp_path)] == ["9", "10"]
     assert next_version(tmp_path) == 11
 
 
@@ -27,7 +28,7 @@ def test_the_newest_are_kept_and_only_older_ones_removed(tmp_path):
         (tmp_path / name).mkdir()
     removed = remove_old_versions(tmp_path, tmp_path / "7", keep=1)
     assert [version.name for version in removed] == ["1", "2"]
-    assert [version.name for version in versions(tmp_path)] == ["3", "7", "8"]
+    assert [version.name for version in version_folders(tmp_path)] == ["3", "7", "8"]
 
 
 def test_a_failed_export_leaves_nothing_and_what_a_killed_one_left_is_removed(tmp_path):
@@ -68,11 +69,11 @@ def test_an_export_killed_at_any_moment_leaves_no_half_version_and_the_next_one_
     generator = random.Random(0)
     for _ in range(moments):
         _kill_at(command, folder, generator.uniform(-3, 12) if moments > 1 else 1.0)
-        for version in versions(folder):
+        for version in version_folders(folder):
             assert (version / "manifest.json").is_file()
             assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()
-    before = len(versions(folder))
+    before = len(version_folders(folder))
     done = subprocess.run([*command, "--keep", "0"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert [version.name for version in versions(folder)] == [str(before + 1)]
+    assert [version.name for version in version_folders(folder)] == [str(before + 1)]
     assert not list(folder.glob(".partial-*"))

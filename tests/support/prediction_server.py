@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from export.client.saved_model_client import _load_text_ops, import_server_libraries, latest_version
+from export.client.saved_model_client import _load_text_ops, import_server_libraries
+from export.client.version_folders import latest_version
 
 THREADS = 8
 

@@ -9,7 +9,7 @@ import textwrap
 import pytest
 from fuzzing import fuzz_texts as make_fuzz_texts
 
-from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+from tfmodels import LEDTokenizer, LongT5Tokenizer
 
 
 def _module_sources() -> list[str]:
@@ -32,11 +32,11 @@ def led_tokenizer() -> LEDTokenizer:
 
 
 @pytest.fixture(scope="session")
-def long_t5_tokenizer() -> LongT5Tokenizer:
+def longt5_tokenizer() -> LongT5Tokenizer:
     return LongT5Tokenizer.train_from_iterator(_module_sources(), vocab_size=1000)
 
 
-@pytest.fixture(scope="session", params=["led", "long_t5"])
+@pytest.fixture(scope="session", params=["led", "longt5"])
 def tokenizer(request: pytest.FixtureRequest) -> LEDTokenizer | LongT5Tokenizer:
     return request.getfixturevalue(f"{request.param}_tokenizer")
 
@@ -50,16 +50,16 @@ def led_reference(led_tokenizer, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def long_t5_reference(long_t5_tokenizer, tmp_path_factory):
+def longt5_reference(longt5_tokenizer, tmp_path_factory):
     transformers = pytest.importorskip("transformers")
     # The Google checkpoints' tokenizer_config.json has no `legacy`, which transformers reads as legacy=True.
-    folder = tmp_path_factory.mktemp("long_t5")
-    long_t5_tokenizer.save_pretrained(folder)
+    folder = tmp_path_factory.mktemp("longt5")
+    longt5_tokenizer.save_pretrained(folder)
     logging.getLogger("transformers").setLevel(logging.ERROR)
     return transformers.T5Tokenizer.from_pretrained(folder, legacy=True)
 
 
-@pytest.fixture(scope="session", params=["led", "long_t5"])
+@pytest.fixture(scope="session", params=["led", "longt5"])
 def with_reference(request: pytest.FixtureRequest):
     """A family's tokenizer and the reference for the same files."""
     return request.getfixturevalue(f"{request.param}_tokenizer"), request.getfixturevalue(f"{request.param}_reference")

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 import tensorflow as tf
 from fuzzing import batches, fuzz_bytes, fuzz_texts, long_text
 
-from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+from tfmodels import LEDTokenizer, LongT5Tokenizer
 
 _WANTED = 256
 
@@ -90,9 +90,9 @@ def _reference_ids(reference: Any, texts: list[str]) -> list[list[int]]:
 def _families(examples: list[Any]) -> Iterator[tuple[Any, Any]]:
     import transformers
 
-    from training.demo.python_corpus import split_by_module
     from training.demo.run import VOCABULARY
     from training.presets import vocabulary_texts
+    from training.splits import split_by_module
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
     learnt_from = vocabulary_texts(split_by_module(examples).train)

@@ -1,11 +1,11 @@
-"""LED's vocabulary from either form of its files, with a prefix space and without some byte symbols."""
+"""A byte-level BPE vocabulary from either form of its files, with a prefix space and without some byte symbols."""
 
 import json
 
 import pytest
 import tensorflow as tf
 
-from tfmodels.text import LEDTokenizer
+from tfmodels import LEDTokenizer
 
 transformers = pytest.importorskip("transformers")
 

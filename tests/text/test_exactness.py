@@ -12,7 +12,7 @@ from exactness import Counts, compare
 from folders import written
 from fuzzing import fuzz_bytes, fuzz_texts, long_text
 
-from tfmodels.text import LongT5Tokenizer
+from tfmodels import LongT5Tokenizer
 
 COUNT = 20_000
 
@@ -32,11 +32,11 @@ def test_a_million_characters_have_the_same_ids_everywhere(with_reference, is_as
     assert compare(tokenizer, [long_text(1_000_000, is_ascii=is_ascii)], reference) == Counts(1)
 
 
-def test_a_single_word_of_a_million_characters_may_have_other_pieces_but_the_same_text(long_t5_tokenizer):
+def test_a_single_word_of_a_million_characters_may_have_other_pieces_but_the_same_text(longt5_tokenizer):
     word = "".join(random.Random(0).choices(string.ascii_lowercase, k=1_000_000))
-    ids = long_t5_tokenizer.in_graph().encode(tf.constant([word]))
-    assert long_t5_tokenizer.in_graph().decode(ids.to_tensor()).numpy() == [word.encode()]
-    assert abs(int(ids.row_lengths()[0]) - len(long_t5_tokenizer.encode(word))) < 100
+    ids = longt5_tokenizer.in_graph().encode(tf.constant([word]))
+    assert longt5_tokenizer.in_graph().decode(ids.to_tensor()).numpy() == [word.encode()]
+    assert abs(int(ids.row_lengths()[0]) - len(longt5_tokenizer.encode(word))) < 100
 
 
 @pytest.mark.parametrize("length", [17_000, 60_000])
@@ -47,10 +47,10 @@ def test_texts_of_many_pieces_beside_short_ones_have_the_same_ids(tokenizer, len
 
 
 @pytest.mark.parametrize("adds_prefix_space", [True, False])
-def test_a_tokenizer_that_is_not_legacy_has_the_same_ids_everywhere(long_t5_tokenizer, adds_prefix_space, tmp_path):
+def test_a_tokenizer_that_is_not_legacy_has_the_same_ids_everywhere(longt5_tokenizer, adds_prefix_space, tmp_path):
     transformers = pytest.importorskip("transformers")
     config = {"legacy": False, "add_prefix_space": adds_prefix_space}
-    written(tmp_path, long_t5_tokenizer.to_files(), **{"tokenizer_config.json": config})
+    written(tmp_path, longt5_tokenizer.to_files(), **{"tokenizer_config.json": config})
     tokenizer = LongT5Tokenizer.from_pretrained(tmp_path)
     reference = transformers.T5Tokenizer.from_pretrained(tmp_path)
     assert compare(tokenizer, fuzz_texts(4000), reference) == Counts(4000)

@@ -88,11 +88,11 @@ def test_wrong_global_tokens_are_named(led_tokenizer, arguments, message):
         led_tokenizer("a b", **arguments)
 
 
-def test_long_t5_has_no_global_attention(long_t5_tokenizer):
+def test_longt5_has_no_global_attention(longt5_tokenizer):
     for name in GLOBAL_ATTENTION:
-        with pytest.raises(ValueError, match="global_attention must be None: LongT5 has none"):
-            long_t5_tokenizer("a", global_attention=name)
-        with pytest.raises(ValueError, match="global_attention must be None: LongT5 has none"):
-            long_t5_tokenizer.as_layer(8, global_attention=name)
-    with pytest.raises(ValueError, match="global_spans must be None: LongT5 has no global attention mask"):
-        long_t5_tokenizer("a", global_spans=[["a"]])
+        with pytest.raises(ValueError, match="global_attention must be None: this tokenizer has no global tokens"):
+            longt5_tokenizer("a", global_attention=name)
+        with pytest.raises(ValueError, match="global_attention must be None: this tokenizer has no global tokens"):
+            longt5_tokenizer.as_layer(8, global_attention=name)
+    with pytest.raises(ValueError, match="global_spans must be None: this tokenizer has no global tokens"):
+        longt5_tokenizer("a", global_spans=[["a"]])

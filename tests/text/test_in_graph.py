@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfmodels.text import LEDTokenizer
+from tfmodels import LEDTokenizer
 from tfmodels.text.in_graph import strip_white_space
 
 TEXTS = ["def encode(self, text):", "", "  the <mask> longest <extra_id_3> row\n\n  of the batch and then some"]

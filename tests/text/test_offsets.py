@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfmodels.text import answer_positions
+from tfmodels import answer_positions
 
 TEXTS = [
     "def encode(self, text):\n    return text",
@@ -31,9 +31,9 @@ def test_offsets_of_led_pairs_are_those_of_transformers(led_tokenizer, led_refer
     assert offsets.tolist() == [[list(span) for span in row] for row in expected]
 
 
-def test_offsets_of_long_t5_cover_the_text_but_for_white_space(long_t5_tokenizer, fuzz_texts):
+def test_offsets_of_longt5_cover_the_text_but_for_white_space(longt5_tokenizer, fuzz_texts):
     texts = TEXTS + fuzz_texts[:1000]
-    batch = long_t5_tokenizer(texts, return_offsets=True, return_special_tokens_mask=True)
+    batch = longt5_tokenizer(texts, return_offsets=True, return_special_tokens_mask=True)
     for text, offsets, special in zip(texts, batch["offsets"], batch["special_tokens_mask"], strict=True):
         covered = np.zeros(len(text) + 1, bool)
         assert (offsets[special == 1] == 0).all()

@@ -34,7 +34,7 @@ def test_pairs_are_those_of_transformers(with_reference, fuzz_texts):
 def test_a_second_text_is_cut_as_in_transformers_where_the_first_fits(with_reference, max_length, fuzz_texts):
     tokenizer, reference = with_reference
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    room = max_length - tokenizer.frame.special_count(is_pair=True)
+    room = max_length - tokenizer.template.special_count(is_pair=True)
     pairs = [*PAIRS, *zip(fuzz_texts[:300], fuzz_texts[300:600], strict=True)]
     pairs = [pair for pair in pairs if len(tokenizer._tokenize([pair[0]])[0]) <= room // 2]
     first, second = ([pair[side] for pair in pairs] for side in (0, 1))
@@ -96,8 +96,8 @@ def test_texts_and_pairs_must_be_as_many(tokenizer):
         tokenizer.in_graph().encode_pair(tf.constant(["a", "b"]), tf.constant(["c"]), 8)
 
 
-def test_a_pair_needs_room_for_a_token_of_each(led_tokenizer, long_t5_tokenizer):
-    for tokenizer, minimum in ((led_tokenizer, 6), (long_t5_tokenizer, 4)):
+def test_a_pair_needs_room_for_a_token_of_each(led_tokenizer, longt5_tokenizer):
+    for tokenizer, minimum in ((led_tokenizer, 6), (longt5_tokenizer, 4)):
         assert tokenizer("a", text_pair="b", max_length=minimum)["input_ids"].shape == (1, minimum)
         for pad in (
             lambda length, tokenizer=tokenizer: tokenizer("a", text_pair="b", max_length=length),

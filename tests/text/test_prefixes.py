@@ -7,7 +7,7 @@ import tensorflow as tf
 import tokenizers
 from fuzzing import BROKEN_UTF8, FRAGMENTS, long_text
 
-from tfmodels.text import LEDTokenizer
+from tfmodels import LEDTokenizer
 from tfmodels.text.in_graph import _BYTES_PER_TOKEN
 from tfmodels.text.prefixes import WINDOW, word_prefixes
 

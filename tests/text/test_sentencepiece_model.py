@@ -11,7 +11,7 @@ import tensorflow as tf
 from exactness import Counts, compare
 from fuzzing import fuzz_texts, long_text
 
-from tfmodels.text import LongT5Tokenizer
+from tfmodels import LongT5Tokenizer
 
 
 def trained(**changes):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+from tfmodels import LEDTokenizer, LongT5Tokenizer
 
 TEXTS = ["def area(width): return width", "naïve café ✓ 🎉 end", "", "  two  spaces\n", "🎉"]
 

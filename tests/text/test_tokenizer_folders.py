@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from folders import REFUSED, TOKENS, led_kinds, numbered, t5_kinds, texts_with, token, written
 
-from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+from tfmodels import LEDTokenizer, LongT5Tokenizer
 
 transformers = pytest.importorskip("transformers")
 SIZE = 600

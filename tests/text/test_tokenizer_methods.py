@@ -10,7 +10,7 @@ import tokenizers
 from folders import TOKENS, texts_with
 
 import tfmodels
-from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+from tfmodels import LEDTokenizer, LongT5Tokenizer
 
 transformers = pytest.importorskip("transformers")
 TEXTS = texts_with(list(TOKENS), 150, seed=3)
@@ -105,8 +105,8 @@ def test_tokens_of_other_types_are_refused_and_nothing_is_added(own, tokens):
     assert own.to_files() == files
 
 
-def test_further_sentinels_are_refused(long_t5_tokenizer):
-    own = LongT5Tokenizer.from_files(long_t5_tokenizer.to_files())
+def test_further_sentinels_are_refused(longt5_tokenizer):
+    own = LongT5Tokenizer.from_files(longt5_tokenizer.to_files())
     with pytest.raises(ValueError, match="new_tokens must not be further sentinels"):
         own.add_tokens("<extra_id_100>", special_tokens=True)
 

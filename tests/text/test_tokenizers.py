@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from tfmodels.text import LEDTokenizer, LongT5Tokenizer
+from tfmodels import LEDTokenizer, LongT5Tokenizer
 
 TEXTS = ["def encode(self, text):", "", "return the longest row of the batch and then some more words"]
 FAMILIES = [LEDTokenizer, LongT5Tokenizer]
@@ -53,10 +53,10 @@ def test_a_pad_token_in_the_text_is_attended(tokenizer):
     assert batch["attention_mask"][0, place] == 1
 
 
-def test_led_marks_position_zero_as_global_and_long_t5_has_no_such_mask(led_tokenizer, long_t5_tokenizer):
+def test_led_marks_position_zero_as_global_and_longt5_has_no_such_mask(led_tokenizer, longt5_tokenizer):
     mask = led_tokenizer(TEXTS, max_length=8)["global_attention_mask"]
     assert mask.tolist() == [[1] + [0] * 7] * 3
-    assert set(long_t5_tokenizer(TEXTS)) == {"input_ids", "attention_mask"}
+    assert set(longt5_tokenizer(TEXTS)) == {"input_ids", "attention_mask"}
 
 
 def test_one_text_is_a_batch_of_one(tokenizer):
@@ -64,8 +64,8 @@ def test_one_text_is_a_batch_of_one(tokenizer):
     assert all((one[name] == many[name]).all() for name in many)
 
 
-def test_special_ids_are_those_of_the_families(led_tokenizer, long_t5_tokenizer):
-    led, t5 = led_tokenizer, long_t5_tokenizer
+def test_special_ids_are_those_of_the_families(led_tokenizer, longt5_tokenizer):
+    led, t5 = led_tokenizer, longt5_tokenizer
     assert (led.bos_token_id, led.pad_token_id, led.eos_token_id, led.unk_token_id) == (0, 1, 2, 3)
     assert led.decoder_start_token_id == 2
     assert (t5.bos_token_id, t5.pad_token_id, t5.eos_token_id, t5.unk_token_id) == (None, 0, 1, 2)
@@ -89,14 +89,14 @@ def test_decoding_gives_back_any_text_of_byte_level_bpe(led_tokenizer, fuzz_text
     assert led_tokenizer.batch_decode([led_tokenizer.encode(text) for text in texts]) == texts
 
 
-def test_decoding_sentencepiece_gives_back_plain_text(long_t5_tokenizer):
+def test_decoding_sentencepiece_gives_back_plain_text(longt5_tokenizer):
     text = "the longest row of the batch"
-    assert long_t5_tokenizer.decode(long_t5_tokenizer.encode(text)) == text
+    assert longt5_tokenizer.decode(longt5_tokenizer.encode(text)) == text
 
 
-def test_special_tokens_are_kept_when_asked_for(led_tokenizer, long_t5_tokenizer):
+def test_special_tokens_are_kept_when_asked_for(led_tokenizer, longt5_tokenizer):
     assert led_tokenizer.decode(led_tokenizer.encode("a b"), skip_special_tokens=False) == "<s>a b</s>"
-    assert long_t5_tokenizer.decode(long_t5_tokenizer.encode("the"), skip_special_tokens=False) == "the</s>"
+    assert longt5_tokenizer.decode(longt5_tokenizer.encode("the"), skip_special_tokens=False) == "the</s>"
 
 
 def test_ids_outside_the_vocabulary_are_ignored(tokenizer):
@@ -235,6 +235,6 @@ def test_repeated_ids_are_refused(led_tokenizer):
         LEDTokenizer.from_files({**files, "vocab.json": json.dumps(vocab).encode()})
 
 
-def test_broken_models_of_long_t5_are_refused():
+def test_broken_models_of_longt5_are_refused():
     with pytest.raises(ValueError, match="model_proto must be a SentencePiece model"):
         LongT5Tokenizer(b"no model")

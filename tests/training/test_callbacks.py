@@ -9,7 +9,7 @@ import pytest
 from tiny import make_model
 
 from training.batches import SummarizationBatches
-from training.callbacks import Clock, History, Schedule
+from training.callbacks import Clock, StepLosses, WarmupThenLinear
 from training.examples import Example
 
 
@@ -43,7 +43,7 @@ class MeanId(keras.Model):
 def test_the_history_holds_each_steps_own_loss_for_batches_of_different_sizes():
     examples = [Example("a" * (1 + number % 16), "b" * (1 + number % 5)) for number in range(40)]
     batches = SummarizationBatches(examples, Characters(), batch_tokens=64, source_lengths=(4, 16), target_length=5)
-    model, history = make_model("longt5-local", num_layers=1, vocab_size=128, dropout_rate=0.0), History(batches)
+    model, history = make_model("longt5-local", num_layers=1, vocab_size=128, dropout_rate=0.0), StepLosses(batches)
     model.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
     model.fit(batches, shuffle=False, verbose=0, callbacks=[history])
     wanted = [float(model(batches[index])["loss"]) for index in range(len(batches))]
@@ -53,7 +53,7 @@ def test_the_history_holds_each_steps_own_loss_for_batches_of_different_sizes():
 
 def test_the_schedule_warms_up_falls_to_zero_and_stops_when_time_is_up():
     clock = Clock(steps=10, max_minutes=None)
-    schedule = Schedule(clock, learning_rate=1.0, warmup_steps=4)
+    schedule = WarmupThenLinear(clock, learning_rate=1.0, warmup_steps=4)
     model = MeanId()
     model.compile(optimizer=keras.optimizers.SGD(0.0))
     schedule.set_model(model)

@@ -6,9 +6,9 @@ import math
 import pytest
 from rich.console import Console
 
-from training.demo.python_corpus import Split, corpus_summary
 from training.examples import Example
 from training.report import Sample, print_corpus, print_curve, print_rouge, print_samples, save_loss_plot
+from training.splits import Split, corpus_summary
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

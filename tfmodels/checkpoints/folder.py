@@ -1,4 +1,4 @@
-"""Finding the weights in a checkpoint's folder, in one file or in several with an index."""
+"""The weights of a checkpoint's folder, in one file or in several with an index."""
 
 import json
 import os
@@ -33,10 +33,10 @@ _READERS: dict[str, Callable[[Path], TensorReader]] = {
 
 
 def open_checkpoint(folder: str | os.PathLike) -> TensorReader:
-    """Open the weights in a folder: of the files in `WEIGHT_FILES`, the first that is there.
+    """Open the weights in a folder, which are in the first of `WEIGHT_FILES` that exists.
 
     Args:
-        folder: a folder such as `save_pretrained` writes or the hub gives.
+        folder: a folder of `save_pretrained` or from the hub.
 
     Raises:
         FileNotFoundError: no such folder, or none of these files in it.
@@ -55,7 +55,7 @@ def open_checkpoint(folder: str | os.PathLike) -> TensorReader:
 
 
 def weights_path(folder: str | os.PathLike) -> Path:
-    """The file that `open_checkpoint` opens: the first of `WEIGHT_FILES` that is in the folder.
+    """The path of the first of `WEIGHT_FILES` that is in the folder.
 
     Raises:
         FileNotFoundError: no such folder, or none of these files in it.
@@ -66,8 +66,8 @@ def weights_path(folder: str | os.PathLike) -> Path:
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return folder / name
-    found = sorted(entry.name for entry in folder.iterdir())
-    listed = ", ".join(found[:20]) + (", ..." if len(found) > 20 else "") if found else "nothing"
+    names = sorted(entry.name for entry in folder.iterdir())
+    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") if names else "nothing"
     raise FileNotFoundError(f"folder must hold one of {', '.join(WEIGHT_FILES)}. Received: {folder} with {listed}")
 
 
@@ -132,7 +132,7 @@ class ShardedCheckpoint(TensorReader):
         for name in held:
             if name in self._shard_of:
                 raise ValueError(f"{self._path} must hold each tensor once. Received: {name!r} in two files")
-            # Tensors that the index forgets are kept too: whoever loads must account for all of them.
+            # Tensors that the index forgets are kept too, as loading accounts for every tensor.
             self._shard_of[name] = reader
 
     def _reader(self, name: str) -> TensorReader:

@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from tfmodels.checkpoints.assignment import assign
 from tfmodels.checkpoints.folder import FLAX_FILES, open_weights, weights_path
 from tfmodels.checkpoints.formats.reader import TensorReader
 from tfmodels.checkpoints.mapping import WeightEntry, WeightRule, weight_entries
 
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
 _MOST_LISTED = 10
+# Bytes that are assigned at once; below, a second copy does not matter.
+_PIECE = 2**22
 
 
 def load_checkpoint(
     root: Any,
-    rows: Iterable[WeightRule],
+    rules: Iterable[WeightRule],
     folder: str | os.PathLike,
     source: str,
     ignored: Iterable[str] = (),
@@ -31,18 +32,18 @@ def load_checkpoint(
 ) -> None:
     """Assign a folder's tensors to a model, one at a time; nothing is assigned unless all names, shapes and types fit.
 
-    Some PyTorch files of LongT5 lack the head that the Flax file beside them has: what is missing in the chosen file is
-    read from there.
+    Some published PyTorch files lack a head that the Flax file beside them holds: tensors missing in the chosen file
+    are read from there.
 
     Args:
-        root: the object that the rows' paths start from.
-        rows: the family's table.
+        root: the object at which the rules' paths start.
+        rules: the family's table.
         folder: holds the weights, in any of the formats that `open_checkpoint` knows.
-        source: what the errors call the checkpoint.
-        ignored: names of tensors that may be there and are not read.
-        left_out: beginnings of names: tensors of the family that this class of model has no part for.
-        optional: beginnings of names: weights of ours that may be missing, and then keep their values.
-        fetch: called with a pattern of file names that could be of use and are not in the folder, which it may bring.
+        source: the checkpoint's name in error messages.
+        ignored: names of tensors that a file may hold and that are not read.
+        left_out: prefixes of tensors that belong to other classes of the family; they are not read.
+        optional: prefixes of tensors that a file may omit; the weights then keep their values.
+        fetch: called with a pattern of useful file names that the folder lacks; it may bring such files.
 
     Raises:
         FileNotFoundError: a folder without weights.
@@ -60,25 +61,25 @@ def load_checkpoint(
     >>> np.asarray(model.layers[0].kernel).tolist()
     [[1.0], [1.0]]
     """
-    rows, optional = list(rows), tuple(optional)
+    rules, optional = list(rules), tuple(optional)
     path = weights_path(folder)
     with ExitStack() as stack:
         reader = stack.enter_context(open_weights(path))
         missing = {
             name
-            for slot in _missing(weight_entries(root, rows), reader, optional)
-            for name in (slot.name, *slot.copies)
+            for entry in _missing(weight_entries(root, rules), reader, optional)
+            for name in (entry.name, *entry.copies)
         }
         if missing and path.name not in FLAX_FILES:
-            beside = _flax_beside(path.parent, fetch)
-            if beside is not None:
-                reader = _Supplemented(reader, stack.enter_context(open_weights(beside)), missing)
-        load_weights(root, rows, reader, source, ignored, left_out, optional)
+            flax_path = _flax_beside(path.parent, fetch)
+            if flax_path is not None:
+                reader = _Supplemented(reader, stack.enter_context(open_weights(flax_path)), missing)
+        load_weights(root, rules, reader, source, ignored, left_out, optional)
 
 
 def load_weights(
     root: Any,
-    rows: Iterable[WeightRule],
+    rules: Iterable[WeightRule],
     reader: TensorReader,
     source: str,
     ignored: Iterable[str] = (),
@@ -87,25 +88,54 @@ def load_weights(
 ) -> None:
     """Assign the tensors of an open checkpoint to a model; arguments and errors as in `load_checkpoint`."""
     available = set(reader.names())
-    wanted = weight_entries(root, rows)
-    missing = _missing(wanted, reader, tuple(optional))
+    entries = weight_entries(root, rules)
+    missing = _missing(entries, reader, tuple(optional))
     # A file may keep one weight under the name of a copy only.
-    wanted = [slot.under_a_name_of(available) for slot in wanted if {slot.name, *slot.copies} & available]
-    known = {name for slot in wanted for name in (slot.name, *slot.copies)} | set(ignored)
-    beginnings = tuple(left_out)
-    unknown = [name for name in available - known if not name.startswith(beginnings)]
-    _check_names([slot.name for slot in missing], unknown, source)
-    for slot in wanted:
-        _check_tensor(slot, reader, source)
-    for slot in wanted:
-        tensor = _read(slot, reader, source)
-        for copy in slot.copies:
+    entries = [entry.renamed(available) for entry in entries if {entry.name, *entry.copies} & available]
+    known = {name for entry in entries for name in (entry.name, *entry.copies)} | set(ignored)
+    unread_prefixes = tuple(left_out)
+    unknown = [name for name in available - known if not name.startswith(unread_prefixes)]
+    _check_names([entry.name for entry in missing], unknown, source)
+    for entry in entries:
+        _check_tensor(entry, reader, source)
+    for entry in entries:
+        tensor = _read(entry, reader, source)
+        for copy in entry.copies:
             if copy in available and not np.array_equal(reader.read(copy), tensor):
                 raise ValueError(
-                    f"{source} must hold {slot.name} and {copy} as equal tensors: they are one weight. "
+                    f"{source} must hold {entry.name} and {copy} as equal tensors: they are one weight. "
                     "Received: they differ"
                 )
-        assign(slot.weight, tensor.T if slot.transpose else tensor, partial(_cast, slot=slot, source=source))
+        assign(entry.weight, tensor.T if entry.transpose else tensor, partial(_cast, entry=entry, source=source))
+
+
+def assign(weight: Any, value: np.ndarray, convert: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Assign `convert(value)` to a weight; where it can be updated in place, a large value goes piece by piece.
+
+    A whole assignment holds the old value, the new one and the array that it comes from: the embeddings of a base
+    model, a quarter of its weights, three times.
+
+    Args:
+        weight: a Keras variable, or anything else with `assign`.
+        value: array of the weight's shape.
+        convert: gives the array for the weight, of a part of `value` along its first axis as well as of the whole.
+
+    >>> import keras
+    >>> weight = keras.Variable([0.0, 0.0])
+    >>> assign(weight, np.ones(2, "float16"), lambda piece: piece.astype("float32"))
+    >>> np.asarray(weight)
+    array([1., 1.], dtype=float32)
+    """
+    variable: Any = getattr(weight, "value", None)
+    # TensorFlow's own variable: those of its distribution strategies lack the update, and so do other backends'.
+    if value.nbytes <= _PIECE or type(variable).__name__ != "ResourceVariable":
+        weight.assign(convert(value))
+        return
+    rows = max(1, _PIECE // value[:1].nbytes)
+    for start in range(0, len(value), rows):
+        piece = convert(value[start : start + rows])
+        # Not a slice's `assign`, which reads the slice first and thereby makes TensorFlow copy the whole variable.
+        variable.scatter_nd_update(np.arange(start, start + len(piece))[:, None], piece)
 
 
 def check_landmarks(
@@ -117,8 +147,8 @@ def check_landmarks(
 
     Args:
         reader: an open checkpoint.
-        landmarks: the shape that the config says, by the tensor's name or by the names that it may go under.
-        source: what the errors call the checkpoint.
+        landmarks: the shape that the config says, by the tensor's name or by its possible names.
+        source: the checkpoint's name in error messages.
 
     Raises:
         ValueError: a tensor that is missing or of another shape.
@@ -134,16 +164,16 @@ def check_landmarks(
     for key, expected in landmarks.items():
         names = (key,) if isinstance(key, str) else key
         name = next((name for name in names if name in available), None)
-        found = "no such tensor" if name is None else f"shape {reader.shape(name)}"
+        received = "no such tensor" if name is None else f"shape {reader.shape(name)}"
         if name is None or reader.shape(name) != tuple(expected):
             raise ValueError(
                 f"{source} must hold {name or ' or '.join(names)} with shape {tuple(expected)}, as the config says. "
-                f"Received: {found}"
+                f"Received: {received}"
             )
 
 
 class _Supplemented(TensorReader):
-    """An open checkpoint, and those of its missing tensors that another one has; closes neither."""
+    """An open checkpoint with its missing tensors from another one; closing it closes neither."""
 
     def __init__(self, reader: TensorReader, other: TensorReader, missing: set[str]) -> None:
         self._readers = dict.fromkeys(set(other.names()) & missing, other) | dict.fromkeys(reader.names(), reader)
@@ -164,19 +194,17 @@ class _Supplemented(TensorReader):
         pass
 
 
-def _missing(wanted: Iterable[WeightEntry], reader: TensorReader, optional: tuple[str, ...]) -> list[WeightEntry]:
+def _missing(entries: Iterable[WeightEntry], reader: TensorReader, optional: tuple[str, ...]) -> list[WeightEntry]:
     available = set(reader.names())
-    return [slot for slot in wanted if not available & {slot.name, *slot.copies} and not slot.name.startswith(optional)]
+    absent = [entry for entry in entries if not available & {entry.name, *entry.copies}]
+    return [entry for entry in absent if not entry.name.startswith(optional)]
 
 
 def _flax_beside(folder: Path, fetch: Callable[[str], object] | None) -> Path | None:
-    def found() -> Path | None:
-        return next((folder / name for name in FLAX_FILES if (folder / name).is_file()), None)
-
     # An index may be there without its shards, which are then fetched.
     if fetch is not None and not (folder / FLAX_FILES[0]).is_file():
         fetch("flax_model*.msgpack")
-    return found()
+    return next((folder / name for name in FLAX_FILES if (folder / name).is_file()), None)
 
 
 def _check_names(missing: Sequence[str], unknown: Sequence[str], source: str) -> None:
@@ -203,39 +231,39 @@ def _listed(names: Sequence[str]) -> str:
     return listed + (f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else "")
 
 
-def _check_tensor(slot: WeightEntry, reader: TensorReader, source: str) -> None:
-    found = tuple(reader.shape(slot.name))
-    if found != slot.shape:
+def _check_tensor(entry: WeightEntry, reader: TensorReader, source: str) -> None:
+    shape = tuple(reader.shape(entry.name))
+    if shape != entry.shape:
         raise ValueError(
-            f"{source} must hold {slot.name} with shape {slot.shape}, as the config says. Received: shape {found}"
+            f"{source} must hold {entry.name} with shape {entry.shape}, as the config says. Received: shape {shape}"
         )
-    stored = reader.dtype(slot.name).name
+    stored = reader.dtype(entry.name).name
     if stored not in _FLOATS:
-        raise ValueError(f"{source} must hold {slot.name} as one of {', '.join(_FLOATS)}. Received: {stored}")
-    if not hasattr(slot.weight, "assign") or slot.dtype.name not in _FLOATS:
+        raise ValueError(f"{source} must hold {entry.name} as one of {', '.join(_FLOATS)}. Received: {stored}")
+    if not hasattr(entry.weight, "assign") or entry.dtype.name not in _FLOATS:
         raise ValueError(
             f"root must be loaded before its layers get LoRA or are quantized. "
-            f"Received: a weight of type {slot.dtype} for {slot.name}"
+            f"Received: a weight of type {entry.dtype} for {entry.name}"
         )
 
 
-def _read(slot: WeightEntry, reader: TensorReader, source: str) -> np.ndarray:
+def _read(entry: WeightEntry, reader: TensorReader, source: str) -> np.ndarray:
     """The tensor, checked for NaN and infinity."""
-    tensor = reader.read(slot.name)
+    tensor = reader.read(entry.name)
     if not _all_finite(tensor):
-        raise ValueError(f"{source} must hold finite numbers. Received: NaN or infinity in {slot.name}")
+        raise ValueError(f"{source} must hold finite numbers. Received: NaN or infinity in {entry.name}")
     return tensor
 
 
-def _cast(tensor: np.ndarray, slot: WeightEntry, source: str) -> np.ndarray:
-    if tensor.dtype == slot.dtype:
+def _cast(tensor: np.ndarray, entry: WeightEntry, source: str) -> np.ndarray:
+    if tensor.dtype == entry.dtype:
         return tensor
     with np.errstate(over="ignore"):
-        value = tensor.astype(slot.dtype)
+        value = tensor.astype(entry.dtype)
     if not _all_finite(value):
         raise ValueError(
-            f"{source} must hold numbers in the range of {slot.dtype}, the model's type. "
-            f"Received: {slot.name} with numbers beyond it"
+            f"{source} must hold numbers in the range of {entry.dtype}, the model's type. "
+            f"Received: {entry.name} with numbers beyond it"
         )
     return value
 

@@ -16,7 +16,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TensorRule:
-    """One tensor of a module: the reference's suffix (with its dot), our attribute, and whether it is transposed."""
+    """One tensor of a module: its suffix in transformers (with the dot), our attribute, and whether to transpose it."""
 
     reference_suffix: str
     attribute: str
@@ -32,10 +32,12 @@ WEIGHT = (TensorRule("", ""),)  # the path of `ours` ends at the weight itself
 
 @dataclass(frozen=True)
 class WeightRule:
-    """A module of the reference and the layer of ours that holds the same weights.
+    """A module of transformers and our layer with the same weights.
 
-    reference, ours: dotted paths; a `{n}` in both, and in copies, runs over the list that precedes it in `ours`.
-    kind: the tensors that they share. copies: further reference names of the same module, which files may repeat.
+    Attributes:
+        reference, ours: dotted paths; a `{n}` in both, and in copies, runs over the list that precedes it in `ours`.
+        kind: the tensors that they share.
+        copies: further names of the same module in transformers, under which files may repeat its tensors.
     """
 
     reference: str
@@ -80,25 +82,25 @@ class WeightMap:
         return dataclasses.replace(self, rules=body, unused_prefixes=(*self.unused_prefixes, *self.head_prefixes))
 
 
-def also_under(prefix: str, rows: Iterable[WeightRule]) -> list[WeightRule]:
-    """The rows, each also known by its reference name with `prefix`, or without where the name has it.
+def also_under(prefix: str, rules: Iterable[WeightRule]) -> list[WeightRule]:
+    """Return the rules, each with a copy under its name with `prefix`, or without `prefix` if the name has it.
 
     >>> also_under("led.", [WeightRule("shared", "shared", EMBEDDING)])[0].copies
     ('led.shared',)
     """
-    return [dataclasses.replace(row, copies=(*row.copies, *_other_names(prefix, row))) for row in rows]
+    return [dataclasses.replace(rule, copies=(*rule.copies, *_other_names(prefix, rule))) for rule in rules]
 
 
-def _other_names(prefix: str, row: WeightRule) -> list[str]:
-    names = (row.reference, *row.copies)
+def _other_names(prefix: str, rule: WeightRule) -> list[str]:
+    names = (rule.reference, *rule.copies)
     return [name.removeprefix(prefix) if name.startswith(prefix) else prefix + name for name in names]
 
 
 @dataclass(frozen=True)
 class WeightEntry:
-    """One tensor: its reference name, where our weight is, whether it is transposed, and the names of optional copies.
+    """One tensor: its name in transformers, the place of our weight, whether it is transposed, and names of copies.
 
-    The weight is looked up when it is asked for: the merged kernel of a layer with LoRA is computed each time.
+    The weight is looked up on each access: a layer with LoRA computes its merged kernel each time.
     """
 
     name: str
@@ -109,34 +111,34 @@ class WeightEntry:
 
     @property
     def weight(self) -> Any:
-        """Our weight, or a value in its place: something with `shape`, `dtype` and a conversion to NumPy."""
+        """Our weight, or a value in its place with `shape`, `dtype` and a conversion to NumPy."""
         return getattr(self.layer, self.attribute) if self.attribute else self.layer
 
-    def under_a_name_of(self, available: set[str]) -> "WeightEntry":
-        """The slot itself, or with the name of its first copy that is available when its own name is not."""
+    def renamed(self, available: set[str]) -> "WeightEntry":
+        """The entry under its own name if that is available, else under the name of its first available copy."""
         names = (self.name, *self.copies)
         name = next((name for name in names if name in available), self.name)
         return dataclasses.replace(self, name=name, copies=tuple(other for other in names if other != name))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the reference's tensor."""
+        """The shape of transformers' tensor."""
         shape = tuple(self.weight.shape)
         return shape[::-1] if self.transpose else shape
 
     @property
     def dtype(self) -> np.dtype:
-        """Our weight's type."""
+        """The type of our weight."""
         return numpy_type(self.weight.dtype)
 
     def tensor(self) -> np.ndarray:
-        """The weight in the reference's layout; transposed ones as a view."""
+        """The weight in transformers' layout; transposed as a view."""
         value = np.asarray(self.weight)
         return value.T if self.transpose else value
 
 
 def numpy_type(dtype: Any) -> np.dtype:
-    """The NumPy type of a backend's, such as "bfloat16" or tf.float32.
+    """The NumPy type for a backend's type, such as "bfloat16" or tf.float32.
 
     >>> numpy_type("bfloat16")
     dtype(bfloat16)
@@ -145,30 +147,30 @@ def numpy_type(dtype: Any) -> np.dtype:
     return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
 
 
-def weight_entries(model: Any, rows: Iterable[WeightRule]) -> list[WeightEntry]:
-    """Every tensor that the table names, with the place of our weight for it."""
-    found = []
-    for row in rows:
-        for index in _indices(model, row.ours):
-            layer = _resolve(model, row.ours.format(n=index))
-            for part in row.kind:
-                if part.attribute and getattr(layer, part.attribute, None) is None:  # a projection without a bias
+def weight_entries(model: Any, rules: Iterable[WeightRule]) -> list[WeightEntry]:
+    """Every tensor that the rules name, with the place of our weight for it."""
+    entries = []
+    for rule in rules:
+        for index in _indices(model, rule.ours):
+            layer = _resolve(model, rule.ours.format(n=index))
+            for tensor in rule.kind:
+                if tensor.attribute and getattr(layer, tensor.attribute, None) is None:  # a projection without a bias
                     continue
-                copies = tuple(f"{copy.format(n=index)}{part.reference_suffix}" for copy in row.copies)
-                name = row.reference.format(n=index) + part.reference_suffix
-                found.append(WeightEntry(name, layer, part.attribute, part.transpose, copies))
-    return found
+                copies = tuple(f"{copy.format(n=index)}{tensor.reference_suffix}" for copy in rule.copies)
+                name = rule.reference.format(n=index) + tensor.reference_suffix
+                entries.append(WeightEntry(name, layer, tensor.attribute, tensor.transpose, copies))
+    return entries
 
 
-def reference_tensors(model: Any, rows: Iterable[WeightRule]) -> Iterator[tuple[str, np.ndarray]]:
-    """The tensors of `model` under the reference's names and in its layout, without copies."""
-    for slot in weight_entries(model, rows):
-        yield slot.name, np.asarray(slot.tensor(), order="C")
+def reference_tensors(model: Any, rules: Iterable[WeightRule]) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors of `model` under transformers' names and in its layout, without copies."""
+    for entry in weight_entries(model, rules):
+        yield entry.name, np.asarray(entry.tensor(), order="C")
 
 
 def _indices(model: Any, path: str) -> Sequence[int | None]:
-    prefix, found, _ = path.partition(".{n}")
-    return range(len(_resolve(model, prefix))) if found else [None]
+    prefix, placeholder, _ = path.partition(".{n}")
+    return range(len(_resolve(model, prefix))) if placeholder else [None]
 
 
 def _resolve(model: Any, path: str) -> Any:

@@ -29,7 +29,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])(I?)B", re.IGNORECASE)
 
 def save_weights(
     root: Any,
-    rows: Iterable[WeightRule],
+    rules: Iterable[WeightRule],
     folder: str | os.PathLike,
     max_shard_size: int | str = 5 * 10**9,
     dtype: str | None = None,
@@ -37,11 +37,11 @@ def save_weights(
     """Write a model's tensors as `model.safetensors`, or as shards with `model.safetensors.index.json`.
 
     Memory holds one shard at a time. Files take their names when all of them are whole; then earlier safetensors
-    weights of the folder that are no longer part of the checkpoint are removed.
+    weights that are no longer part of the folder's checkpoint are removed.
 
     Args:
-        root: the object that the rows' paths start from.
-        rows: the family's table.
+        root: the object at which the rules' paths start.
+        rules: the family's table.
         folder: an existing folder.
         max_shard_size: largest size of a file in bytes, or as text such as "5GB" or "200MiB". A tensor is never split:
             one that is larger has a shard of its own.
@@ -63,13 +63,13 @@ def save_weights(
     if dtype is not None and dtype not in _TYPES:
         raise ValueError(f"dtype must be one of {', '.join(_TYPES)}, or None. Received: dtype={dtype!r}")
     folder, stored = Path(folder), None if dtype is None else _TYPES[dtype]
-    shards = _planned(weight_entries(root, rows), limit, stored)
+    shards = _planned(weight_entries(root, rules), limit, stored)
     index = _index(shards, stored)
     kept = {SINGLE_FILE} if index is None else {*index["weight_map"].values(), INDEX_FILE}
     with ExitStack() as renamed_at_the_end:
         for name, shard in _named(shards).items():
             partial = renamed_at_the_end.enter_context(written_whole(folder / name))
-            write_safetensors(partial, {slot.name: _value(slot, stored) for slot in shard})
+            write_safetensors(partial, {entry.name: _value(entry, stored) for entry in shard})
         # From here to the new index, an old one would lead to shards of two checkpoints.
         (folder / INDEX_FILE).unlink(missing_ok=True)
     if index is not None:
@@ -81,9 +81,9 @@ def save_weights(
 
 def _size_in_bytes(size: int | str) -> int:
     if isinstance(size, str):
-        found = _SIZE.fullmatch(size.strip())
-        if found is not None:
-            number, unit, binary = found.groups()
+        match = _SIZE.fullmatch(size.strip())
+        if match is not None:
+            number, unit, binary = match.groups()
             bytes_ = float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit.upper()) + 1)
             size = math.floor(bytes_) if bytes_ >= 1 else size
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
@@ -94,20 +94,20 @@ def _size_in_bytes(size: int | str) -> int:
     return size
 
 
-def _bytes(slot: WeightEntry, stored: np.dtype | None) -> int:
-    return math.prod(slot.shape) * (stored or slot.dtype).itemsize
+def _bytes(entry: WeightEntry, stored: np.dtype | None) -> int:
+    return math.prod(entry.shape) * (stored or entry.dtype).itemsize
 
 
-def _planned(found: list[WeightEntry], limit: int, stored: np.dtype | None) -> list[list[WeightEntry]]:
-    """The slots in order, cut wherever the next one would pass the limit."""
+def _planned(entries: list[WeightEntry], limit: int, stored: np.dtype | None) -> list[list[WeightEntry]]:
+    """The entries in order, cut into shards wherever the next one would pass the limit."""
     shards: list[list[WeightEntry]] = [[]]
     size = 0
-    for slot in found:
-        size += _bytes(slot, stored)
+    for entry in entries:
+        size += _bytes(entry, stored)
         if size > limit and shards[-1]:
             shards.append([])
-            size = _bytes(slot, stored)
-        shards[-1].append(slot)
+            size = _bytes(entry, stored)
+        shards[-1].append(entry)
     return shards
 
 
@@ -120,23 +120,25 @@ def _named(shards: list[list[WeightEntry]]) -> dict[str, list[WeightEntry]]:
 def _index(shards: list[list[WeightEntry]], stored: np.dtype | None) -> dict[str, Any] | None:
     if len(shards) == 1:
         return None
-    every = [slot for shard in shards for slot in shard]
+    entries = [entry for shard in shards for entry in shard]
     metadata = {
-        "total_parameters": sum(math.prod(slot.shape) for slot in every),
-        "total_size": sum(_bytes(slot, stored) for slot in every),
+        "total_parameters": sum(math.prod(entry.shape) for entry in entries),
+        "total_size": sum(_bytes(entry, stored) for entry in entries),
     }
     return {
         "metadata": metadata,
-        "weight_map": {slot.name: name for name, shard in _named(shards).items() for slot in shard},
+        "weight_map": {entry.name: name for name, shard in _named(shards).items() for entry in shard},
     }
 
 
-def _value(slot: WeightEntry, stored: np.dtype | None) -> np.ndarray:
-    value = slot.tensor()
+def _value(entry: WeightEntry, stored: np.dtype | None) -> np.ndarray:
+    value = entry.tensor()
     if stored is None or value.dtype == stored:
         return value
     with np.errstate(over="ignore"):
         cast = value.astype(stored)
     if np.isinf(cast).sum() > np.isinf(value).sum():
-        raise ValueError(f"dtype must hold every weight. Received: dtype={stored}, which is too narrow for {slot.name}")
+        raise ValueError(
+            f"dtype must hold every weight. Received: dtype={stored}, which is too narrow for {entry.name}"
+        )
     return cast

@@ -8,8 +8,8 @@ from tfmodels.led.models import (
     LEDForSequenceClassification,
     LEDModel,
 )
+from tfmodels.led.tokenizer import LEDTokenizer
 from tfmodels.modeling.family import Family
-from tfmodels.text.byte_level_bpe_tokenizer import LEDTokenizer
 
 FAMILY = Family(
     model_type="led",

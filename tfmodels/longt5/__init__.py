@@ -8,8 +8,8 @@ from tfmodels.longt5.models import (
     LongT5ForSequenceClassification,
     LongT5Model,
 )
+from tfmodels.longt5.tokenizer import LongT5Tokenizer
 from tfmodels.modeling.family import Family
-from tfmodels.text.sentencepiece_tokenizer import LongT5Tokenizer
 
 FAMILY = Family(
     model_type="longt5",

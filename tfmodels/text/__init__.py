@@ -1,7 +1,5 @@
-"""Tokenizers of the two families, in Python and inside the TensorFlow graph, equal id for id."""
+"""Tokenizers of any family, in Python and inside the TensorFlow graph, equal id for id.
 
-from tfmodels.text.byte_level_bpe_tokenizer import LEDTokenizer
-from tfmodels.text.offsets import answer_positions
-from tfmodels.text.sentencepiece_tokenizer import LongT5Tokenizer
-
-__all__ = ["LEDTokenizer", "LongT5Tokenizer", "answer_positions"]
+Importing the tokenizers loads no tokenizer library and no TensorFlow; each comes with its first use. Only the modules
+of the graph (`in_graph`, `layers`, `*_graph` and their helpers) import TensorFlow.
+"""

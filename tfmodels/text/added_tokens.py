@@ -1,14 +1,15 @@
-"""Tokens that stand beside the learnt vocabulary and are found in a text before it is cut into pieces."""
+"""Tokens beside the learnt vocabulary, found in a text before it is cut into pieces."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import tokenizers
+if TYPE_CHECKING:
+    import tokenizers
 
-# As many ids a vocabulary may have: what holds a row for each of them shall fit into memory.
+# The most ids of a vocabulary: tables with a row for each id must fit into memory.
 MOST_IDS = 10_000_000
 
 _FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
@@ -20,9 +21,9 @@ class AddedToken:
 
     Attributes:
         content: the text that it stands for.
-        lstrip, rstrip: whether it takes the white space before or behind it along.
-        single_word: whether it counts only where it is no part of a longer word.
-        normalized: whether it is looked for in the normalized text, behind the tokens that are not.
+        lstrip, rstrip: whether it takes along the white space before or behind it.
+        single_word: whether it counts only outside longer words.
+        normalized: whether it is looked for in the normalized text, after all tokens that are not normalized.
         special: whether decoding leaves it out.
     """
 
@@ -35,22 +36,22 @@ class AddedToken:
 
     @classmethod
     def of(cls, token: Any, name: str, special: bool = False) -> Self:
-        """The token of a str or of an `AddedToken` of the tokenizers library, else raise a `ValueError`.
+        """Return the token of a str or of an `AddedToken` of the tokenizers library, or raise a `ValueError`.
 
         A str has no flag but `special` and, where it is not special, `normalized`.
         """
         if isinstance(token, str) and token:
             return cls(token, normalized=not special, special=special)
-        if isinstance(token, tokenizers.AddedToken) and token.content:
-            flags = {flag: getattr(token, flag) for flag in _FLAGS}
-            return cls(token.content, **{**flags, "special": token.special or special})
         if isinstance(token, cls):
             return dataclasses.replace(token, special=token.special or special)
+        if _is_of_the_library(token) and token.content:
+            flags = {flag: getattr(token, flag) for flag in _FLAGS}
+            return cls(token.content, **{**flags, "special": token.special or special})
         raise ValueError(f"{name} must be a str that is not empty, or a tokenizers.AddedToken. Received: {token!r}")
 
     @classmethod
     def from_json(cls, content: Any, name: str) -> Self:
-        """The token that an object of a JSON file describes, else raise a `ValueError` that says where it stands."""
+        """Return the token that an object of a JSON file describes, or raise a `ValueError` that names its place."""
         if not isinstance(content, dict):
             raise ValueError(f"{name} must be an object with content and flags. Received: {content!r}")
         fields = {key: value for key, value in content.items() if key not in ("id", "__type")}
@@ -63,28 +64,36 @@ class AddedToken:
         return cls(text, **{"normalized": not fields.get("special", False), **fields})
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads."""
+        """The object that `from_json` reads."""
         return dataclasses.asdict(self)
 
     def for_backend(self) -> tokenizers.AddedToken:
         """The same token for the tokenizers library."""
+        import tokenizers
+
         flags = {flag: getattr(self, flag) for flag in _FLAGS}
         return tokenizers.AddedToken(self.content, **flags)
 
     @property
     def strips(self) -> tuple[bool, bool]:
-        """Whether it takes white space before it, and behind it, along."""
+        """Whether it takes along white space before it, and behind it."""
         return self.lstrip, self.rstrip
 
 
-def given_tokens(tokens: Any, name: str) -> list[str | AddedToken]:
-    """The tokens that a caller wants to add, as one or as a sequence, else raise a `ValueError`."""
-    if isinstance(tokens, str | AddedToken | tokenizers.AddedToken):
+def _is_of_the_library(token: Any) -> bool:
+    import tokenizers
+
+    return isinstance(token, tokenizers.AddedToken)
+
+
+def read_new_tokens(tokens: Any, name: str) -> list[str | AddedToken]:
+    """Return the tokens that a caller adds, one token or a sequence, as a list, or raise a `ValueError`."""
+    if isinstance(tokens, str | AddedToken) or _is_of_the_library(tokens):
         tokens = [tokens]
     if isinstance(tokens, bytes) or not isinstance(tokens, Sequence):
         raise ValueError(f"{name} must be a token or a sequence of tokens. Received: {tokens!r}")
     flagged = [AddedToken.of(token, f"{name}[{index}]") for index, token in enumerate(tokens)]
-    return [given if isinstance(given, str) else token for given, token in zip(tokens, flagged, strict=True)]
+    return [plain if isinstance(plain, str) else token for plain, token in zip(tokens, flagged, strict=True)]
 
 
 def contents(tokens: Iterable[str | AddedToken]) -> list[str]:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
-from tokenizers.normalizers import Lowercase
 
 from tfmodels.text.added_tokens import AddedToken, may_overlap
 from tfmodels.text.lower_case import LowerCase
@@ -23,30 +22,30 @@ _LOWER = r"\z\A"
 
 
 class TokenMarker(tf.Module):
-    """Put separators around the added tokens of texts.
+    """A function that puts separators around the added tokens of texts.
 
     Most tokenizers need one regular expression for it. Tokens that may overlap, count as single words only, or hold
     white space are found in several steps.
 
     Args:
         tokens: the tokens to look for, with their ids.
-        is_slow: whether the rules are those of transformers' Python classes: one search for all tokens, which may take
-            white space from other tokens along. Otherwise those of the tokenizers library: tokens that are not
+        is_slow: whether to follow the rules of transformers' Python classes: one search for all tokens, which may take
+            white space from other tokens along. Otherwise the rules of the tokenizers library: tokens that are not
             `normalized` come first.
-        lowers: whether the text between those is put into lower case.
+        lowers: whether the text between tokens that are not `normalized` is put into lower case.
 
     Attributes:
-        contents: what the tokens' texts are in a text.
-        ids: pairs of these, behind the mark, and the tokens' ids.
-        mark: what stands between a separator and a token, nothing where one expression is enough.
+        contents: the tokens' texts, as they stand in a text.
+        ids: pairs of such a text, behind the mark, and its token's id.
+        mark: the byte between a separator and a token; empty where one expression is enough.
 
     Raises:
-        ValueError: rules that are not followed in the graph.
+        ValueError: tokens whose rules the graph does not follow.
     """
 
     def __init__(self, tokens: Mapping[int, AddedToken], is_slow: bool, lowers: bool = False):
         super().__init__()
-        lower = Lowercase().normalize_str if lowers else str
+        lower = _lower if lowers else str
         keys = {index: lower(token.content) if token.normalized else token.content for index, token in tokens.items()}
         named = {keys[index]: token for index, token in tokens.items()}
         if len(named) < len(tokens):
@@ -112,16 +111,16 @@ class TokenMarker(tf.Module):
 
     def _step(self, texts: tf.Tensor, pattern: str) -> tf.Tensor:
         stretches, rows = split_at_separators(texts)
-        found = tf.strings.regex_replace(stretches, f"({pattern})", SEPARATOR + MARK + rb"\1" + SEPARATOR)
-        pieces, places = split_at_separators(tf.where(_is_marked(stretches), stretches, found))
+        separated = tf.strings.regex_replace(stretches, f"({pattern})", SEPARATOR + MARK + rb"\1" + SEPARATOR)
+        pieces, places = split_at_separators(tf.where(_is_marked(stretches), stretches, separated))
         if self._has_single_words:
             pieces, places = self._with_parts_of_words(pieces, places)
         pieces = tf.where(_is_marked(pieces), pieces, self._stripped(pieces, places))
         return joined_with_separators(pieces, tf.gather(rows, places), tf.size(texts))
 
     def _slow_step(self, texts: tf.Tensor, pattern: str) -> tf.Tensor:
-        found = tf.strings.regex_replace(texts, f"({pattern})", SEPARATOR + rb"\1" + SEPARATOR)
-        pieces, rows = split_at_separators(found)
+        separated = tf.strings.regex_replace(texts, f"({pattern})", SEPARATOR + rb"\1" + SEPARATOR)
+        pieces, rows = split_at_separators(separated)
         return joined_with_separators(self._stripped(pieces, rows), rows, tf.size(texts))
 
     def _stripped(self, pieces: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
@@ -156,6 +155,12 @@ class TokenMarker(tf.Module):
         return joined, tf.boolean_mask(places, ~continues)
 
 
+def _lower(text: str) -> str:
+    from tokenizers.normalizers import Lowercase
+
+    return Lowercase().normalize_str(text)
+
+
 def _needs_one_pattern(tokens: Mapping[str, AddedToken], is_slow: bool) -> bool:
     """Whether one expression finds all tokens as transformers does, with the white space that they take along."""
     has_space = any(re.search(r"\s", name) for name in tokens)
@@ -172,7 +177,7 @@ def _needs_one_pattern(tokens: Mapping[str, AddedToken], is_slow: bool) -> bool:
 
 
 def _by_step(tokens: Mapping[str, AddedToken]) -> tuple[Sequence[str], Sequence[str]]:
-    """Contents, longest first, of the tokens that are not normalized, and of the others."""
+    """Contents, longest first, of the tokens that are not normalized, and of the normalized tokens."""
     names = sorted(tokens, key=len, reverse=True)
     first = [name for name in names if not tokens[name].normalized]
     return first, [name for name in names if tokens[name].normalized]
@@ -182,13 +187,13 @@ def _check_slow(tokens: Iterable[AddedToken]) -> None:
     for token in tokens:
         if token.single_word:
             raise ValueError(
-                f"added tokens must not have single_word for LongT5's tokenizer to run in the graph. "
+                f"added tokens must not have single_word for a SentencePiece tokenizer to run in the graph. "
                 f"Received: {token.content!r}"
             )
         if True in token.strips and token.content != token.content.lstrip():
             raise ValueError(
-                f"added tokens with lstrip or rstrip must not begin with white space for LongT5's tokenizer to run in "
-                f"the graph. Received: {token.content!r}"
+                f"added tokens with lstrip or rstrip must not begin with white space for a SentencePiece tokenizer to "
+                f"run in the graph. Received: {token.content!r}"
             )
 
 

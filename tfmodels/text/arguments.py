@@ -1,4 +1,4 @@
-"""Checks of what callers hand to a tokenizer."""
+"""Checks of a tokenizer's arguments."""
 
 import operator
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def check_text(text: Any, name: str) -> str:
-    """Return `text` when it is a `str` that UTF-8 can hold, else raise a `ValueError` naming the argument."""
+    """Return `text` when it is a `str` that UTF-8 can hold, or raise a `ValueError` naming the argument."""
     if not isinstance(text, str):
         raise ValueError(f"{name} must be a str. Received: {text!r} (of type {type(text).__name__})")
     try:
@@ -21,7 +21,7 @@ def check_text(text: Any, name: str) -> str:
 
 
 def check_texts(texts: Any, name: str) -> list[str]:
-    """Return a str or a sequence of str as a non-empty list, else raise a `ValueError` naming the argument."""
+    """Return a str or a sequence of str as a non-empty list, or raise a `ValueError` naming the argument."""
     if isinstance(texts, str):
         return [check_text(texts, name)]
     if isinstance(texts, bytes) or not isinstance(texts, Sequence | np.ndarray):
@@ -32,15 +32,15 @@ def check_texts(texts: Any, name: str) -> list[str]:
 
 
 def check_as_many(texts: Any, name: str, sources: Sequence[str]) -> list[str]:
-    """Return texts as a list, one for each of `sources`, else raise a `ValueError` naming the argument."""
-    found = check_texts(texts, name)
-    if len(found) != len(sources):
-        raise ValueError(f"{name} must hold as many texts as texts. Received: {len(found)} for {len(sources)} texts")
-    return found
+    """Return texts as a list, one for each of `sources`, or raise a `ValueError` naming the argument."""
+    checked = check_texts(texts, name)
+    if len(checked) != len(sources):
+        raise ValueError(f"{name} must hold as many texts as texts. Received: {len(checked)} for {len(sources)} texts")
+    return checked
 
 
 def check_length(length: Any, name: str, minimum: int = 2) -> int:
-    """Return `length` as an int of at least `minimum` (room for a token and the eos), else raise a `ValueError`."""
+    """Return `length` as an int of at least `minimum` (room for a token and the eos), or raise a `ValueError`."""
     try:
         value = operator.index(length)
     except TypeError:
@@ -64,7 +64,7 @@ def check_lengths(max_length: Any, lengths: Any, minimum: int, name: str = "max_
 
 
 def check_vocab_size(vocab_size: Any, minimum: int, rule: str) -> int:
-    """Return `vocab_size` when it is an int of at least `minimum`, else raise a `ValueError` that says the rule."""
+    """Return `vocab_size` when it is an int of at least `minimum`, or raise a `ValueError` that says the rule."""
     if isinstance(vocab_size, bool) or not isinstance(vocab_size, int) or vocab_size < minimum:
         raise ValueError(f"vocab_size must be at least {minimum} ({rule}). Received: vocab_size={vocab_size!r}")
     return vocab_size

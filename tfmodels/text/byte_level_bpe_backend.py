@@ -1,17 +1,23 @@
-"""LED's tokenizer for the tokenizers library, with every part and added token that transformers would give it."""
+"""Byte-level BPE in the tokenizers library, with every part and added token that transformers gives it.
+
+The special tokens are those of RoBERTa and BART.
+"""
+
+from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from tokenizers import Tokenizer as BackendTokenizer
-from tokenizers import decoders, models, pre_tokenizers, processors
+from typing import TYPE_CHECKING, Any
 
 from tfmodels.text.added_tokens import AddedToken, contents
-from tfmodels.text.byte_level_bpe_files import LEDVocabulary
+from tfmodels.text.byte_level_bpe_files import ByteLevelBPEVocabulary
 from tfmodels.text.fast_backend import add_tokens, added_tokens, backend_of, tokens_around, update_part
 from tfmodels.text.settings import Token, read_added_tokens
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as BackendTokenizer
+    from tokenizers import models
 
 BOS, PAD, EOS, UNK, MASK = SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 _ROLES: dict[str, Token] = {
@@ -26,12 +32,12 @@ _ROLES: dict[str, Token] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class LEDBackend:
-    """The tokenizers library's tokenizer, and what it does not say of itself.
+class ByteLevelBPEBackend:
+    """The tokenizers library's tokenizer, and its facts that the library does not keep.
 
     Attributes:
         tokenizer: it splits, encodes and decodes.
-        roles: the token of each role that has one.
+        roles: tokens by role; roles without a token are missing.
         special: all special tokens of roles and settings, each once.
         start, end: the tokens around a text, with their ids.
         twice: added tokens that are looked for both in the text as it is and in the normalized text.
@@ -52,29 +58,34 @@ class LEDBackend:
 
 def byte_level(model: models.BPE, add_prefix_space: bool) -> BackendTokenizer:
     """A tokenizer of bytes without special tokens."""
+    from tokenizers import Tokenizer as BackendTokenizer
+    from tokenizers import decoders, pre_tokenizers
+
     backend = BackendTokenizer(model)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
     backend.decoder = decoders.ByteLevel()
     return backend
 
 
-def check_special_tokens(vocabulary: LEDVocabulary) -> None:
-    """Raise `ValueError` when a special token that no file names would have to be added: another model's files."""
+def check_special_tokens(vocabulary: ByteLevelBPEVocabulary) -> None:
+    """Raise `ValueError` when a special token is in no file: then the files are another model's."""
     settings = vocabulary.settings
-    own = read_added_tokens(vocabulary.content or {}).values()
-    named = {*vocabulary.vocab, *contents(own), *contents(settings.added.values())}
+    added = read_added_tokens(vocabulary.content or {}).values()
+    named = {*vocabulary.vocab, *contents(added), *contents(settings.added.values())}
     defaults = {contents([token])[0] for role, token in _ROLES.items() if role not in settings.roles}
     missing = [token for token in SPECIAL_TOKENS if token in defaults - named]
     if missing:
         raise ValueError(f"vocab must hold the special tokens. Received: none for {missing}")
 
 
-def build(vocabulary: LEDVocabulary) -> LEDBackend:
-    """The backend of a vocabulary.
+def build(vocabulary: ByteLevelBPEVocabulary) -> ByteLevelBPEBackend:
+    """Build the backend of a vocabulary.
 
     Raises:
-        ValueError: when a special token has no id, or tokenizer.json puts other tokens around a text than LED's do.
+        ValueError: a special token without an id, or a template of another form in tokenizer.json.
     """
+    from tokenizers import pre_tokenizers, processors
+
     settings = vocabulary.settings
     prefix, trim = settings.flag("add_prefix_space", False), settings.flag("trim_offsets", True)
     roles: dict[str, Token | None] = {**_ROLES, **settings.roles}
@@ -83,11 +94,11 @@ def build(vocabulary: LEDVocabulary) -> LEDBackend:
         roles["mask_token"] = AddedToken(mask, lstrip=True, special=True)
     missing = [role for role in _ROLES if role != "mask_token" and roles[role] is None]
     if missing:
-        raise ValueError(f"{' and '.join(missing)} must not be null for LED. Received: null")
+        raise ValueError(f"{' and '.join(missing)} must not be null. Received: null")
     if vocabulary.content is None:
-        # What transformers makes of its slower class first, whose tokens have other flags.
-        own = {role: token for role, token in roles.items() if role in _ROLES and isinstance(token, str)}
-        roles = {**roles, **{role: AddedToken(token) for role, token in own.items()}}
+        # transformers makes its slower class first, whose tokens have other flags.
+        plain = {role: token for role, token in roles.items() if role in _ROLES and isinstance(token, str)}
+        roles = {**roles, **{role: AddedToken(token) for role, token in plain.items()}}
         backend = _of_two_files(vocabulary, roles, prefix)
     else:
         backend = backend_of(vocabulary.content)
@@ -98,12 +109,14 @@ def build(vocabulary: LEDVocabulary) -> LEDBackend:
     update_part(backend, "post_processor", processors, {"add_prefix_space": prefix, "trim_offsets": trim})
     start, end = _around(json.loads(backend.to_str())["post_processor"])
     names = {role: contents([token])[0] for role, token in roles.items() if token is not None}
-    return LEDBackend(backend, names, contents(special), start, end, twice)
+    return ByteLevelBPEBackend(backend, names, contents(special), start, end, twice)
 
 
 def _of_two_files(
-    vocabulary: LEDVocabulary, roles: Mapping[str, Token | None], add_prefix_space: bool
+    vocabulary: ByteLevelBPEVocabulary, roles: Mapping[str, Token | None], add_prefix_space: bool
 ) -> BackendTokenizer:
+    from tokenizers import models, processors
+
     ids = {**vocabulary.vocab, **{token.content: index for index, token in vocabulary.settings.added.items()}}
     for token in dataclasses.replace(vocabulary.settings, roles=roles).special_tokens({}):
         ids.setdefault(contents([token])[0], len(ids))
@@ -115,7 +128,7 @@ def _of_two_files(
 
 
 def _around(processor: Mapping[str, Any] | None) -> list[tuple[str, int]]:
-    """The tokens before and behind a text, else raise a `ValueError`."""
+    """Return the tokens before and behind a text, or raise a `ValueError`."""
     if processor is not None and processor.get("type") == "RobertaProcessing":
         return [tuple(processor["cls"]), tuple(processor["sep"])]
     return tokens_around(processor, ("cls", "A", "sep"), ("cls", "A", "sep", "sep", "B", "sep"))

@@ -1,4 +1,4 @@
-"""The files of LED's vocabulary: vocab.json with merges.txt, or tokenizer.json; and the settings beside them."""
+"""The files of a byte-level BPE vocabulary: vocab.json with merges.txt, or tokenizer.json; and settings."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from tfmodels.text.settings import (
 
 VOCAB, MERGES = "vocab.json", "merges.txt"
 _MERGES_HEADER = "#version: 0.2"
-# Settings of a BPE model that change its ids, with the value that LED's have.
+# Settings of a BPE model that change its ids, with the only values that are followed.
 _MODEL_SETTINGS = {
     "dropout": None,
     "continuing_subword_prefix": None,
@@ -30,15 +30,15 @@ _MODEL_SETTINGS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class LEDVocabulary:
-    """What the files hold.
+class ByteLevelBPEVocabulary:
+    """The content of the files.
 
     Attributes:
-        vocab: token to id, without the tokens that stand in no vocabulary but were added.
+        vocab: token to id, without the tokens that were only added to it.
         merges: pairs of tokens, best first.
-        settings: what the other files say.
-        unknown_token: what stands for a byte without a symbol; `None` leaves such bytes out.
-        content: all of tokenizer.json, where that was read.
+        settings: the content of the other files.
+        unknown_token: the token of a byte without a symbol; `None` leaves such bytes out.
+        content: all of tokenizer.json, if it was read.
     """
 
     vocab: Mapping[str, int]
@@ -48,32 +48,33 @@ class LEDVocabulary:
     content: Mapping[str, Any] | None = None
 
 
-def read_files(files: Mapping[str, bytes]) -> LEDVocabulary:
-    """The vocabulary in the content of files, by file name. tokenizer.json comes first, as in transformers.
+def read_files(files: Mapping[str, bytes]) -> ByteLevelBPEVocabulary:
+    """Read the vocabulary from the content of files, by name. tokenizer.json comes first, as in transformers.
 
     Raises:
         ValueError: content that is not a vocabulary of byte-level BPE.
     """
     if TOKENIZER in files:
-        found = _read_tokenizer(json_object(files[TOKENIZER], TOKENIZER))
+        vocabulary = _read_tokenizer(json_object(files[TOKENIZER], TOKENIZER))
     elif VOCAB in files and MERGES in files:
         vocab = _checked_vocab(json_object(files[VOCAB], VOCAB), VOCAB)
-        found = LEDVocabulary(vocab, list(_read_merges(files[MERGES])))
+        vocabulary = ByteLevelBPEVocabulary(vocab, list(_read_merges(files[MERGES])))
     else:
         raise ValueError(f"files must hold {VOCAB} and {MERGES}, or {TOKENIZER}. Received: {sorted(files)}")
-    return dataclasses.replace(found, settings=read_settings(files, (VOCAB, MERGES, TOKENIZER)))
+    return dataclasses.replace(vocabulary, settings=read_settings(files, (VOCAB, MERGES, TOKENIZER)))
 
 
-def write_files(vocabulary: LEDVocabulary, backend: str | None) -> dict[str, bytes]:
-    """The content of the files, by file name, that `read_files` and transformers read.
+def write_files(vocabulary: ByteLevelBPEVocabulary, backend: str | None, transformers_class: str) -> dict[str, bytes]:
+    """Return the content of the files, by name, for `read_files` and transformers.
 
     Args:
-        vocabulary: what to write.
-        backend: the tokenizer as the tokenizers library writes it, for what the two files cannot say; `None` when
-            they say it all.
+        vocabulary: the vocabulary.
+        backend: the tokenizer as the tokenizers library writes it, where the two files cannot hold all of it; otherwise
+            `None`.
+        transformers_class: transformers' name of the tokenizer's class.
     """
     options = {"add_prefix_space": vocabulary.settings.flag("add_prefix_space", False)}
-    written = {CONFIG: write_config(vocabulary.settings, "LEDTokenizer", options)}
+    written = {CONFIG: write_config(vocabulary.settings, transformers_class, options)}
     if backend is not None:
         written[TOKENIZER] = backend.encode()
     has_normalizer = vocabulary.content is not None and vocabulary.content.get("normalizer") is not None
@@ -101,14 +102,14 @@ def _read_merges(content: bytes) -> Iterable[tuple[str, str]]:
         yield pair[0], pair[1]
 
 
-def _read_tokenizer(content: dict[str, Any]) -> LEDVocabulary:
+def _read_tokenizer(content: dict[str, Any]) -> ByteLevelBPEVocabulary:
     model, splitter = json_part(content, "model"), json_part(content, "pre_tokenizer")
     _require("model.type", model.get("type", "BPE"), "BPE")
     _require("pre_tokenizer.type", splitter.get("type"), "ByteLevel")
     _require("pre_tokenizer.use_regex", splitter.get("use_regex", True), True)
     _require("decoder.type", json_part(content, "decoder").get("type"), "ByteLevel")
     for name, value in _MODEL_SETTINGS.items():
-        # An empty prefix is none, and so is a dropout of nothing.
+        # An empty prefix counts as none, and so does a dropout of 0.
         _require(f"model.{name}", model.get(name) or value, value)
     for part in ("truncation", "padding"):
         _require(f"{part}.direction", json_part(content, part).get("direction", "Right"), "Right")
@@ -118,7 +119,7 @@ def _read_tokenizer(content: dict[str, Any]) -> LEDVocabulary:
         raise ValueError(f"model.unk_token of {TOKENIZER} must be in model.vocab. Received: {unknown!r}")
     merges = [_pair(merge) for merge in model.get("merges") or []]
     read_added_tokens(content)
-    return LEDVocabulary(vocab, merges, unknown_token=unknown, content=content)
+    return ByteLevelBPEVocabulary(vocab, merges, unknown_token=unknown, content=content)
 
 
 def _require(name: str, value: Any, expected: Any) -> None:

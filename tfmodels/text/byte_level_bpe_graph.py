@@ -15,31 +15,31 @@ from tfmodels.text.added_tokens import AddedToken
 from tfmodels.text.added_tokens_graph import re2_literal
 from tfmodels.text.in_graph import InGraphTokenizer
 from tfmodels.text.separators import SEPARATOR, regroup, split_at_separators, static_table
-from tfmodels.text.tokenizer import Tokenizer
+from tfmodels.text.spec import TokenizerSpec
 from tfmodels.text.unicode_classes import WHITE_SPACE, class_ranges
 
 NO_MERGE = np.iinfo(np.int32).max
 _NO_SYMBOL = -1
 
 
-class ByteLevelBPE(InGraphTokenizer):
+class ByteLevelBPEGraph(InGraphTokenizer):
     """Byte-level BPE with GPT-2's word pattern, equal to the tokenizers library id for id.
 
     Args:
-        tokenizer: the Python tokenizer whose ids this module gives.
+        spec: see `InGraphTokenizer`.
         tokens: see `InGraphTokenizer`.
         token_bytes: the bytes each token stands for, by id; ids that are missing stand for none.
         symbols: the id of each byte value's symbol, `None` for a byte without one.
         merges: pairs of ids and the id of what they merge into, best first.
         whole_words: words that the merges turn into a single token. They skip the loop.
         add_prefix_space: whether each stretch between added tokens begins with a space.
-        unknown_id: what stands for a byte without a symbol, `None` for nothing.
+        unknown_id: the id of a byte without a symbol; `None` leaves such bytes out.
         lowers: whether texts are put into lower case.
     """
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
+        spec: TokenizerSpec,
         tokens: Mapping[int, AddedToken],
         token_bytes: Mapping[int, bytes],
         symbols: Sequence[int | None],
@@ -49,14 +49,14 @@ class ByteLevelBPE(InGraphTokenizer):
         unknown_id: int | None,
         lowers: bool = False,
     ):
-        super().__init__(tokenizer, tokens, is_slow=False, words_stand_alone=True, lowers=lowers)
-        bytes_by_id = [token_bytes.get(index, b"") for index in range(self.vocab_size)]
+        super().__init__(spec, tokens, is_slow=False, words_stand_alone=True, lowers=lowers)
+        bytes_by_id = [token_bytes.get(index, b"") for index in range(self.spec.vocab_size)]
         unknown = _NO_SYMBOL if unknown_id is None else unknown_id
         ids_by_byte = [unknown if index is None else index for index in symbols]
         self._lacks_symbols = _NO_SYMBOL in ids_by_byte
         self._add_prefix_space = add_prefix_space
         self._splits_first = add_prefix_space or bool(self.marker.mark)
-        merge_table = _MergeTable(merges, self.vocab_size)
+        merge_table = _MergeTable(merges, self.spec.vocab_size)
         with tf.init_scope():
             self._bytes_by_id = tf.constant(bytes_by_id)
             self._ids_by_byte = tf.constant(ids_by_byte, tf.int32)
@@ -83,7 +83,7 @@ class ByteLevelBPE(InGraphTokenizer):
         return regroup(tf.gather(self._encode_words(distinct), distinct_index), rows, count)
 
     def _words_of_stretches(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Added tokens, and the words of what is between them, with the row of each."""
+        """Added tokens and the words between them, with the row of each."""
         stretches, rows = split_at_separators(texts)
         is_added = self._added_ids.lookup(stretches) >= 0
         plain = tf.where(is_added, "", stretches)
@@ -94,9 +94,9 @@ class ByteLevelBPE(InGraphTokenizer):
         return words, tf.gather(rows, places)
 
     def _separate_words(self, texts: tf.Tensor) -> tf.Tensor:
-        # RE2 has no look-ahead for GPT-2's `\s+(?!\S)`. What it says: white space before a word leaves its last
+        # RE2 has no look-ahead for GPT-2's `\s+(?!\S)`. Its meaning: white space before a word leaves its last
         # character to that word. So the run is cut there first, and then a plain `\s+` finds both halves. At the end
-        # of a text, or before a special token, nothing is cut and the run stays whole, as the look-ahead has it.
+        # of a text, or before a special token, nothing is cut and the run stays whole, as with the look-ahead.
         space = WHITE_SPACE
         texts = tf.strings.regex_replace(texts, rf"([{space}]+)([{space}][^{space}])", rb"\1" + SEPARATOR + rb"\2")
         return tf.strings.regex_replace(texts, self._word_pattern, rb"\0" + SEPARATOR)
@@ -153,7 +153,7 @@ class ByteLevelBPE(InGraphTokenizer):
         ranks: tf.Tensor,
         done: tf.TensorArray,
     ) -> tuple[Any, ...]:
-        """Apply the best merge of every word, and hand over the words that have none.
+        """Apply the best merge of every word, and hand over the finished words.
 
         All vectors run over the symbols of the unfinished words: the symbol, its word (ascending from 0 without
         gaps), the place of its first byte, and the rank of the pair that it begins.
@@ -195,7 +195,7 @@ class ByteLevelBPE(InGraphTokenizer):
         """Ranks of the pairs that begin at the given indices; `NO_MERGE` at the end of a word."""
         following = tf.minimum(index + 1, tf.size(symbols) - 1)
         left, right = tf.gather(symbols, index), tf.gather(symbols, following)
-        keys = tf.cast(left, tf.int64) * self.vocab_size + tf.cast(right, tf.int64)
+        keys = tf.cast(left, tf.int64) * self.spec.vocab_size + tf.cast(right, tf.int64)
         is_pair = (following > index) & (tf.gather(words, index) == tf.gather(words, following))
         return tf.where(is_pair, self._merge_ranks.lookup(keys), NO_MERGE)
 

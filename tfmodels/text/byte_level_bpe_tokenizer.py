@@ -1,30 +1,29 @@
-"""The tokenizer of LED: byte-level BPE with BART's special tokens."""
+"""Byte-level BPE with BART's special tokens."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Self
-
-from tokenizers import models, trainers
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from tfmodels.text.added_tokens import MOST_IDS, AddedToken, may_overlap
 from tfmodels.text.arguments import check_text, check_vocab_size, iterate_texts
 from tfmodels.text.byte_level_bpe_backend import SPECIAL_TOKENS, UNK, build, byte_level, check_special_tokens
-from tfmodels.text.byte_level_bpe_files import MERGES, VOCAB, LEDVocabulary, read_files, write_files
+from tfmodels.text.byte_level_bpe_files import MERGES, VOCAB, ByteLevelBPEVocabulary, read_files, write_files
 from tfmodels.text.fast_backend import add_flagged
 from tfmodels.text.offsets import Spans
 from tfmodels.text.settings import CONFIG, SETTINGS_FILES, TOKENIZER, Settings, Token
-from tfmodels.text.template import Frame
 from tfmodels.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from tfmodels.text.byte_level_bpe_graph import ByteLevelBPE
+    from tfmodels.text.byte_level_bpe_graph import ByteLevelBPEGraph
 
 
-class LEDTokenizer(Tokenizer):
-    """Text to ids and back for LED: `<s> ... </s>`, ids of transformers' `LEDTokenizerFast`.
+class ByteLevelBPETokenizer(Tokenizer):
+    """Text to ids and back by byte-level BPE: `<s> ... </s>`, ids of transformers' fast tokenizers.
+
+    A family's subclass says `marks_global_token`, `decoder_start_role` and `transformers_class`.
 
     Args:
         vocab: token to id. It holds `<s>`, `<pad>`, `</s>`, `<unk>`, `<mask>` and the symbols of the 256 bytes, of
@@ -32,25 +31,21 @@ class LEDTokenizer(Tokenizer):
         merges: pairs of tokens, best first.
         add_prefix_space: begin each stretch of text between special tokens with a space, so that its first word has
             the ids of any other.
-        marks_unknown_bytes: give `<unk>` for each byte without a symbol, as a tokenizer.json with an `unk_token` asks
-            for. Otherwise such bytes are left out, as `LEDTokenizerFast` does by itself.
+        marks_unknown_bytes: give `<unk>` for each byte without a symbol, as after a tokenizer.json with an `unk_token`.
+            Otherwise such bytes are left out, as transformers does by default.
 
     Raises:
-        ValueError: when the vocabulary lacks a special token, or what a merge needs.
-
-    Example:
-        >>> from tfmodels.text import LEDTokenizer
-        >>> tokenizer = LEDTokenizer.train_from_iterator(["the long report", "the report"], vocab_size=270)
-        >>> tokenizer.decode(tokenizer.encode("the report"))
-        'the report'
+        ValueError: a vocabulary without a special token, or without the tokens of a merge.
     """
 
     file_names = (VOCAB, MERGES)
     substitute_file_name = TOKENIZER
     further_file_names = (TOKENIZER, *SETTINGS_FILES)
-    marks_global_token = True
     repeats_final_eos = True
     pair_separators = 1
+    favours_first_text = False
+    # transformers' name of the class, for tokenizer_config.json.
+    transformers_class: ClassVar[str]
 
     def __init__(
         self,
@@ -61,40 +56,32 @@ class LEDTokenizer(Tokenizer):
     ):
         settings = Settings({"add_prefix_space": add_prefix_space})
         unknown = UNK if marks_unknown_bytes else None
-        self._read(LEDVocabulary(dict(vocab), [(left, right) for left, right in merges], settings, unknown))
+        self._read(ByteLevelBPEVocabulary(dict(vocab), [(left, right) for left, right in merges], settings, unknown))
 
-    def _read(self, found: LEDVocabulary) -> None:
-        self._vocabulary = found
-        self._vocab, self._merges = dict(found.vocab), found.merges
-        check_special_tokens(found)
+    def _read(self, vocabulary: ByteLevelBPEVocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._vocab, self._merges = dict(vocabulary.vocab), vocabulary.merges
+        check_special_tokens(vocabulary)
         _check_vocabulary(self._vocab, self._merges)
-        self.add_prefix_space = found.settings.flag("add_prefix_space", False)
-        self.marks_unknown_bytes = found.unknown_token is not None
-        self._read_settings(found.settings)
-        self._led = build(found)
-        self._backend = self._led.tokenizer
+        self.add_prefix_space = vocabulary.settings.flag("add_prefix_space", False)
+        self.marks_unknown_bytes = vocabulary.unknown_token is not None
+        self._read_settings(vocabulary.settings)
+        self._bpe = build(vocabulary)
+        self._backend = self._bpe.tokenizer
         self._name_tokens()
 
     def _name_tokens(self) -> None:
         """Take ids and flags over from the backend."""
-        led = self._led
-        self.added_tokens = led.added
+        bpe = self._bpe
+        self.added_tokens = bpe.added
         ids = self._backend.get_vocab(with_added_tokens=True)
         self.vocab_size = max(ids.values()) + 1
-        self.special_tokens = {token: ids[token] for token in led.special}
-        roles = {role: ids[token] for role, token in led.roles.items()}
+        self.special_tokens = {token: ids[token] for token in bpe.special}
+        roles = {role: ids[token] for role, token in bpe.roles.items()}
+        self._take_ids(roles, bpe.start[1], bpe.end[1])
         self.bos_token_id: int = roles["bos_token"]
-        self.pad_token_id = roles["pad_token"]
-        self.eos_token_id = roles["eos_token"]
-        self.unk_token_id = roles["unk_token"]
         self.mask_token_id = roles.get("mask_token")
         self.cls_token_id, self.sep_token_id = roles["cls_token"], roles["sep_token"]
-        self.decoder_start_token_id = self.eos_token_id
-
-    @property
-    def frame(self) -> Frame:
-        """The special tokens around a text or a pair."""
-        return Frame(self._led.start[1], self._led.end[1], self.repeats_final_eos, self.pair_separators)
 
     @property
     def skipped_ids(self) -> list[int]:
@@ -109,7 +96,7 @@ class LEDTokenizer(Tokenizer):
     def _add(self, tokens: Sequence[Token], special: bool) -> int:
         flagged = [AddedToken.of(token, "token", special) for token in tokens]
         count, twice = add_flagged(self._backend, flagged)
-        self._led.twice.update(twice)
+        self._bpe.twice.update(twice)
         self._name_tokens()
         return count
 
@@ -123,8 +110,8 @@ class LEDTokenizer(Tokenizer):
     def _decode_ids(self, ids: list[int], skip_special_tokens: bool) -> str:
         return self._backend.decode(ids, skip_special_tokens=skip_special_tokens)
 
-    def _build_in_graph(self) -> ByteLevelBPE:
-        from tfmodels.text.byte_level_bpe_graph import ByteLevelBPE
+    def _build_in_graph(self) -> ByteLevelBPEGraph:
+        from tfmodels.text.byte_level_bpe_graph import ByteLevelBPEGraph
 
         normalizer = json.loads(self._backend.to_str())["normalizer"]
         if normalizer not in (None, {"type": "Lowercase"}):
@@ -134,14 +121,14 @@ class LEDTokenizer(Tokenizer):
             )
         values = {symbol: value for value, symbol in enumerate(_byte_symbols())}
         contents = {**self._vocab, **{token.content: index for index, token in self.added_tokens.items()}}
-        # Of a token with a character that is no symbol, the text itself.
+        # A token with a character that is no symbol stands for its own text.
         token_bytes = {
             index: bytes(values[symbol] for symbol in token) if values.keys() >= set(token) else token.encode()
             for token, index in contents.items()
         }
         model = self._backend.model
         merges = [(self._vocab[left], self._vocab[right], self._vocab[left + right]) for left, right in self._merges]
-        # Not every token of a vocabulary is what its own text becomes.
+        # Merging a token's own text need not give the token back.
         whole_words = {
             token_bytes[index]: index
             for token, index in self._vocab.items()
@@ -153,11 +140,11 @@ class LEDTokenizer(Tokenizer):
         unknown = self._vocab[self._vocabulary.unknown_token] if self._vocabulary.unknown_token is not None else None
         tokens = self._looked_for()
         prefix, lowers = self.add_prefix_space, normalizer is not None
-        return ByteLevelBPE(self, tokens, token_bytes, symbols, merges, whole_words, prefix, unknown, lowers)
+        return ByteLevelBPEGraph(self.spec, tokens, token_bytes, symbols, merges, whole_words, prefix, unknown, lowers)
 
     def _looked_for(self) -> dict[int, AddedToken]:
-        """The added tokens that are found in a text, for the graph."""
-        twice = self._led.twice
+        """The added tokens that the graph looks for in a text."""
+        twice = self._bpe.twice
         if twice and self._backend.normalizer is not None:
             raise ValueError(
                 f"added tokens of {TOKENIZER} and of {CONFIG} must agree on normalized for a tokenizer with a "
@@ -170,33 +157,34 @@ class LEDTokenizer(Tokenizer):
         }
         if not self._splits_special_tokens:
             return tokens
-        found = {index: token for index, token in tokens.items() if not token.special}
+        plain = {index: token for index, token in tokens.items() if not token.special}
         special = [token.content for token in self.added_tokens.values() if token.special]
-        for token in found.values():
+        for token in plain.values():
             if any(may_overlap(token.content.lower(), name.lower()) for name in special):
                 raise ValueError(
                     f"added tokens must not overlap special tokens for a tokenizer with split_special_tokens to run in "
                     f"the graph. Received: {token.content!r}"
                 )
-        return found
+        return plain
 
     def to_files(self) -> dict[str, bytes]:
-        found = self._vocabulary
+        vocabulary = self._vocabulary
         if self._is_plain():
-            found = dataclasses.replace(found, settings=Settings(found.settings.options))
-            return write_files(found, None)
-        settings = dataclasses.replace(found.settings, roles=self._led.roles, added=self.added_tokens)
-        return write_files(dataclasses.replace(found, settings=settings), self._backend.to_str())
+            vocabulary = dataclasses.replace(vocabulary, settings=Settings(vocabulary.settings.options))
+            return write_files(vocabulary, None, self.transformers_class)
+        settings = dataclasses.replace(vocabulary.settings, roles=self._bpe.roles, added=self.added_tokens)
+        vocabulary = dataclasses.replace(vocabulary, settings=settings)
+        return write_files(vocabulary, self._backend.to_str(), self.transformers_class)
 
     def _is_plain(self) -> bool:
-        """Whether vocabulary and merges say all: no tokens but LED's own, no normalizer and no unknown token."""
-        backend, found = self._backend, self._vocabulary
-        if backend.normalizer is not None or found.unknown_token is not None:
+        """Whether vocabulary and merges are enough: default special tokens, no normalizer and no unknown token."""
+        backend, vocabulary = self._backend, self._vocabulary
+        if backend.normalizer is not None or vocabulary.unknown_token is not None:
             return False
         if not all(token in self._vocab for token in SPECIAL_TOKENS):
             return False
-        plain = build(LEDVocabulary(self._vocab, self._merges, Settings(found.settings.options)))
-        parts = [(led.added, led.roles, led.special, led.start, led.end) for led in (plain, self._led)]
+        plain = build(ByteLevelBPEVocabulary(self._vocab, self._merges, Settings(vocabulary.settings.options)))
+        parts = [(bpe.added, bpe.roles, bpe.special, bpe.start, bpe.end) for bpe in (plain, self._bpe)]
         return parts[0] == parts[1]
 
     @classmethod
@@ -215,11 +203,13 @@ class LEDTokenizer(Tokenizer):
             texts: the corpus, as an iterable of str of any length.
             vocab_size: the rows of the vocabulary at most; fewer when the corpus has no more pairs to merge.
             min_frequency: how often a pair must occur to be merged.
-            add_prefix_space: of the tokenizer.
+            add_prefix_space: see the class.
 
         Raises:
-            ValueError: when `vocab_size` leaves no room for the bytes and special tokens, or a text is not a str.
+            ValueError: a `vocab_size` without room for the bytes and special tokens, or a text that is not a str.
         """
+        from tokenizers import models, trainers
+
         check_vocab_size(vocab_size, 256 + len(SPECIAL_TOKENS), "256 bytes and the special tokens")
         backend = byte_level(models.BPE(), add_prefix_space)
         trainer = trainers.BpeTrainer(

@@ -1,4 +1,4 @@
-"""English spacing, as some checkpoints' tokenizers want it."""
+"""English spacing, a setting of some checkpoints' tokenizers."""
 
 # In this order: later rules see what earlier ones left.
 REPLACEMENTS = (

@@ -1,17 +1,22 @@
 """Tokenizers of the tokenizers library, with the added tokens that transformers' fast classes give them."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from tokenizers import Tokenizer as BackendTokenizer
+from typing import TYPE_CHECKING, Any
 
 from tfmodels.text.added_tokens import AddedToken, contents
 from tfmodels.text.settings import TOKENIZER, Settings, Token
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as BackendTokenizer
+
 
 def backend_of(content: Mapping[str, Any]) -> BackendTokenizer:
-    """The tokenizer that tokenizer.json describes, else raise a `ValueError`."""
+    """Return the tokenizer that tokenizer.json describes, or raise a `ValueError`."""
+    from tokenizers import Tokenizer as BackendTokenizer
+
     try:
         return BackendTokenizer.from_str(json.dumps({**content, "truncation": None, "padding": None}))
     except (KeyboardInterrupt, SystemExit, MemoryError):
@@ -22,10 +27,10 @@ def backend_of(content: Mapping[str, Any]) -> BackendTokenizer:
 
 
 def add_tokens(backend: BackendTokenizer, settings: Settings, special: Sequence[Token]) -> set[str]:
-    """Add the tokens of the settings, and the special ones that are not there yet, in transformers' order.
+    """Add the tokens of the settings, and the missing special tokens, in transformers' order.
 
     Returns:
-        what `add_flagged` returns.
+        the texts that `add_flagged` returns.
     """
     tokens: list[Token] = [token for _, token in sorted(settings.added.items())]
     known = [token.content for token in backend.get_added_tokens_decoder().values()] + contents(tokens)
@@ -39,17 +44,19 @@ def add_flagged(backend: BackendTokenizer, tokens: Sequence[AddedToken]) -> tupl
     """Add tokens.
 
     Returns:
-        how many were added, as the library counts, and the texts of those that were there with another `normalized`:
-        the library goes on looking for them in the text of either kind.
+        the number of added tokens, as the library counts, and the contents of tokens with another `normalized`
+        than before: the library goes on looking for them in the text of either kind.
     """
-    there = {token.content: token.normalized for token in added_tokens(backend).values()}
+    normalized = {token.content: token.normalized for token in added_tokens(backend).values()}
     check_added(backend, [*added_tokens(backend).values(), *tokens])
     count = backend.add_tokens([token.for_backend() for token in tokens])
-    return count, {token.content for token in tokens if there.get(token.content, token.normalized) != token.normalized}
+    return count, {
+        token.content for token in tokens if normalized.get(token.content, token.normalized) != token.normalized
+    }
 
 
 def check_added(backend: BackendTokenizer, tokens: Sequence[AddedToken]) -> None:
-    """Raise `ValueError` for added tokens that the library fails on, whatever the text or where they meet."""
+    """Raise `ValueError` for added tokens that the library fails on, in any text or where they meet."""
     for token in tokens:
         normalizer = backend.normalizer if token.normalized else None
         if normalizer is not None and not normalizer.normalize_str(token.content):
@@ -85,29 +92,29 @@ def added_tokens(backend: BackendTokenizer) -> dict[int, AddedToken]:
 def tokens_around(
     processor: Mapping[str, Any] | None, single: Sequence[str], pair: Sequence[str]
 ) -> list[tuple[str, int]]:
-    """The special tokens of a template, each once in the order of `single`, else raise a `ValueError`.
+    """Return the special tokens of a template, each once in the order of `single`, or raise a `ValueError`.
 
     Args:
         processor: `post_processor` of tokenizer.json.
-        single, pair: the forms that it must have: "A" and "B" for texts, other names for one special token each.
+        single, pair: the required forms: "A" and "B" for texts, other names for one special token each.
     """
-    found: dict[str, tuple[str, int]] = {}
+    tokens: dict[str, tuple[str, int]] = {}
     kind = (processor or {}).get("type")
     fits = processor is not None and kind == "TemplateProcessing"
     for template, form in (("single", single), ("pair", pair)):
         pieces = [next(iter(piece.items())) for piece in (processor or {}).get(template, [])] if fits else []
         fits = fits and len(pieces) == len(form)
-        for (piece, what), name in zip(pieces, form, strict=False):
+        for (piece, value), name in zip(pieces, form, strict=False):
             if name in ("A", "B"):
-                fits = fits and piece == "Sequence" and what["id"] == name
+                fits = fits and piece == "Sequence" and value["id"] == name
                 continue
-            ids = (processor or {})["special_tokens"].get(what["id"], {}).get("ids", [])
+            ids = (processor or {})["special_tokens"].get(value["id"], {}).get("ids", [])
             fits = fits and piece == "SpecialToken" and len(ids) == 1
-            token = (what["id"], ids[0] if ids else -1)
-            fits = fits and found.setdefault(name, token) == token
+            token = (value["id"], ids[0] if ids else -1)
+            fits = fits and tokens.setdefault(name, token) == token
     if not fits:
         raise ValueError(
             f"post_processor of {TOKENIZER} must have the form {' '.join(single)} and, for pairs, "
             f"{' '.join(pair)}. Received: {kind}"
         )
-    return list(found.values())
+    return list(tokens.values())

@@ -1,4 +1,4 @@
-"""What the in-graph tokenizers of both families share: repair of UTF-8, special tokens, truncation and padding."""
+"""The base class of the in-graph tokenizers: repair of UTF-8, special tokens, truncation and padding."""
 
 import abc
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from tfmodels.text.arguments import check_length
 from tfmodels.text.cleanup import REPLACEMENTS
 from tfmodels.text.global_attention import check_global_attention
 from tfmodels.text.prefixes import WINDOW, word_prefixes
+from tfmodels.text.spec import TokenizerSpec
 from tfmodels.text.template import kept_tokens
-from tfmodels.text.tokenizer import Tokenizer
 from tfmodels.text.unicode_classes import PYTHON_SPACE
 
-# Bytes read at first for each token that is wanted: few texts have more.
+# Bytes read at first for each requested token: few texts have more.
 _BYTES_PER_TOKEN = 8
 
 
@@ -27,7 +27,7 @@ class InGraphTokenizer(tf.Module, abc.ABC):
     tables are attributes: whatever tracks the module exports them.
 
     Args:
-        tokenizer: the Python tokenizer whose ids this module gives.
+        spec: the facts of the Python tokenizer, whose ids this module gives.
         tokens: the added tokens that are taken out of a text whole, by id.
         is_slow, lowers: see `TokenMarker`.
         words_stand_alone: whether a text's ids up to a space depend on nothing behind it. Otherwise long texts are
@@ -36,32 +36,25 @@ class InGraphTokenizer(tf.Module, abc.ABC):
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
+        spec: TokenizerSpec,
         tokens: Mapping[int, AddedToken],
         is_slow: bool,
         words_stand_alone: bool,
         lowers: bool = False,
     ):
         super().__init__()
-        self.vocab_size = tokenizer.vocab_size
-        self.pad_token_id = tokenizer.pad_token_id
-        self.eos_token_id = tokenizer.frame.eos_token_id
-        self.bos_token_id = tokenizer.frame.bos_token_id
-        self.unk_token_id = tokenizer.unk_token_id
-        self.marks_global_token = tokenizer.marks_global_token
-        self.repeats_final_eos = tokenizer.repeats_final_eos
-        self._frame = tokenizer.frame
+        self.spec = spec
+        self._template = spec.template
         self.marker = TokenMarker(tokens, is_slow, lowers)
-        self._cleans_up_spaces = tokenizer.cleans_up_spaces
         has_spaces = any(" " in token.content for token in tokens.values())
         self._words_stand_alone = words_stand_alone and not has_spaces
-        is_text: np.ndarray = np.ones(tokenizer.vocab_size, dtype=bool)
-        is_text[tokenizer.skipped_ids] = False
+        is_text: np.ndarray = np.ones(spec.vocab_size, dtype=bool)
+        is_text[list(spec.skipped_ids)] = False
         with tf.init_scope():
             self._is_text = tf.constant(is_text)
 
     def _prepared(self, texts: tf.Tensor) -> tf.Tensor:
-        """Texts (B,) as added tokens are looked for in them."""
+        """Texts (B,) in the form in which added tokens are looked for."""
         return texts
 
     @abc.abstractmethod
@@ -94,23 +87,23 @@ class InGraphTokenizer(tf.Module, abc.ABC):
 
         Args:
             texts: string (B,), as in `encode`.
-            max_length: the most tokens of a row that are wanted.
+            max_length: the most requested tokens of a row.
 
         Returns:
-            ragged int32 (B, None). Of a row that is longer than `max_length` only its first `max_length - 1` ids, and
-            that it is longer, are those of the whole text.
+            ragged int32 (B, None). A row that is longer than `max_length` stays longer, but only its first
+            `max_length - 1` ids are those of the whole text.
         """
         return self._with_special_tokens(self._contents_up_to(texts, max_length))
 
     def _contents_up_to(self, texts: tf.Tensor, max_length: int) -> tf.RaggedTensor:
-        wanted = check_length(max_length, "max_length")
+        requested = check_length(max_length, "max_length")
         if not self._words_stand_alone:
             return self._contents(texts)
-        prefixes = word_prefixes(texts, _BYTES_PER_TOKEN * wanted + WINDOW)
+        prefixes = word_prefixes(texts, _BYTES_PER_TOKEN * requested + WINDOW)
         ids = self._contents(prefixes)
         is_cut = tf.strings.length(prefixes) < tf.strings.length(texts)
-        # More than wanted, not as many: the last id may be an eos, and what was left out another.
-        is_short = is_cut & (ids.row_lengths() <= wanted)
+        # More than requested, not as many: the last id may be an eos, and the next id another eos.
+        is_short = is_cut & (ids.row_lengths() <= requested)
         return tf.cond(
             tf.reduce_any(is_short), lambda: self._contents(tf.where(is_short, texts, prefixes)), lambda: ids
         )
@@ -122,7 +115,7 @@ class InGraphTokenizer(tf.Module, abc.ABC):
 
         Args:
             texts, text_pair: string (B,), as in `encode`.
-            max_length: the most tokens of a pair that are wanted.
+            max_length: the most requested tokens of a pair.
 
         Returns:
             two ragged int32 (B, None), for `pair_counts` and `pad_pair_batch` to at most `max_length`.
@@ -136,11 +129,11 @@ class InGraphTokenizer(tf.Module, abc.ABC):
     def pair_counts(self, first: tf.RaggedTensor, second: tf.RaggedTensor) -> tf.Tensor:
         """Tokens of whole pairs with their special tokens, int32 (B,): a length of that many truncates nothing."""
         lengths = first.row_lengths() + second.row_lengths()
-        return tf.cast(lengths, tf.int32) + self._frame.special_count(is_pair=True)
+        return tf.cast(lengths, tf.int32) + self._template.special_count(is_pair=True)
 
     def _with_special_tokens(self, ids: tf.RaggedTensor) -> tf.RaggedTensor:
-        """The rows with the family's special tokens around them."""
-        starts = tf.fill([ids.nrows()], tf.constant(self._frame.start, tf.int64))
+        """The rows with special tokens around them."""
+        starts = tf.fill([ids.nrows()], tf.constant(self._template.start, tf.int64))
         ends = self._eos_counts(ids)
         splits = tf.concat([tf.zeros([1], tf.int64), tf.cumsum(ids.row_lengths() + starts + ends)], axis=0)
         eos_places = tf.boolean_mask(splits[1:] - 1, ends > 0)
@@ -150,8 +143,8 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         is_special = tf.scatter_nd(places[:, tf.newaxis], tf.ones_like(places), splits[-1:])
         text_places = tf.where(tf.ensure_shape(is_special, [None]) == 0)[:, 0]
         special = [
-            tf.fill(tf.shape(bos_places), self.bos_token_id or 0),
-            tf.fill(tf.shape(eos_places), self.eos_token_id),
+            tf.fill(tf.shape(bos_places), self._template.bos_token_id or 0),
+            tf.fill(tf.shape(eos_places), self._template.eos_token_id),
         ]
         values = tf.dynamic_stitch(
             [tf.cast(index, tf.int32) for index in (text_places, places)], [ids.values, tf.concat(special, axis=0)]
@@ -160,11 +153,11 @@ class InGraphTokenizer(tf.Module, abc.ABC):
 
     def _eos_counts(self, ids: tf.RaggedTensor) -> tf.Tensor:
         """How many eos tokens, int64 (B,), stand after each row."""
-        if self.repeats_final_eos:
+        if self._template.repeats_final_eos:
             return tf.ones_like(ids.row_lengths())
         # A leading sentinel value keeps the gather in range for a batch of empty texts.
         last = tf.gather(tf.concat([[-1], ids.values], axis=0), ids.row_splits[1:])
-        return tf.cast((ids.row_lengths() == 0) | (last != self.eos_token_id), tf.int64)
+        return tf.cast((ids.row_lengths() == 0) | (last != self._template.eos_token_id), tf.int64)
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None], tf.int32)])
     def decode(self, ids: tf.Tensor) -> tf.Tensor:
@@ -176,10 +169,10 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         Returns:
             string (B,), valid UTF-8.
         """
-        in_range = (ids >= 0) & (ids < self.vocab_size)
+        in_range = (ids >= 0) & (ids < self.spec.vocab_size)
         is_text = in_range & tf.gather(self._is_text, tf.where(in_range, ids, 0))
         texts = self._detokenize(tf.ragged.boolean_mask(ids, is_text))
-        if self._cleans_up_spaces:
+        if self.spec.cleans_up_spaces:
             for old, new in REPLACEMENTS:
                 texts = tf.strings.regex_replace(texts, re2_literal(old), new)
         return texts
@@ -195,20 +188,21 @@ class InGraphTokenizer(tf.Module, abc.ABC):
             global_attention: as in the tokenizer's call; "question" needs pairs.
 
         Returns:
-            a dict of int32 (B, L): `input_ids`, `attention_mask` and, for LED, `global_attention_mask`.
+            a dict of int32 (B, L): `input_ids`, `attention_mask` and, of a tokenizer that marks global tokens,
+            `global_attention_mask`.
         """
-        name = check_global_attention(global_attention, self.marks_global_token, is_pair=False)
+        name = check_global_attention(global_attention, self.spec.marks_global_token, is_pair=False)
         check_length(max_length, "max_length")
         lengths = tf.cast(ragged_ids.row_lengths(), tf.int32)
-        ids = ragged_ids.to_tensor(default_value=self.pad_token_id, shape=(None, max_length))
+        ids = ragged_ids.to_tensor(default_value=self.spec.pad_token_id, shape=(None, max_length))
         is_full = lengths >= max_length
         kept = tf.minimum(lengths, max_length)
-        if not self.repeats_final_eos:
-            kept -= tf.cast(is_full & (ids[:, max_length - 2] == self.eos_token_id), tf.int32)
+        if not self._template.repeats_final_eos:
+            kept -= tf.cast(is_full & (ids[:, max_length - 2] == self._template.eos_token_id), tf.int32)
         column = tf.range(max_length)[tf.newaxis, :]
         is_final_eos = is_full[:, tf.newaxis] & (column == kept[:, tf.newaxis] - 1)
         is_kept = column < kept[:, tf.newaxis]
-        ids = tf.where(is_final_eos, self.eos_token_id, tf.where(is_kept, ids, self.pad_token_id))
+        ids = tf.where(is_final_eos, self._template.eos_token_id, tf.where(is_kept, ids, self.spec.pad_token_id))
         is_global = (column == 0) & tf.fill(tf.shape(is_kept), name == "first")
         return self._batch(max_length, ids, is_kept, is_global)
 
@@ -226,36 +220,36 @@ class InGraphTokenizer(tf.Module, abc.ABC):
 
         Args:
             first, second: ragged int32 (B, None), as `encode_pair` gives them.
-            max_length: the length L of every row, at least 4 for LongT5 and 6 for LED.
+            max_length: the length L of every row, at least 2 and the special tokens of a pair.
             global_attention: as in the tokenizer's call.
             return_segment_mask: adds `segment_mask`.
 
         Returns:
-            a dict of int32 (B, L): `input_ids`, `attention_mask`, for LED `global_attention_mask`, and when asked for
-            `segment_mask`, 1 on the tokens of the second text.
+            a dict of int32 (B, L): the arrays of `pad_batch`, and on request `segment_mask`, 1 on the tokens of the
+            second text.
         """
-        frame = self._frame
-        name = check_global_attention(global_attention, self.marks_global_token, is_pair=True)
-        check_length(max_length, "max_length", frame.shortest(is_pair=True))
-        room = max_length - frame.special_count(is_pair=True)
+        template = self._template
+        name = check_global_attention(global_attention, self.spec.marks_global_token, is_pair=True)
+        check_length(max_length, "max_length", template.shortest(is_pair=True))
+        room = max_length - template.special_count(is_pair=True)
         counts = [tf.cast(ids.row_lengths(), tf.int32) for ids in (first, second)]
         first_kept, second_kept = kept_tokens(counts[0], counts[1], room, tf.minimum, tf.maximum)
         dense = [ids.to_tensor(default_value=0, shape=(None, max_length)) for ids in (first, second)]
-        first_end = frame.start + first_kept
-        second_start = first_end + self._added_eos(dense[0], first_kept) + frame.separators
+        first_end = template.start + first_kept
+        second_start = first_end + self._added_eos(dense[0], first_kept) + template.separators
         second_end = second_start + second_kept
         row_end = second_end + self._added_eos(dense[1], second_kept)
 
         column = tf.range(max_length)[tf.newaxis, :]
-        is_first = (column >= frame.start) & (column < first_end[:, tf.newaxis])
+        is_first = (column >= template.start) & (column < first_end[:, tf.newaxis])
         is_second = (column >= second_start[:, tf.newaxis]) & (column < second_end[:, tf.newaxis])
         is_kept = column < row_end[:, tf.newaxis]
         # Between, around and behind the texts there is nothing but eos and padding.
-        ids = tf.where(is_kept, self.eos_token_id, self.pad_token_id)
-        ids = tf.where(is_first, tf.roll(dense[0], frame.start, axis=1), ids)
+        ids = tf.where(is_kept, self._template.eos_token_id, self.spec.pad_token_id)
+        ids = tf.where(is_first, tf.roll(dense[0], template.start, axis=1), ids)
         ids = tf.where(is_second, _shifted(dense[1], column - second_start[:, tf.newaxis]), ids)
-        if self.bos_token_id is not None:
-            ids = tf.where(column == 0, self.bos_token_id, ids)
+        if self._template.bos_token_id is not None:
+            ids = tf.where(column == 0, self._template.bos_token_id, ids)
         is_global = (is_first & (name == "question")) | ((column == 0) & (name != "none"))
         batch = self._batch(max_length, ids, is_kept, is_global)
         if return_segment_mask:
@@ -264,27 +258,27 @@ class InGraphTokenizer(tf.Module, abc.ABC):
 
     def _added_eos(self, ids: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
         """How many eos tokens, int32 (B,), stand after the first `kept` (B,) of ids (B, L)."""
-        if self.repeats_final_eos:
+        if self._template.repeats_final_eos:
             return tf.ones_like(kept)
         last = tf.gather(ids, tf.maximum(kept - 1, 0), batch_dims=1)
-        return tf.cast((kept == 0) | (last != self.eos_token_id), tf.int32)
+        return tf.cast((kept == 0) | (last != self._template.eos_token_id), tf.int32)
 
     def _batch(self, max_length: int, ids: tf.Tensor, is_kept: tf.Tensor, is_global: tf.Tensor) -> dict[str, tf.Tensor]:
         batch = {"input_ids": ids, "attention_mask": tf.cast(is_kept, tf.int32)}
-        if self.marks_global_token:
+        if self.spec.marks_global_token:
             batch["global_attention_mask"] = tf.cast(is_global, tf.int32)
         for tensor in batch.values():
             tensor.set_shape((None, max_length))
         return batch
 
 
-def _shifted(ids: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-    """Of ids (B, L) those at places (B, L), any where a place is outside."""
-    return tf.gather(ids, tf.clip_by_value(places, 0, tf.shape(ids)[1] - 1), batch_dims=1)
+def _shifted(ids: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+    """The ids (B, L) at positions (B, L); any id where a position is outside."""
+    return tf.gather(ids, tf.clip_by_value(positions, 0, tf.shape(ids)[1] - 1), batch_dims=1)
 
 
 def _valid_utf8(texts: tf.Tensor) -> tf.Tensor:
-    """Texts (B,), with U+FFFD for bytes that are not UTF-8, as Python's `"replace"` has it."""
+    """Texts (B,), with U+FFFD for bytes that are not UTF-8, as Python's `"replace"` does."""
     # Looking costs a fraction of transcoding, and most texts are valid.
     is_valid = tf.strings.regex_full_match(texts, r"[\x{0}-\x{d7ff}\x{e000}-\x{10ffff}]*")
     return tf.cond(

@@ -1,20 +1,31 @@
 """The tokenizers as Keras layers, for functional models, `tf.data` and export."""
 
-import base64
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import keras
 import tensorflow as tf
 
 from tfmodels.text.arguments import check_length
 from tfmodels.text.global_attention import check_global_attention
-from tfmodels.text.tokenizer import Tokenizer
+from tfmodels.text.in_graph import InGraphTokenizer
+
+_PACKAGE = "tfmodels"
+
+
+class TextTokenizer(Protocol):
+    """The methods of a tokenizer that its layers call."""
+
+    marks_global_token: ClassVar[bool]
+
+    def in_graph(self) -> InGraphTokenizer: ...
+
+    def get_config(self) -> dict[str, Any]: ...
 
 
 class _TextLayer(keras.layers.Layer):
     """A layer around an in-graph tokenizer. Its config holds the vocabulary, so a `.keras` file is self-contained."""
 
-    def __init__(self, tokenizer: Tokenizer, **kwargs: Any):
+    def __init__(self, tokenizer: TextTokenizer, **kwargs: Any):
         super().__init__(trainable=False, **kwargs)
         # Keras would turn strings into tensors of its own backend, which may have no strings.
         self._convert_input_args = False
@@ -23,17 +34,23 @@ class _TextLayer(keras.layers.Layer):
         self.in_graph = tokenizer.in_graph()
 
     def get_config(self) -> dict[str, Any]:
-        files = {name: base64.b64encode(content).decode() for name, content in self.tokenizer.to_files().items()}
-        return {**super().get_config(), "tokenizer": {"class_name": type(self.tokenizer).__name__, "files": files}}
+        # Files hold the name that a class is registered under; this package's own classes go without its prefix.
+        name = keras.saving.get_registered_name(type(self.tokenizer)).removeprefix(f"{_PACKAGE}>")
+        return {**super().get_config(), "tokenizer": {"class_name": name, **self.tokenizer.get_config()}}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "_TextLayer":
-        from tfmodels import text
-
         saved = config["tokenizer"]
-        files = {name: base64.b64decode(content) for name, content in saved["files"].items()}
+        name = saved["class_name"]
+        registered = keras.saving.get_registered_object
+        tokenizer_class = registered(name) or registered(f"{_PACKAGE}>{name}")
+        if tokenizer_class is None:
+            raise ValueError(
+                f"the tokenizer's class must be imported before its layer is loaded, such as tfmodels.{name}. "
+                f"Received: class_name={name!r}"
+            )
         arguments = {key: value for key, value in config.items() if key != "trainable"}
-        return cls(**{**arguments, "tokenizer": getattr(text, saved["class_name"]).from_files(files)})
+        return cls(**{**arguments, "tokenizer": tokenizer_class.from_config(saved)})
 
 
 @keras.saving.register_keras_serializable(package="tfmodels")
@@ -43,7 +60,8 @@ class TokenizerLayer(_TextLayer):
     Args:
         tokenizer: the tokenizer.
         max_length: the length L of every row; longer rows are truncated and keep their final eos.
-        global_attention: LED's global tokens: "first" (the default), "question" (of pairs) or "none".
+        global_attention: global tokens, of a tokenizer that marks them: "first" (the default), "question" (of pairs) or
+            "none".
         return_segment_mask: adds `segment_mask`, 1 on the tokens of the second text of each pair.
 
     Call arguments:
@@ -51,17 +69,17 @@ class TokenizerLayer(_TextLayer):
         text_pair: string (B,), the second texts of pairs; none by default.
 
     Returns:
-        a dict of int32 (B, L): `input_ids`, `attention_mask`, for LED `global_attention_mask`, and `segment_mask` when
-        asked for.
+        a dict of int32 (B, L): `input_ids`, `attention_mask`, of a tokenizer that marks global tokens
+        `global_attention_mask`, and on request `segment_mask`.
 
     Raises:
-        ValueError: a length below 2 (for pairs 4 or 6), a global attention that the family has not, or a call
+        ValueError: a length below 2 (for pairs 4 or 6), global tokens where the tokenizer has none, or a call
             without `text_pair` when an argument is about pairs.
     """
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
+        tokenizer: TextTokenizer,
         max_length: int,
         global_attention: str | None = None,
         return_segment_mask: bool = False,

@@ -3,24 +3,25 @@
 import functools
 
 import tensorflow as tf
-from tokenizers import normalizers
 
 from tfmodels.text.unicode_classes import as_ranges
 
-# A character of private use, between others that are looked at alone.
+# A character of private use that separates characters, each lowered alone.
 _BETWEEN = "\ue000"
 
 
 @functools.cache
 def lower_characters() -> dict[str, str]:
-    """What the tokenizers library makes of each character beyond ASCII that it changes."""
+    """The characters beyond ASCII that the tokenizers library changes, with their lower case."""
+    from tokenizers import normalizers
+
     characters = [chr(code) for code in range(0x80, 0x110000) if not 0xD800 <= code < 0xE000 and chr(code) != _BETWEEN]
-    found = normalizers.Lowercase().normalize_str(_BETWEEN.join(characters)).split(_BETWEEN)
-    return {character: text for character, text in zip(characters, found, strict=True) if text != character}
+    lowered = normalizers.Lowercase().normalize_str(_BETWEEN.join(characters)).split(_BETWEEN)
+    return {character: text for character, text in zip(characters, lowered, strict=True) if text != character}
 
 
 class LowerCase(tf.Module):
-    """Texts in lower case. What ICU does across characters, such as the sigma that ends a word, is not done."""
+    """Texts in lower case. ICU's rules across characters, such as the sigma that ends a word, are left out."""
 
     def __init__(self) -> None:
         super().__init__()

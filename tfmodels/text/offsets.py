@@ -1,23 +1,25 @@
-"""From characters to tokens: where each token stands in its text, and which tokens an answer is."""
+"""From characters to tokens: the characters of each token, and the tokens of an answer."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from tfmodels.text.template import Row
+from tfmodels.text.template import EncodedRow
 
 Spans = list[tuple[int, int]]
 """Start and end of every token, in characters of its text."""
 
 
-def pad_offsets(rows: Sequence[Row], width: int, first: Sequence[Spans], second: Sequence[Spans] | None) -> np.ndarray:
+def pad_offsets(
+    rows: Sequence[EncodedRow], width: int, first: Sequence[Spans], second: Sequence[Spans] | None
+) -> np.ndarray:
     """int32 (B, width, 2): characters of each token in its own text, (0, 0) for special tokens and padding."""
     offsets: np.ndarray = np.zeros((len(rows), width, 2), dtype=np.int32)
     for index, row in enumerate(rows):
-        for place, spans in ((row.first, first[index]), (row.second, second[index] if second is not None else [])):
-            kept = place.stop - place.start
+        for positions, spans in ((row.first, first[index]), (row.second, second[index] if second is not None else [])):
+            kept = positions.stop - positions.start
             if kept:
-                offsets[index, place] = spans[:kept]
+                offsets[index, positions] = spans[:kept]
     return offsets
 
 
@@ -30,7 +32,7 @@ def tokens_in_span(offsets: np.ndarray, span: tuple[int, int]) -> np.ndarray:
 def answer_positions(
     offsets: np.ndarray, spans: Sequence[tuple[int, int] | None], segment_mask: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """The first and the last token of each answer, what question answering is trained on.
+    """The first and the last token of each answer: the targets of question answering.
 
     An answer that is not wholly in its row, because the text was truncated, or that shares no character with a token,
     gets the row's length as both positions: the loss ignores positions beyond the inputs.
@@ -49,10 +51,10 @@ def answer_positions(
         ValueError: other shapes, another number of spans, or a span that does not end after it starts.
 
     Example:
-        >>> from tfmodels.text import LEDTokenizer, answer_positions
-        >>> tokenizer = LEDTokenizer.train_from_iterator(["who where"], vocab_size=270)
+        >>> import tfmodels
+        >>> tokenizer = tfmodels.LEDTokenizer.train_from_iterator(["who where"], vocab_size=270)
         >>> batch = tokenizer("who", text_pair="where", return_offsets=True, return_segment_mask=True)
-        >>> answer_positions(batch["offsets"], [(1, 3)], batch["segment_mask"])["start_positions"].dtype
+        >>> tfmodels.answer_positions(batch["offsets"], [(1, 3)], batch["segment_mask"])["start_positions"].dtype
         dtype('int32')
     """
     offsets = np.asarray(offsets)

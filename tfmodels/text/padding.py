@@ -8,7 +8,7 @@ import numpy as np
 from tfmodels.text.arguments import as_id_rows, check_length
 from tfmodels.utils.labels import IGNORED_LABEL
 
-# What stands on padding, by name; on ids the padding token does.
+# Values on padding, by name; ids are padded with the padding token.
 _FILLS = {
     "attention_mask": 0,
     "global_attention_mask": 0,
@@ -36,7 +36,7 @@ def padded_arrays(
         raise ValueError("rows must hold at least one row. Received: none")
     columns.setdefault("attention_mask", [[1] * len(row) for row in ids])
     multiple = 1 if pad_to_multiple_of is None else check_length(pad_to_multiple_of, "pad_to_multiple_of", 1)
-    found = {}
+    arrays = {}
     for name, values in columns.items():
         values = as_id_rows(values, name)
         if name != "labels" and list(map(len, values)) != list(map(len, ids)):
@@ -47,8 +47,8 @@ def padded_arrays(
         if longest > width:
             raise ValueError(f"max_length must be at least the longest row of {name}. Received: {width} for {longest}")
         fill = pad_token_id if name == "input_ids" else _FILLS[name]
-        found[name] = np.array([[*row, *[fill] * (width - len(row))] for row in values], np.int32)
-    return found
+        arrays[name] = np.array([[*row, *[fill] * (width - len(row))] for row in values], np.int32)
+    return arrays
 
 
 def _columns(rows: Any) -> dict[str, Any]:

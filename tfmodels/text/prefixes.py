@@ -1,8 +1,8 @@
-"""First parts of texts, whose ids are the first ids of the whole: no token goes on behind the space where they end."""
+"""Prefixes of texts whose ids are the first ids of the whole text: they end at a space that no token crosses."""
 
 import tensorflow as tf
 
-# How far back from the wanted size a space is looked for, in bytes.
+# A space is looked for so far back from the requested size, in bytes.
 WINDOW = 512
 # Behind white space the space could be one token with it.
 _BEFORE_LAST_SPACE = r"^(\C*[\pL\pN\pP\pS]) \C*$"

@@ -3,22 +3,22 @@
 import dataclasses
 import struct
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text
 
 from tfmodels.text.added_tokens import AddedToken
 from tfmodels.text.in_graph import InGraphTokenizer, strip_white_space
 from tfmodels.text.sentencepiece_model import NO_PREFIX, SPACE_MARK
 from tfmodels.text.separators import regroup, split_at_separators, static_table
-from tfmodels.text.tokenizer import Tokenizer
+from tfmodels.text.spec import TokenizerSpec
 
 # The normalization makes a space of each of these.
 _WHITE_SPACE = b" \t\r\n"
 # The package adds the scores of pieces in float32 and begins at zero again where their sum falls below this.
 _LOWEST_SUM = 1e5
-# What an unknown character costs more than the worst piece.
+# An unknown character costs so much more than the worst piece.
 _UNKNOWN_PENALTY = 10.0
 
 
@@ -33,14 +33,14 @@ class SentencePieceModel:
 
 @dataclasses.dataclass(frozen=True)
 class Guard:
-    """How stretches are read that have no prefix but their own white space.
+    """The reading of stretches that have no prefix but their own white space.
 
     Attributes:
-        text: what stands in front of a stretch that begins with a space, so that it stays, and is taken out again.
-        length: how many ids it has.
+        text: put in front of a stretch that begins with a space, so that the space stays, and taken out again.
+        length: the number of its ids.
         adds_prefix_space: whether a text begins with a space of its own.
         vanishing: the characters that the model takes off the start of a text, as ranges for an RE2 class.
-        shortened: the characters of which it leaves something there, with what it leaves.
+        shortened: the characters that it shortens there, with the rest.
     """
 
     text: str
@@ -55,40 +55,42 @@ class SentencePieceGraph(InGraphTokenizer):
 
     Between segmentations of equal likelihood rounding decides, so ids equal those of the sentencepiece package (0.2.3)
     only where scores are added up in the same precision and order. Both libraries add them in float32 along a text.
-    What differs between them is made alike here: the package begins at zero again after some 17,000 pieces, which
+    Two differences are evened out here: the package begins at zero again after some 17,000 pieces, which
     `_cut` follows, and it charges once for an unknown character, tensorflow_text for each of its bytes, which
     `_with_free_bytes` amends.
 
     Measured: equal ids for all of 200,000 strings of random characters of all scripts, texts of a million characters
-    and the 24,036 documents of the demo corpus (61 MB of source text). Not in one case: within a single word, without
-    white space, of more than some 17,000 pieces, such as a megabyte of base64, nothing is cut; 0.4% of its ids were
-    other pieces for the same characters, which `decode` gives back alike.
+    and the 24,036 documents of the demo corpus (61 MB of source text). One case differs: a single word,
+    without white space, of more than some 17,000 pieces, such as a megabyte of base64, is never cut; 0.4% of its ids
+    were other pieces for the same characters, so that `decode` gives the same text.
 
     Args:
-        tokenizer: the Python tokenizer whose ids this module gives.
+        spec: see `InGraphTokenizer`.
         tokens: the added tokens that are taken out of a text whole, by id.
         model: the SentencePiece model.
         words_stand_alone: see `InGraphTokenizer`.
-        guard: how stretches that have no prefix of their own are read; `None` where each has one.
+        guard: the reading of stretches without a prefix of their own; `None` where each has one.
     """
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
+        spec: TokenizerSpec,
         tokens: Mapping[int, AddedToken],
         model: SentencePieceModel,
         words_stand_alone: bool,
         guard: Guard | None = None,
     ):
-        super().__init__(tokenizer, tokens, is_slow=True, words_stand_alone=words_stand_alone)
+        import tensorflow_text
+
+        super().__init__(spec, tokens, is_slow=True, words_stand_alone=words_stand_alone)
         self._guard = guard
         self._unknown_id = model.unknown_id
         self._piece_count = len(model.scores)
         costs: np.ndarray = np.concatenate([-np.array(model.scores), np.zeros(len(_LATER_BYTES))])
         self._unknown_cost = _UNKNOWN_PENALTY - min(model.scores)
         costs[model.unknown_id] = self._unknown_cost
-        skipped = set(tokenizer.skipped_ids)
-        apart = {index: token.content for index, token in tokenizer.added_tokens.items() if index not in skipped}
+        skipped = set(spec.skipped_ids)
+        apart = {index: token.content for index, token in spec.added_tokens.items() if index not in skipped}
         with tf.init_scope():
             # Not `SentencepieceTokenizer`: it compares scores in double that it keeps in float, so that between equally
             # likely pieces ("aaa" + "a", "a" + "aaa") rounding decides otherwise than in the Python package.
@@ -105,7 +107,9 @@ class SentencePieceGraph(InGraphTokenizer):
             contents = [token.content for token in tokens.values()]
             self._added_ids = static_table(contents, tf.string, list(tokens), -1)
             # The texts of tokens that decoding keeps, by id.
-            self._apart = tf.constant([apart.get(index, "") for index in range(self.vocab_size)]) if apart else None
+            self._apart = (
+                tf.constant([apart.get(index, "") for index in range(self.spec.vocab_size)]) if apart else None
+            )
 
     def _prepared(self, texts: tf.Tensor) -> tf.Tensor:
         if self._guard is None:
@@ -132,8 +136,8 @@ class SentencePieceGraph(InGraphTokenizer):
             return self._whole_ids(stretches)
         is_guarded = (tf.strings.substr(stretches, 0, 1) == " ") | (tf.strings.substr(stretches, 0, 3) == SPACE_MARK)
         # tensorflow_text keeps white space at the start of a text where it adds no prefix.
-        others = self._without_space(tf.strings.regex_replace(stretches, f"^[{guard.vanishing}]+", ""))
-        ids = self._whole_ids(tf.where(is_guarded, tf.strings.join([guard.text, stretches]), others))
+        unguarded = self._without_space(tf.strings.regex_replace(stretches, f"^[{guard.vanishing}]+", ""))
+        ids = self._whole_ids(tf.where(is_guarded, tf.strings.join([guard.text, stretches]), unguarded))
         first = is_guarded & (ids.row_lengths() >= guard.length)
         places = tf.range(tf.size(ids.values), dtype=tf.int64) - tf.gather(ids.row_splits, _rows_of(ids))
         return _kept(ids, ~tf.gather(first, _rows_of(ids)) | (places >= guard.length))
@@ -159,26 +163,26 @@ class SentencePieceGraph(InGraphTokenizer):
             lambda: ordinary,
         )
 
-    def _pieces(self, texts: tf.Tensor, model: tensorflow_text.FastSentencepieceTokenizer) -> tf.RaggedTensor:
+    def _pieces(self, texts: tf.Tensor, model: Any) -> tf.RaggedTensor:
         """Ids (T, None) of texts (T,), each unknown character for itself and its further bytes with it."""
         return model.tokenize(texts).with_row_splits_dtype(tf.int64)
 
     def _with_cuts(self, ids: tf.RaggedTensor, stretches: tf.Tensor) -> tf.RaggedTensor:
-        """The ids (S, None) of stretches (S,), where the long ones are encoded anew in parts."""
+        """The ids (S, None) of stretches (S,), the long ones encoded anew in parts."""
         is_long = self._costs(ids) > _LOWEST_SUM
         return tf.cond(tf.reduce_any(is_long), lambda: self._long_ones_anew(ids, stretches, is_long), lambda: ids)
 
     def _long_ones_anew(self, ids: tf.RaggedTensor, stretches: tf.Tensor, is_long: tf.Tensor) -> tf.RaggedTensor:
         short = _kept(ids, ~tf.gather(is_long, _rows_of(ids)))
         parts, rows = self._cut(tf.boolean_mask(stretches, is_long))
-        found = self._pieces(parts, self._sentencepiece)
+        pieces = self._pieces(parts, self._sentencepiece)
         if self._guard is not None:
             # The first part of a stretch has no prefix.
             is_first = _is_first(rows)
             later = self._pieces(tf.where(is_first, "", parts), self._sentencepiece)
-            found = tf.concat([self._pieces(tf.where(is_first, parts, ""), self._unprefixed), later], axis=1)
+            pieces = tf.concat([self._pieces(tf.where(is_first, parts, ""), self._unprefixed), later], axis=1)
         rows = tf.gather(tf.where(is_long)[:, 0], rows)
-        return tf.concat([short, regroup(found, rows, tf.size(stretches))], axis=1)
+        return tf.concat([short, regroup(pieces, rows, tf.size(stretches))], axis=1)
 
     def _cut(self, stretches: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Parts (P,) of stretches (S,), from where the package begins to add up anew, and the stretch of each (P,)."""
@@ -198,14 +202,14 @@ class SentencePieceGraph(InGraphTokenizer):
         return joined, tf.boolean_mask(places, is_first)
 
     def _costs(self, ids: tf.RaggedTensor) -> tf.Tensor:
-        """What the pieces (T, None) of texts cost, float64 (T,)."""
+        """The costs of texts, float64 (T,), by their pieces (T, None)."""
         # `tf.reduce_sum` of a ragged tensor goes through a (rows, longest row) matrix.
         costs = tf.cumsum(tf.gather(self._piece_costs, ids.values))
         costs = tf.concat([tf.zeros([1], tf.float64), costs], axis=0)
         return tf.gather(costs, ids.row_splits[1:]) - tf.gather(costs, ids.row_splits[:-1])
 
     def _with_merged_unknowns(self, ids: tf.RaggedTensor) -> tf.RaggedTensor:
-        """Ids (T, None) with one unknown token for each run of unknown characters, as the package has it."""
+        """Ids (T, None) with one unknown token for each run of unknown characters, as the package gives."""
         ids = _kept(ids, ids.values < self._piece_count)
         is_unknown = ids.values == self._unknown_id
         is_start = tf.scatter_nd(ids.row_splits[:, tf.newaxis], tf.ones_like(ids.row_splits), ids.row_splits[-1:] + 1)
@@ -225,7 +229,7 @@ class SentencePieceGraph(InGraphTokenizer):
         return strip_white_space(self._sentencepiece.detokenize(ids.with_row_splits_dtype(tf.int32)))
 
     def _texts_with_added(self, ids: tf.RaggedTensor, is_apart: tf.Tensor) -> tf.Tensor:
-        """Texts (B,) of ids (B, None), with a space between added tokens and what is between them."""
+        """Texts (B,) of ids (B, None), with a space on either side of added tokens."""
         rows = _rows_of(ids)
         begins = _is_first(rows) | is_apart | tf.concat([[False], is_apart[:-1]], axis=0)
         starts = tf.where(begins)[:, 0]
@@ -247,8 +251,8 @@ _LATER_BYTES = range(0x80, 0xC0)
 def _with_free_bytes(model_proto: bytes) -> bytes:
     """The model with a piece of score 0 for each byte that begins no character.
 
-    Of an unknown character the first byte is then unknown, and the others cost nothing. Known characters keep their
-    pieces: whatever holds an unknown byte costs more.
+    The first byte of an unknown character is then unknown, and its further bytes cost nothing. Known characters keep
+    their pieces: any piece with an unknown byte costs more.
     """
     # Serialized messages that follow each other are one, with the repeated fields of both. The fields of a piece are
     # its bytes (1) and its score (2).
@@ -257,7 +261,7 @@ def _with_free_bytes(model_proto: bytes) -> bytes:
 
 
 def _single_ids(ids: tf.Tensor, is_there: tf.Tensor) -> tf.RaggedTensor:
-    """One id, of ids (S,), in each row for which `is_there`, and none in the others."""
+    """Rows of one id, of ids (S,), where `is_there`; empty rows elsewhere."""
     return tf.RaggedTensor.from_row_lengths(tf.boolean_mask(ids, is_there), tf.cast(is_there, tf.int64))
 
 

@@ -1,13 +1,11 @@
-"""The tokenizer of LongT5: SentencePiece with T5's sentinels."""
+"""SentencePiece with T5's sentinels."""
 
 from __future__ import annotations
 
 import io
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, cast
-
-import sentencepiece
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tfmodels.text.added_tokens import contents
 from tfmodels.text.arguments import check_text, check_vocab_size, iterate_texts
@@ -27,6 +25,8 @@ from tfmodels.text.t5_tokens import SENTINEL_COUNT, Splitter, Stretch, check_sam
 from tfmodels.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    import sentencepiece
+
     from tfmodels.text.sentencepiece_graph import SentencePieceGraph
 
 MODEL = "spiece.model"
@@ -39,12 +39,13 @@ _TRAINING_LINES = 200_000
 _RESERVED_CHARACTER = "\u2585"
 
 
-class LongT5Tokenizer(Tokenizer):
-    """Text to ids and back for LongT5: `... </s>`, ids of transformers' `T5Tokenizer`.
+class SentencePieceTokenizer(Tokenizer):
+    """Text to ids and back by SentencePiece: `... </s>`, ids of transformers' `T5Tokenizer`.
 
-    The Google checkpoints of LongT5 come without a `legacy` flag, which means the legacy behaviour: each stretch of
-    text between added tokens goes through SentencePiece on its own, dummy prefix included. With `legacy: false` in
-    tokenizer_config.json only the start of a text and what follows a space has that prefix.
+    A folder without a `legacy` flag means the legacy behaviour: each stretch of text between added tokens goes through
+    SentencePiece on its own, dummy prefix included. With `legacy: false` in tokenizer_config.json only the start of a
+    text and a stretch behind a space have that prefix. A family's subclass says `marks_global_token`,
+    `decoder_start_role` and `transformers_class`.
 
     SentencePiece normalizes (NFKC) and folds white space into single spaces, so `decode` does not give back newlines
     or indentation.
@@ -53,21 +54,15 @@ class LongT5Tokenizer(Tokenizer):
         model_proto: the serialized SentencePiece model, the content of `spiece.model`.
 
     Raises:
-        ValueError: when this is no SentencePiece model with pad, eos and unknown pieces.
-
-    Example:
-        >>> from tfmodels.text import LongT5Tokenizer
-        >>> tokenizer = LongT5Tokenizer.train_from_iterator(["the long report", "the report"], vocab_size=120)
-        >>> tokenizer.decode(tokenizer.encode("the report"))
-        'the report'
+        ValueError: anything but a SentencePiece model with pad, eos and unknown pieces.
     """
 
     file_names = (MODEL,)
-    substitute_file_name = TOKENIZER
     further_file_names = (TOKENIZER, *SETTINGS_FILES)
-    marks_global_token = False
     repeats_final_eos = False
     pair_separators = 0
+    # transformers' name of the class, for tokenizer_config.json.
+    transformers_class: ClassVar[str]
 
     def __init__(self, model_proto: bytes):
         self._read(bytes(model_proto), Settings())
@@ -86,7 +81,7 @@ class LongT5Tokenizer(Tokenizer):
         self._tokens = read_tokens(pieces, settings)
         self.bos_token_id = None
         self._name_tokens()
-        # In front of a space these keep it, as the model takes white space off the start of a text.
+        # The model takes white space off the start of a text, but not from behind these tokens.
         self._guard = self._tokens.roles["unk_token"]
         self._guard_length = len(self._sentencepiece.encode(self._guard))
 
@@ -96,11 +91,9 @@ class LongT5Tokenizer(Tokenizer):
         self.added_tokens = dict(sorted(tokens.added.items()))
         self.special_tokens = {token: tokens.ids[token] for token in tokens.special}
         self._special_ids = frozenset(self.special_tokens.values())
+        roles = {role: tokens.ids[token] for role, token in tokens.roles.items() if token in tokens.ids}
+        self._take_ids(roles, None, roles["eos_token"])
         self.vocab_size = max([self._piece_count, *(index + 1 for index in tokens.added)])
-        self.pad_token_id, self.eos_token_id, self.unk_token_id = (
-            tokens.ids[tokens.roles[role]] for role in ("pad_token", "eos_token", "unk_token")
-        )
-        self.decoder_start_token_id = self.pad_token_id
         # In decoded text these stand apart; other special tokens touch the text before them.
         beyond = {tokens.ids[token] for token in tokens.additional if tokens.ids[token] >= self._piece_count}
         self._apart_ids = (set(tokens.added) - self._special_ids) | beyond
@@ -108,13 +101,13 @@ class LongT5Tokenizer(Tokenizer):
         self._unknown_ids = self._tokens_of_unknown_characters()
 
     def _tokens_of_unknown_characters(self) -> dict[str, int]:
-        """Tokens whose characters no piece has: other characters that the model normalizes to them are they too."""
-        found = {}
+        """Tokens whose characters no piece has: other characters that the model normalizes to them count as them."""
+        tokens = {}
         for content, index in self._tokens.ids.items():
             encoded = self._sentencepiece.encode(content, out_type=str)
             if encoded and encoded[-1] == content and self._sentencepiece.piece_to_id(content) == self._unknown_id:
-                found[content] = index
-        return found
+                tokens[content] = index
+        return tokens
 
     @property
     def _unknown_id(self) -> int:
@@ -126,7 +119,7 @@ class LongT5Tokenizer(Tokenizer):
     def _add(self, tokens: Sequence[Token], special: bool) -> int:
         names = [name for name in contents(tokens) if special and "<extra_id_" in name]
         if names:
-            # Their number must be `extra_ids`, by which transformers finds the ids of all of them.
+            # transformers finds the sentinels' ids by their number, `extra_ids`.
             raise ValueError(f"new_tokens must not be further sentinels. Received: {names}")
         count = self._tokens.add(tokens, special)
         self._name_tokens()
@@ -142,17 +135,17 @@ class LongT5Tokenizer(Tokenizer):
         return rows
 
     def _stretches(self, prefixed: str) -> list[Stretch]:
-        """The added tokens of a text and what is between them."""
+        """The added tokens of a text and the stretches between them."""
         stretches = self._splitter.split(prefixed)
         if self.legacy or len(stretches) < 2 or stretches[1][2] not in self._special_ids:
             return stretches
-        # A prefix with nothing but a special token behind it is none.
+        # A prefix that only a special token follows does not count.
         first, _, token_id = stretches[0]
         may_be_lone = token_id is None and not any(map(str.isalnum, first))
         return stretches[1:] if may_be_lone and self._pieces(first) == [SPACE_MARK] else stretches
 
     def _prefixed(self, text: str) -> str:
-        """The text that is split, with the prefix of the behaviour that is not legacy."""
+        """The text with its prefix, unless the behaviour is legacy."""
         if self.legacy or not text:
             return text
         return SPACE_MARK * self.add_prefix_space + text.replace(SPACE_MARK, " ")
@@ -194,11 +187,11 @@ class LongT5Tokenizer(Tokenizer):
             for stretch, start, token_id in self._stretches(prefixed):
                 if token_id is not None:
                     ids.append(token_id)
-                    found = [(0, len(stretch))]
+                    characters = [(0, len(stretch))]
                 else:
                     ids += self._encode(stretch)
-                    found = self._offsets(stretch)
-                spans += [_without_space(prefixed, start + first, start + last) for first, last in found]
+                    characters = self._offsets(stretch)
+                spans += [_without_space(prefixed, start + first, start + last) for first, last in characters]
             rows.append((ids, [(max(first - shift, 0), max(last - shift, 0)) for first, last in spans]))
         return rows
 
@@ -245,25 +238,23 @@ class LongT5Tokenizer(Tokenizer):
         places = [] if self._splits_special_tokens else self._tokens.ids.values()
         tokens = {index: self.added_tokens[index] for index in places}
         unprefixed = None if self.legacy else Unprefixed(self._guard, self._guard_length, self.add_prefix_space)
-        return build_graph(self, self._model_proto, tokens, self._unknown_ids, unprefixed)
+        return build_graph(self.spec, self._model_proto, tokens, self._unknown_ids, unprefixed)
 
     def to_files(self) -> dict[str, bytes]:
         files = {MODEL: self._model_proto}
         settings = self._settings
         plain = read_tokens(self._tokens.pieces, Settings())
         if plain == self._tokens:
-            config = {CONFIG: write_config(Settings(settings.options), "T5Tokenizer", {})}
+            config = {CONFIG: write_config(Settings(settings.options), self.transformers_class, {})}
             return {**files, **(config if settings.options else {})}
         roles = dict(self._tokens.roles)
         settings = Settings(settings.options, roles, tuple(self._tokens.additional), self.added_tokens)
-        return {**files, CONFIG: write_config(settings, "T5Tokenizer", {})}
+        return {**files, CONFIG: write_config(settings, self.transformers_class, {})}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Self:
-        if MODEL not in files and TOKENIZER in files:
-            from tfmodels.text.t5_json_tokenizer import LongT5JsonTokenizer
-
-            return cast(Self, LongT5JsonTokenizer.from_files(files))
+        if MODEL not in files:
+            raise ValueError(f"files must hold {MODEL}. Received: {sorted(files)}")
         tokenizer = cls.__new__(cls)
         tokenizer._read(files[MODEL], read_settings(files, (MODEL,)))
         if TOKENIZER in files:
@@ -280,8 +271,10 @@ class LongT5Tokenizer(Tokenizer):
                 more pieces to offer.
 
         Raises:
-            ValueError: when `vocab_size` is too small for the characters of the corpus, or a text is not a str.
+            ValueError: a `vocab_size` too small for the characters of the corpus, or a text that is not a str.
         """
+        import sentencepiece
+
         check_vocab_size(vocab_size, SENTINEL_COUNT + 4, "the sentinels, three special tokens and a piece")
         lines = _sample(_training_lines(iterate_texts(texts, "texts")), _TRAINING_LINES)
         if not lines:
@@ -312,6 +305,8 @@ class LongT5Tokenizer(Tokenizer):
 
 
 def _processor(model_proto: bytes, legacy: bool) -> sentencepiece.SentencePieceProcessor:
+    import sentencepiece
+
     proto = model_proto if legacy else model_proto + NO_PREFIX
     try:
         processor = sentencepiece.SentencePieceProcessor(model_proto=proto)
@@ -323,10 +318,10 @@ def _processor(model_proto: bytes, legacy: bool) -> sentencepiece.SentencePieceP
 
 def _check_options(settings: Settings) -> None:
     """Raise `ValueError` for options of the sentencepiece package under which ids change, or change by chance."""
-    given = settings.options.get("sp_model_kwargs") or {}
-    changed = {key: value for key, value in given.items() if value and key not in ("nbest_size", "alpha")}
+    options = settings.options.get("sp_model_kwargs") or {}
+    changed = {key: value for key, value in options.items() if value and key not in ("nbest_size", "alpha")}
     if changed:
-        raise ValueError(f"sp_model_kwargs in {CONFIG} must be empty. Received: {given}")
+        raise ValueError(f"sp_model_kwargs in {CONFIG} must be empty. Received: {options}")
 
 
 def _without_space(text: str, start: int, end: int) -> tuple[int, int]:

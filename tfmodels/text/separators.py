@@ -1,4 +1,4 @@
-"""Texts with a byte between their parts that stands in no text, and tables, for the graph."""
+"""Texts whose parts are separated by a byte of no valid text, and tables, for the graph."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ def split_at_separators(texts: tf.Tensor, further: bytes = b"") -> tuple[tf.Tens
 
 
 def joined_with_separators(pieces: tf.Tensor, rows: tf.Tensor, row_count: tf.Tensor) -> tf.Tensor:
-    """Texts (row_count,) of pieces (P,) and the row (P,) of each, ascending: what `split_at_separators` splits."""
+    """Texts (row_count,) of pieces (P,) and the row (P,) of each, ascending, for `split_at_separators`."""
     return tf.strings.unsorted_segment_join(pieces, rows, row_count, separator=SEPARATOR)
 
 

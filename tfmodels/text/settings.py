@@ -1,4 +1,4 @@
-"""What the JSON files of a tokenizer folder say beside the vocabulary, read as transformers reads them."""
+"""The JSON files of a tokenizer folder beside the vocabulary, read as transformers reads them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
 SPECIAL_TOKENS, ADDED_TOKENS = "special_tokens_map.json", "added_tokens.json"
 SETTINGS_FILES = (CONFIG, SPECIAL_TOKENS, ADDED_TOKENS)
 
-# In the order in which transformers adds those that a vocabulary lacks.
+# In the order in which transformers adds missing tokens to a vocabulary.
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 ADDITIONAL = "additional_special_tokens"
 _PATHS = ("vocab_file", "merges_file", "tokenizer_file", "name_or_path", "special_tokens_map_file")
@@ -27,11 +27,11 @@ Token = str | AddedToken
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What stands in tokenizer_config.json, special_tokens_map.json and added_tokens.json, and in tokenizer.json.
+    """The content of tokenizer_config.json, special_tokens_map.json and added_tokens.json, and of tokenizer.json.
 
     Attributes:
-        options: every key that is no token, by name.
-        roles: tokens by role, such as `eos_token`; `None` for a role that the files say nobody has.
+        options: every key but tokens, by name.
+        roles: tokens by role, such as `eos_token`; `None` for a role that the files leave empty.
         additional: special tokens without a role; `None` when the files do not say.
         added: added tokens with flags, by id.
     """
@@ -42,7 +42,7 @@ class Settings:
     added: Mapping[int, AddedToken] = dataclasses.field(default_factory=dict)
 
     def flag(self, name: str, default: bool) -> bool:
-        """An option that is true or false, else raise a `ValueError`."""
+        """Return an option that is true or false, or raise a `ValueError`."""
         value = self.options.get(name, default)
         if not isinstance(value, bool):
             raise ValueError(f"{name} in {CONFIG} must be true or false. Received: {value!r}")
@@ -60,45 +60,45 @@ class Settings:
 
     def special_tokens(self, defaults: Mapping[str, Token]) -> list[Token]:
         """The tokens of all roles and the additional ones, each content once, in transformers' order."""
-        given = {**defaults, **self.roles}
-        names = [*ROLES, *(name for name in given if name not in ROLES)]
-        roles = [(name, given.get(name)) for name in names]
+        tokens = {**defaults, **self.roles}
+        names = [*ROLES, *(name for name in tokens if name not in ROLES)]
+        roles = [(name, tokens.get(name)) for name in names]
         first = [token for name, token in roles if name in ROLES]
-        found: list[Token] = []
+        distinct: list[Token] = []
         for token in [*first, *(self.additional or ()), *(token for name, token in roles if name not in ROLES)]:
-            if token is not None and contents([token])[0] not in contents(found):
-                found.append(token)
-        return found
+            if token is not None and contents([token])[0] not in contents(distinct):
+                distinct.append(token)
+        return distinct
 
 
 def json_object(content: bytes, name: str) -> dict[str, Any]:
-    """The object in a JSON file, else raise a `ValueError` that names the file."""
+    """Return the object in a JSON file, or raise a `ValueError` that names the file."""
     try:
-        found = json.loads(content)
+        value = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name} must be JSON. Received: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{name} must hold a JSON object. Received: {str(found)[:80]}")
-    return found
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} must hold a JSON object. Received: {str(value)[:80]}")
+    return value
 
 
 def json_part(content: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The object under a name in tokenizer.json, empty for null, else raise a `ValueError`."""
-    found = content.get(name)
-    if found is not None and not isinstance(found, dict):
-        raise ValueError(f"{name} of {TOKENIZER} must be an object or null. Received: {str(found)[:80]}")
-    return found or {}
+    """Return the object under a name in tokenizer.json, empty for null, or raise a `ValueError`."""
+    value = content.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(f"{name} of {TOKENIZER} must be an object or null. Received: {str(value)[:80]}")
+    return value or {}
 
 
-def read_settings(files: Mapping[str, bytes], own_files: Iterable[str]) -> Settings:
-    """The settings in the content of files, by file name. What is not followed is refused by its name.
+def read_settings(files: Mapping[str, bytes], vocabulary_files: Iterable[str]) -> Settings:
+    """Read the settings from the content of files, by name. Settings that are not followed are refused by name.
 
     Args:
         files: content by file name; any of the files may be missing.
-        own_files: names of the files with the vocabulary, for options that hold paths.
+        vocabulary_files: names of the files with the vocabulary, for options that hold paths.
 
     Raises:
-        ValueError: content that is no settings, or a setting that is not followed.
+        ValueError: content of another form, or a setting that is not followed.
     """
     config = json_object(files[CONFIG], CONFIG) if CONFIG in files else {}
     roles: dict[str, Any] = {key: config.pop(key) for key in (*ROLES, ADDITIONAL) if key in config}
@@ -117,7 +117,7 @@ def read_settings(files: Mapping[str, bytes], own_files: Iterable[str]) -> Setti
         key: named.get(contents([token])[0], token) if token is not None and key in ROLES else token
         for key, token in tokens.items()
     }
-    _check_options(config, [name for name in own_files if name != TOKENIZER or name in files])
+    _check_options(config, [name for name in vocabulary_files if name != TOKENIZER or name in files])
     options = {key: value for key, value in config.items() if key not in _PATHS}
     return Settings(options, tokens, additional, added)
 
@@ -126,7 +126,7 @@ def write_config(settings: Settings, tokenizer_class: str, further: Mapping[str,
     """tokenizer_config.json, as `read_settings` and transformers read it.
 
     Args:
-        settings: what the tokenizer was read with; its added tokens are the tokenizer's own.
+        settings: the settings that the tokenizer was read with, with its added tokens of now.
         tokenizer_class: transformers' name of the class.
         further: options that the tokenizer holds itself.
     """
@@ -160,8 +160,8 @@ def _read_additional(value: Any) -> tuple[Token, ...] | None:
         return None
     if not isinstance(value, list):
         raise ValueError(f"{ADDITIONAL} must be a list. Received: {value!r}")
-    found = [_read_token(token, f"{ADDITIONAL}[{index}]") for index, token in enumerate(value)]
-    return tuple(token for token in found if token is not None)
+    tokens = [_read_token(token, f"{ADDITIONAL}[{index}]") for index, token in enumerate(value)]
+    return tuple(token for token in tokens if token is not None)
 
 
 def _read_decoder(decoder: Any) -> dict[int, AddedToken]:
@@ -177,14 +177,14 @@ def _read_older_files(
     """Added tokens from the files that transformers reads where the config lists none; `roles` is brought up to date.
 
     Returns:
-        the tokens by id, and those by content whose flags a role's token takes over.
+        the tokens by id, and the tokens by content whose flags a role's token takes over.
     """
     added: dict[int, AddedToken] = {}
     for key, value in (json_object(files[SPECIAL_TOKENS], SPECIAL_TOKENS) if SPECIAL_TOKENS in files else {}).items():
         if key == ADDITIONAL and isinstance(value, list):
             tokens = list(_read_additional(roles.get(ADDITIONAL)) or ())
-            given = [_special(token, f"{key} in {SPECIAL_TOKENS}") for token in value]
-            roles[key] = tokens + [token for token in given if token not in tokens]
+            listed = [_special(token, f"{key} in {SPECIAL_TOKENS}") for token in value]
+            roles[key] = tokens + [token for token in listed if token not in tokens]
         elif key in (*ROLES, ADDITIONAL):
             roles[key] = _special(value, f"{key} in {SPECIAL_TOKENS}")
     if ADDED_TOKENS in files:
@@ -202,17 +202,17 @@ def _read_older_files(
 
 
 def read_added_tokens(tokenizer: Mapping[str, Any]) -> dict[int, AddedToken]:
-    """The added tokens in the content of tokenizer.json by id, else raise a `ValueError`."""
+    """Return the added tokens in the content of tokenizer.json by id, or raise a `ValueError`."""
     name, tokens = f"added_tokens of {TOKENIZER}", tokenizer.get("added_tokens") or []
     if not isinstance(tokens, list):
         raise ValueError(f"{name} must be a list. Received: {str(tokens)[:80]}")
-    found: dict[int, AddedToken] = {}
+    added: dict[int, AddedToken] = {}
     for index, token in enumerate(tokens):
         place = token.get("id") if isinstance(token, dict) else None
         if not _is_id(place):
             raise ValueError(f"{name}[{index}].id must be an id below {MOST_IDS:,}. Received: {place!r}")
-        found[place] = AddedToken.from_json(token, f"{name}[{index}]")
-    return found
+        added[place] = AddedToken.from_json(token, f"{name}[{index}]")
+    return added
 
 
 def _is_id(value: Any) -> TypeGuard[int]:
@@ -227,7 +227,7 @@ def _special(value: Any, name: str) -> Any:
     return AddedToken.from_json({**value, "special": True}, name) if isinstance(value, dict) else value
 
 
-def _check_options(config: Mapping[str, Any], own_files: list[str]) -> None:
+def _check_options(config: Mapping[str, Any], vocabulary_files: list[str]) -> None:
     for name in ("padding_side", "truncation_side"):
         if config.get(name, "right") != "right":
             raise ValueError(f"{name} in {CONFIG} must be 'right'. Received: {config[name]!r}")
@@ -235,13 +235,13 @@ def _check_options(config: Mapping[str, Any], own_files: list[str]) -> None:
         raise ValueError(f"init_inputs in {CONFIG} must be empty. Received: {config['init_inputs']!r}")
     for name in _PATHS[:3]:
         path = config.get(name)
-        if name == "tokenizer_file" and TOKENIZER not in own_files:
+        if name == "tokenizer_file" and TOKENIZER not in vocabulary_files:
             # transformers does not read it then.
             continue
-        if path is not None and (not isinstance(path, str) or os.path.basename(path) not in own_files):
-            raise ValueError(f"{name} in {CONFIG} must be one of {own_files}. Received: {path!r}")
+        if path is not None and (not isinstance(path, str) or os.path.basename(path) not in vocabulary_files):
+            raise ValueError(f"{name} in {CONFIG} must be one of {vocabulary_files}. Received: {path!r}")
     if config.get("do_lower_case"):
-        # No class of transformers for these two families reads it.
+        # None of transformers' classes with these vocabularies reads it.
         _warn(f"do_lower_case in {CONFIG} is not followed, as in transformers: texts keep their capitals")
     if config.get("errors", "replace") != "replace":
         _warn(f"errors={config['errors']!r} in {CONFIG} is not followed: U+FFFD stands for bytes without a text")

@@ -1,22 +1,20 @@
-"""LongT5's tokenizer for the graph, and what of it the graph would do otherwise."""
+"""SentencePiece with T5's tokens for the graph, and refusals of models to which the graph would give other ids."""
 
 import dataclasses
 import warnings
 from collections.abc import Collection, Mapping
 
-import sentencepiece
-
 from tfmodels.text.added_tokens import AddedToken
 from tfmodels.text.sentencepiece_graph import Guard, SentencePieceGraph, SentencePieceModel
 from tfmodels.text.sentencepiece_model import SPACE_MARK, check_graph_can, normalized_characters, words_stand_alone
 from tfmodels.text.settings import CONFIG
-from tfmodels.text.tokenizer import Tokenizer
+from tfmodels.text.spec import TokenizerSpec
 from tfmodels.text.unicode_classes import as_ranges
 
 
 @dataclasses.dataclass(frozen=True)
 class Unprefixed:
-    """Of a tokenizer that is not legacy: what stands before a space so that it stays, its ids, and the prefix space."""
+    """The guard of a tokenizer that is not legacy, the number of its ids, and the prefix space; see `Guard`."""
 
     guard: str
     length: int
@@ -24,24 +22,26 @@ class Unprefixed:
 
 
 def build_graph(
-    tokenizer: Tokenizer,
+    spec: TokenizerSpec,
     model_proto: bytes,
     tokens: Mapping[int, AddedToken],
     unknown_tokens: Collection[str],
     unprefixed: Unprefixed | None,
 ) -> SentencePieceGraph:
-    """The tokenizer in TensorFlow ops.
+    """Build the tokenizer in TensorFlow ops.
 
     Args:
-        tokenizer: the Python tokenizer.
+        spec: the Python tokenizer's facts.
         model_proto: its serialized SentencePiece model.
         tokens: the added tokens that it looks for in a text, by id.
         unknown_tokens: added tokens whose characters no piece has.
-        unprefixed: how stretches without a prefix are read; `None` for a legacy tokenizer.
+        unprefixed: the reading of stretches without a prefix; `None` for a legacy tokenizer.
 
     Raises:
-        ValueError: when the graph would give other ids.
+        ValueError: a tokenizer to which the graph would give other ids.
     """
+    import sentencepiece
+
     processor = sentencepiece.SentencePieceProcessor(model_proto=model_proto)
     check_graph_can(model_proto, processor)
     apart = words_stand_alone(model_proto, processor)
@@ -54,7 +54,7 @@ def build_graph(
             f"the graph. Received: legacy=False"
         )
     guard = None if unprefixed is None else _guard(model_proto, unprefixed)
-    return SentencePieceGraph(tokenizer, tokens, model, apart, guard)
+    return SentencePieceGraph(spec, tokens, model, apart, guard)
 
 
 def _guard(model_proto: bytes, unprefixed: Unprefixed) -> Guard:

@@ -1,4 +1,4 @@
-"""The tokenizer of LongT5 from tokenizer.json alone, which transformers' fast class reads."""
+"""SentencePiece with T5's sentinels from tokenizer.json alone, as transformers' fast class reads it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tfmodels.text.added_tokens import AddedToken, contents
 from tfmodels.text.arguments import check_text
 from tfmodels.text.fast_backend import add_flagged, add_tokens, added_tokens, backend_of, tokens_around
 from tfmodels.text.offsets import Spans
-from tfmodels.text.sentencepiece_tokenizer import MODEL, LongT5Tokenizer
+from tfmodels.text.sentencepiece_tokenizer import MODEL, SentencePieceTokenizer
 from tfmodels.text.settings import (
     CONFIG,
     TOKENIZER,
@@ -22,23 +22,21 @@ from tfmodels.text.settings import (
     write_config,
 )
 from tfmodels.text.t5_tokens import ROLES, with_sentinels
-from tfmodels.text.template import Frame
 
 if TYPE_CHECKING:
     from tfmodels.text.sentencepiece_graph import SentencePieceGraph
 
 
-class LongT5JsonTokenizer(LongT5Tokenizer):
-    """Text to ids and back for LongT5, ids of transformers' `T5TokenizerFast`, whose model is in tokenizer.json.
+class SentencePieceJsonTokenizer(SentencePieceTokenizer):
+    """Text to ids and back by a SentencePiece model in tokenizer.json, ids of transformers' `T5TokenizerFast`.
 
-    Where spiece.model is there, `LongT5Tokenizer` reads that, as transformers' `T5Tokenizer` does. The two differ: this
-    one always appends `</s>`, and other white space is left of a text. It does not run in the graph.
+    It differs from `SentencePieceTokenizer`, which reads spiece.model: it always appends `</s>`, keeps other white
+    space of a text, and does not run in the graph.
 
     Raises:
         ValueError: content that is not such a tokenizer.
     """
 
-    # Its reference appends an eos whatever the text ends in.
     repeats_final_eos = True
 
     @classmethod
@@ -74,15 +72,8 @@ class LongT5JsonTokenizer(LongT5Tokenizer):
         ids = self._backend.get_vocab(with_added_tokens=True)
         self.vocab_size = max(ids.values()) + 1
         self.special_tokens = {token: ids[token] for token in self._special}
-        self.pad_token_id, self.eos_token_id, self.unk_token_id = (
-            ids[contents([self._roles[role] or ""])[0]] for role in ("pad_token", "eos_token", "unk_token")
-        )
-        self.decoder_start_token_id = self.pad_token_id
-
-    @property
-    def frame(self) -> Frame:
-        """The special tokens around a text or a pair."""
-        return Frame(None, self._end[1], self.repeats_final_eos, self.pair_separators)
+        names = {role: contents([token])[0] for role, token in self._roles.items() if token is not None}
+        self._take_ids({role: ids[name] for role, name in names.items() if name in ids}, None, self._end[1])
 
     @property
     def _unknown_id(self) -> int:
@@ -116,23 +107,22 @@ class LongT5JsonTokenizer(LongT5Tokenizer):
 
     def _build_in_graph(self) -> SentencePieceGraph:
         raise ValueError(
-            f"folder must hold {MODEL} for LongT5's tokenizer to run in the graph: {TOKENIZER} alone is read by the "
-            f"tokenizers library, outside it. {MODEL} is part of the checkpoint that the folder was made from, such as "
-            f"google/long-t5-tglobal-base; transformers' T5Tokenizer.from_pretrained(...).save_pretrained(folder) "
-            f"writes it. Received: {TOKENIZER}"
+            f"folder must hold {MODEL} for the tokenizer to run in the graph: {TOKENIZER} alone is read by the "
+            f"tokenizers library, outside it. {MODEL} is part of the checkpoint that the folder was made from; "
+            f"transformers' T5Tokenizer.from_pretrained(...).save_pretrained(folder) writes it. Received: {TOKENIZER}"
         )
 
     def to_files(self) -> dict[str, bytes]:
         roles = {role: contents([token])[0] for role, token in self._roles.items() if token is not None}
         settings = Settings(self._settings.options, roles, tuple(self._additional), self.added_tokens)
-        config = write_config(settings, "T5TokenizerFast", {})
+        config = write_config(settings, self.transformers_class, {})
         return {TOKENIZER: self._backend.to_str().encode(), CONFIG: config}
 
 
 def _check(content: Mapping[str, Any], settings: Settings) -> None:
     kind = json_part(content, "model").get("type")
     if kind != "Unigram":
-        raise ValueError(f"model.type of {TOKENIZER} must be 'Unigram' for LongT5. Received: {kind!r}")
+        raise ValueError(f"model.type of {TOKENIZER} must be 'Unigram' for SentencePiece. Received: {kind!r}")
     if settings.options.get("add_prefix_space") is not None:
         raise ValueError(
             f"add_prefix_space in {CONFIG} needs {MODEL}, from which transformers then makes {TOKENIZER} anew. "
@@ -140,7 +130,7 @@ def _check(content: Mapping[str, Any], settings: Settings) -> None:
         )
     missing = [role for role in ROLES if settings.roles.get(role, "") is None]
     if missing:
-        raise ValueError(f"{' and '.join(missing)} must not be null for LongT5. Received: null")
+        raise ValueError(f"{' and '.join(missing)} must not be null. Received: null")
     for part in ("truncation", "padding"):
         direction = json_part(content, part).get("direction", "Right")
         if direction != "Right":

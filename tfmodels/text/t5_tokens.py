@@ -1,4 +1,4 @@
-"""Which tokens T5's tokenizer has beside the pieces of its model, and how a text is split at them."""
+"""The tokens of T5's tokenizer beside the pieces of its model, and the splitting of texts at them."""
 
 import dataclasses
 import itertools
@@ -15,7 +15,7 @@ EOS, UNK, PAD = "</s>", "<unk>", "<pad>"
 ROLES: dict[str, Token | None] = {"eos_token": EOS, "unk_token": UNK, "pad_token": PAD}
 
 Stretch = tuple[str, int, int | None]
-"""A part of a text, its first character's place there, and the id of the token that it is, if it is one."""
+"""A part of a text, the position of its first character, and its token's id if it is a token."""
 
 
 @dataclasses.dataclass
@@ -27,7 +27,7 @@ class T5Tokens:
         added: the tokens by id.
         ids: ids by content.
         special: all special tokens of roles and settings, each once.
-        roles: the token of each role that has one.
+        roles: tokens by role; roles without a token are missing.
         additional: the special tokens without a role, sentinels included.
     """
 
@@ -45,13 +45,13 @@ class T5Tokens:
         return {**pieces, **self.ids}
 
     def add(self, tokens: Sequence[Token], special: bool = False) -> int:
-        """Give the tokens that have none the next ids, and all of them their flags. Return how many are new."""
+        """Give new tokens the next ids, and all tokens their flags. Return the number of new tokens."""
         vocab = self.vocab()
         count = len(vocab)
-        for given in tokens:
-            if isinstance(given, str) and given in self.ids:
+        for new in tokens:
+            if isinstance(new, str) and new in self.ids:
                 continue
-            token = AddedToken.of(given, "token", special=special or given in self.special)
+            token = AddedToken.of(new, "token", special=special or new in self.special)
             index = vocab.setdefault(token.content, len(vocab))
             if token.special and token.content not in self.special:
                 self.special.append(token.content)
@@ -62,14 +62,14 @@ class T5Tokens:
 
 
 def read_tokens(pieces: Sequence[str], settings: Settings) -> T5Tokens:
-    """The tokens of a folder.
+    """Read the tokens of a folder.
 
     Args:
         pieces: the pieces of its model, by id.
-        settings: what its other files say.
+        settings: the content of its other files.
 
     Raises:
-        ValueError: when a special token has no id, or settings contradict each other.
+        ValueError: a special token without an id, or settings that contradict each other.
     """
     additional, placed = with_sentinels(settings)
     count = settings.options.get("extra_ids", SENTINEL_COUNT)
@@ -84,7 +84,7 @@ def read_tokens(pieces: Sequence[str], settings: Settings) -> T5Tokens:
     roles = {**ROLES, **settings.roles}
     missing = [role for role in ROLES if roles[role] is None]
     if missing:
-        raise ValueError(f"{' and '.join(missing)} must not be null for LongT5. Received: null")
+        raise ValueError(f"{' and '.join(missing)} must not be null. Received: null")
     unnamed = [token for role, token in ROLES.items() if role not in settings.roles and token not in {*pieces, *ids}]
     if unnamed:
         raise ValueError(f"model_proto must hold pad, eos and unk pieces. Received: none for {unnamed}")
@@ -94,17 +94,17 @@ def read_tokens(pieces: Sequence[str], settings: Settings) -> T5Tokens:
     }
     special = dataclasses.replace(settings, roles=flagged, additional=tuple(additional)).special_tokens({})
     names = {role: contents([token])[0] for role, token in flagged.items() if token is not None}
-    found = T5Tokens(pieces, added, ids, contents(special), names, contents(additional))
-    found.add(special, special=True)
-    _check_ids(found)
-    return found
+    tokens = T5Tokens(pieces, added, ids, contents(special), names, contents(additional))
+    tokens.add(special, special=True)
+    _check_ids(tokens)
+    return tokens
 
 
 def with_sentinels(settings: Settings) -> tuple[list[Token], int]:
-    """The special tokens without a role, and how many sentinels stand at the end of the vocabulary, last one first.
+    """Return the special tokens without a role, and how many sentinels end the vocabulary, last one first.
 
     Raises:
-        ValueError: when settings contradict each other.
+        ValueError: settings that contradict each other.
     """
     additional, count = settings.additional, settings.options.get("extra_ids", SENTINEL_COUNT)
     if type(count) is not int or not 0 <= count <= _MOST_SENTINELS:
@@ -112,15 +112,15 @@ def with_sentinels(settings: Settings) -> tuple[list[Token], int]:
     sentinels = [f"<extra_id_{number}>" for number in range(count)]
     if additional is None:
         return list(sentinels), count
-    given = [token for token in contents(additional) if "<extra_id_" in token]
-    if not given:
+    listed = [token for token in contents(additional) if "<extra_id_" in token]
+    if not listed:
         return [*additional, *sentinels], 0
-    if count not in (0, len(given)):
+    if count not in (0, len(listed)):
         raise ValueError(
             f"extra_ids and {ADDITIONAL} in {CONFIG} must agree. "
-            f"Received: extra_ids={count} and {len(given)} sentinels among {ADDITIONAL}"
+            f"Received: extra_ids={count} and {len(listed)} sentinels among {ADDITIONAL}"
         )
-    return list(additional), len(given)
+    return list(additional), len(listed)
 
 
 def _check_ids(tokens: T5Tokens) -> None:
@@ -134,7 +134,7 @@ def _check_ids(tokens: T5Tokens) -> None:
     for index, token in tokens.added.items():
         if token.single_word and True in token.strips:
             raise ValueError(
-                f"added tokens of LongT5 must not have single_word together with lstrip or rstrip. "
+                f"added tokens must not have single_word together with lstrip or rstrip beside a SentencePiece model. "
                 f"Received: {token.content!r} ({index})"
             )
 
@@ -142,14 +142,14 @@ def _check_ids(tokens: T5Tokens) -> None:
 def check_same_model(content: Mapping[str, Any], pieces: Sequence[str]) -> None:
     """Raise `ValueError` when tokenizer.json, beside spiece.model, holds another model or normalizes more."""
     vocab = json_part(content, "model").get("vocab", [[piece] for piece in pieces])
-    others = [piece[:1] for piece in vocab[: len(pieces)]] if isinstance(vocab, list) else []
+    listed = [piece[:1] for piece in vocab[: len(pieces)]] if isinstance(vocab, list) else []
     kinds = set(_kinds(content.get("normalizer")))
     further = sorted(kinds - {"Sequence", "Precompiled", "Strip", "Replace", "Nmt", "NFKC"})
-    if others != [[piece] for piece in pieces] or further:
-        found = f"normalizer {' and '.join(further)}" if further else "other pieces"
+    if listed != [[piece] for piece in pieces] or further:
+        other = f"normalizer {' and '.join(further)}" if further else "other pieces"
         raise ValueError(
             f"{TOKENIZER} must hold the model of spiece.model, which transformers' T5Tokenizer reads, while "
-            f"T5TokenizerFast reads {TOKENIZER}: take the file away that is not meant. Received: {found} in {TOKENIZER}"
+            f"T5TokenizerFast reads {TOKENIZER}: take the file away that is not meant. Received: {other} in {TOKENIZER}"
         )
 
 
@@ -161,7 +161,7 @@ def _kinds(normalizer: Any) -> Iterator[str]:
 
 
 class Splitter:
-    """Split texts at tokens: leftmost first, of several that begin there the longest.
+    """A splitter of texts at tokens: leftmost first, of several that begin there the longest.
 
     Args:
         ids: ids of the tokens by content.
@@ -175,11 +175,11 @@ class Splitter:
         self._pattern = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")") if longest_first else None
 
     def split(self, text: str) -> list[Stretch]:
-        """The stretches of a text in order, none empty, white space that a token takes along left out."""
+        """The stretches of a text in order, none empty, without the white space that tokens take along."""
         parts = [part for part in self._pattern.split(text) if part] if self._pattern else [text]
         starts = list(itertools.accumulate((len(part) for part in parts[:-1]), initial=0))
         for index in range(len(parts)):
-            # As it is now: the token before may have taken some of it along.
+            # The part as it is now: the token before may have taken some of it along.
             token = self._tokens.get(parts[index])
             if token is not None:
                 self._take_along(token, parts, starts, index)

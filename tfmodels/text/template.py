@@ -8,8 +8,8 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """The ids of one row, and where in it the tokens of the first and of the second text stand."""
+class EncodedRow:
+    """The ids of one row, and the positions of its first and of its second text."""
 
     ids: list[int]
     first: slice
@@ -17,28 +17,30 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
-    """The special tokens that a family puts around one text or a pair.
+class Template:
+    """The special tokens that a tokenizer puts around one text or a pair.
 
     Attributes:
-        bos_token_id: the first token of a row, `None` when the family has none.
+        bos_token_id: the first token of a row, or `None`.
         eos_token_id: the token after each text.
         repeats_final_eos: whether a text that ends in an eos gets another one.
         separators: how many more eos tokens stand between the texts of a pair.
+        favours_first: see `kept_of_longest`.
     """
 
     bos_token_id: int | None
     eos_token_id: int
     repeats_final_eos: bool
     separators: int
+    favours_first: bool = True
 
     @property
     def start(self) -> int:
-        """The place of a row's first text."""
+        """The position of a row's first text."""
         return 0 if self.bos_token_id is None else 1
 
     def special_count(self, is_pair: bool) -> int:
-        """How many special tokens a row reserves room for."""
+        """The number of special tokens that a row reserves room for."""
         return self.start + (2 + self.separators if is_pair else 1)
 
     def shortest(self, is_pair: bool) -> int:
@@ -46,7 +48,7 @@ class Frame:
         return self.special_count(True) + 2 if is_pair else 2
 
     def count(self, first: Sequence[int], second: Sequence[int] | None = None) -> int:
-        """The length that holds everything: a row of this length is not truncated."""
+        """The length of a row that is not truncated."""
         if second is not None:
             return len(first) + len(second) + self.special_count(True)
         return self.start + len(first) + self._adds_eos(first)
@@ -57,13 +59,13 @@ class Frame:
         second: list[int] | None = None,
         max_length: int | None = None,
         kept: Callable[[int, int, int], tuple[int, int]] | None = None,
-    ) -> Row:
+    ) -> EncodedRow:
         """The row of one text or of a pair, cut to `max_length`; its special tokens are never cut.
 
         Args:
             first, second: ids of the texts.
             max_length: the most ids of the row.
-            kept: says how many ids of each text of a pair stay; `kept_tokens` by default.
+            kept: counts the ids of each text of a pair that stay; `kept_tokens` by default.
         """
         if max_length is not None:
             room = max_length - self.special_count(second is not None)
@@ -72,15 +74,15 @@ class Frame:
             first, second = first[:first_kept], second if second is None else second[:second_kept]
         ids = [] if self.bos_token_id is None else [self.bos_token_id]
         ids += first
-        first_place = slice(self.start, len(ids))
+        first_positions = slice(self.start, len(ids))
         ids += [self.eos_token_id] * self._adds_eos(first)
         if second is None:
-            return Row(ids, first_place, slice(len(ids), len(ids)))
+            return EncodedRow(ids, first_positions, slice(len(ids), len(ids)))
         ids += [self.eos_token_id] * self.separators
-        second_place = slice(len(ids), len(ids) + len(second))
+        second_positions = slice(len(ids), len(ids) + len(second))
         ids += second
         ids += [self.eos_token_id] * self._adds_eos(second)
-        return Row(ids, first_place, second_place)
+        return EncodedRow(ids, first_positions, second_positions)
 
     def _adds_eos(self, ids: Sequence[int]) -> bool:
         return self.repeats_final_eos or not ids or ids[-1] != self.eos_token_id
@@ -115,7 +117,8 @@ def kept_of_longest(first: int, second: int, room: int, favours_first: bool = Tr
     Args:
         first, second: tokens of the texts.
         room: tokens that fit.
-        favours_first: whether of an odd room the first text gets more, where both are cut; otherwise the longer one.
+        favours_first: whether the first text gets the extra token of an odd room, where both are cut; otherwise the
+            longer text gets it.
 
     >>> kept_of_longest(10, 100, room=50), kept_of_longest(40, 100, room=51)
     ((10, 40), (26, 25))
@@ -160,8 +163,8 @@ def fitting_length(count: int, lengths: Sequence[int]) -> int:
     return next((length for length in lengths if length >= count), lengths[-1])
 
 
-def pad_rows(rows: Sequence[Row], width: int, fill: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ids int32 (B, width) with `fill` behind each row, and the mask int32 (B, width) of what is no padding."""
+def pad_rows(rows: Sequence[EncodedRow], width: int, fill: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ids int32 (B, width) with `fill` behind each row, and the mask int32 (B, width), 0 on padding."""
     ids: np.ndarray = np.full((len(rows), width), fill, dtype=np.int32)
     mask: np.ndarray = np.zeros((len(rows), width), dtype=np.int32)
     for index, row in enumerate(rows):
@@ -170,10 +173,12 @@ def pad_rows(rows: Sequence[Row], width: int, fill: int) -> tuple[np.ndarray, np
     return ids, mask
 
 
-def mark_places(rows: Sequence[Row], width: int, places: Callable[[Row], Sequence[slice]]) -> np.ndarray:
-    """int32 (B, width), 1 at the places of each row."""
+def mark_positions(
+    rows: Sequence[EncodedRow], width: int, positions: Callable[[EncodedRow], Sequence[slice]]
+) -> np.ndarray:
+    """int32 (B, width), 1 at the given positions of each row."""
     mask: np.ndarray = np.zeros((len(rows), width), dtype=np.int32)
     for index, row in enumerate(rows):
-        for place in places(row):
-            mask[index, place] = 1
+        for position in positions(row):
+            mask[index, position] = 1
     return mask

@@ -1,4 +1,4 @@
-"""Summaries of source code that need no model: what a trained one should beat."""
+"""Summaries of source code without a model, which a trained model should beat."""
 
 from training.examples import Example
 
@@ -19,7 +19,7 @@ def name_baseline(example: Example) -> str:
 
 
 def constant_baseline(example: Example) -> str:
-    """The same two words for every example, those which docstrings most often begin with.
+    """The same two words for every example: the most frequent beginning of docstrings.
 
     >>> constant_baseline(Example("...", "..."))
     'Return the'

@@ -63,7 +63,7 @@ def examples_from_source(source: str, module: str) -> list[Example]:
         module: the module's dotted name, for `Example.module`.
 
     Raises:
-        SyntaxError, ValueError, RecursionError, MemoryError: source that does not parse; these are the errors of `ast.parse`.
+        SyntaxError, ValueError, RecursionError, MemoryError: source that does not parse, as `ast.parse` says.
 
     >>> [example] = examples_from_source('def area(r):\\n    "The area of a disc."\\n    return 3 * r * r\\n', "shapes")
     >>> example.document

@@ -12,12 +12,13 @@ from rich.panel import Panel
 from export import export_saved_model
 from export.client.saved_model_client import ask_in_fresh_process
 from training.demo.baselines import constant_baseline, name_baseline
-from training.demo.python_corpus import build_corpus, corpus_summary, split_by_module, write_jsonl
+from training.demo.python_corpus import build_corpus
 from training.examples import Example, spread
 from training.finetune import FinetuneSettings, TrainingResult, evaluate_rouge, finetune, write_report
 from training.metrics import rouge, rouge_version
 from training.presets import PRESETS
 from training.report import Sample, print_corpus, print_curve, print_rouge, print_samples
+from training.splits import corpus_summary, split_by_module, write_jsonl
 
 VOCABULARY = 4096
 SAMPLES = 5

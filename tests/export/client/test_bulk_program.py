@@ -107,9 +107,9 @@ def test_more_workers_than_cores_are_refused():
 CHECK = """
 import sys
 from pathlib import Path
-from export.client.bulk_worker import BulkWorker, Settings
+from export.client.bulk_worker import BulkSettings, BulkWorker
 for signature, fields in (("encode", {}), ("classify", {"texts": "a"}), ("translate", {})):
-    settings = Settings(Path(sys.argv[1]), Path("in"), signature, fields, {}, 1, 1, 1, "")
+    settings = BulkSettings(Path(sys.argv[1]), Path("in"), signature, fields, {}, 1, 1, 1, "")
     try:
         BulkWorker(settings, Path("out")).check()
     except ValueError as error:

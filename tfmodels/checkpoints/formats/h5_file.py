@@ -100,17 +100,17 @@ class H5File(TensorReader):
 def _tensors(path: Path, file: h5py.File) -> dict[str, _Tensor]:
     """The checked tensors by PyTorch's names."""
     file_size = path.stat().st_size
-    found: dict[str, _Tensor] = {}
+    tensors: dict[str, _Tensor] = {}
     for place, dataset in _datasets(path, file):
         _check_dataset(path, dataset, file_size)
         _, *scopes = place
         # Only a variable of the model itself, such as final_logits_bias, has no class before its name.
         scopes = scopes[1:] if len(scopes) > 1 else scopes
         name, transpose = reference_name([*scopes[:-1], scopes[-1].partition(":")[0]])
-        if name in found:
+        if name in tensors:
             raise _broken(path, f"two tensors named {name!r}")
-        found[name] = _Tensor(dataset, transpose)
-    return found
+        tensors[name] = _Tensor(dataset, transpose)
+    return tensors
 
 
 def _datasets(path: Path, file: h5py.File) -> Iterator[tuple[tuple[str, ...], h5py.Dataset]]:
@@ -145,11 +145,11 @@ def _check_dataset(path: Path, dataset: h5py.Dataset, file_size: int) -> None:
         raise ValueError(f"{path} must hold arrays of numbers. Received: {name!r} of type {dataset.dtype}")
     if dataset.id.get_create_plist().get_nfilters():
         raise ValueError(f"{path} must hold its tensors uncompressed. Received: {name!r}, which goes through filters")
-    # What the file claims to have stored may itself be a lie.
+    # The stored size that the file claims may itself be wrong.
     stored = min(dataset.id.get_storage_size(), file_size)
     if dataset.nbytes > stored:
         raise _broken(path, f"{name!r} of {dataset.nbytes} bytes, of which {stored} exist")
 
 
-def _broken(path: Path, what: str) -> ValueError:
-    return ValueError(f"{path} must be a whole HDF5 file of a TensorFlow model. Received: {what}")
+def _broken(path: Path, defect: str) -> ValueError:
+    return ValueError(f"{path} must be a whole HDF5 file of a TensorFlow model. Received: {defect}")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Header(NamedTuple):
-    """What a value's first bytes say.
+    """The type and size that a value's first bytes give.
 
     kind: "map", "array", "str", "bin", "ext", "int" or "other" (booleans, floats, nil).
     size: entries of a map or an array, bytes of a string, of binary data or of an ext's content; the value of an int.

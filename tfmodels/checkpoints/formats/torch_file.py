@@ -34,7 +34,7 @@ _STORAGE_TYPES: dict[str, np.dtype] = {
     "ShortStorage": np.dtype("<i2"),
 }
 
-# What torch.save writes for a dict of tensors. Left out are the instructions that reach objects by other ways than
+# The instructions of torch.save for a dict of tensors. Left out are instructions that reach objects by other ways than
 # GLOBAL, that build objects of classes and that stretch memory.
 _INSTRUCTION_NAMES = """
     PROTO STOP MARK GLOBAL STACK_GLOBAL MEMOIZE FRAME REDUCE BUILD BINPERSID EMPTY_DICT SETITEM SETITEMS EMPTY_LIST
@@ -163,10 +163,10 @@ def _open_archive(path: Path, file: io.BufferedReader) -> tuple[dict[str, _Tenso
 
 def _archive_prefix(path: Path, names: list[str]) -> str:
     """The folder within the archive, `"archive/"`: PyTorch names it after the file."""
-    found = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
-    if len(found) != 1:
-        raise _broken(path, f"an archive with {len(found)} entries named */data.pkl, among {names[:5]}")
-    return found[0]
+    prefixes = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
+    if len(prefixes) != 1:
+        raise _broken(path, f"an archive with {len(prefixes)} entries named */data.pkl, among {names[:5]}")
+    return prefixes[0]
 
 
 def _check_entry(path: Path, name: str, entry: zipfile.ZipInfo, file_size: int) -> None:
@@ -327,9 +327,9 @@ class _RefusedError(ValueError):
     """Something that a checkpoint of tensors has no use for."""
 
 
-def _refused(path: Path, what: str) -> _RefusedError:
-    return _RefusedError(f"{path} must hold tensors and nothing else. Refused, and not run: {what}")
+def _refused(path: Path, defect: str) -> _RefusedError:
+    return _RefusedError(f"{path} must hold tensors and nothing else. Refused, and not run: {defect}")
 
 
-def _broken(path: Path, what: str) -> ValueError:
-    return ValueError(f"{path} must be a whole PyTorch checkpoint. Received: {what}")
+def _broken(path: Path, defect: str) -> ValueError:
+    return ValueError(f"{path} must be a whole PyTorch checkpoint. Received: {defect}")
