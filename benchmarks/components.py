@@ -15,7 +15,7 @@ from benchmarks.task import Task
 from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.block_attention import SideKeys, block_attention
 from tfmodels.modeling.encoder import EncoderContext
-from tfmodels.modeling.inputs import DecoderInputs, EncoderInputs, Seq2SeqInputs
+from tfmodels.modeling.inputs import EncoderInputs, Seq2SeqInputs
 
 WHOLE_ATTENTION = "self-attention, whole"
 """Timed for what it takes beyond its own parts, and not a part itself."""
@@ -215,8 +215,8 @@ def training_components(model: Any, task: Task, inputs: Mapping[str, Tensor]) ->
     variables = model.trainable_variables
 
     def decode(hidden_states: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        inputs = DecoderInputs(ids, encoder_hidden_states=hidden_states, encoder_attention_mask=mask)
-        return model.decoder(inputs, training=True)["last_hidden_state"]
+        outputs = model.decoder(ids, encoder_hidden_states=hidden_states, encoder_attention_mask=mask, training=True)
+        return outputs["last_hidden_state"]
 
     def loss(hidden_states: Tensor, labels: Tensor) -> Tensor:
         return model.head(hidden_states, Seq2SeqInputs(labels=labels), True)["loss"]

@@ -8,6 +8,7 @@ from tiny import KINDS, make_inputs, make_model
 
 from tfmodels import GenerationConfig
 from tfmodels.modeling import text_generator
+from tfmodels.modeling.generation_inputs import GenerationInputs
 
 pytestmark = pytest.mark.covered
 
@@ -55,8 +56,8 @@ def test_greedy_equals_choosing_the_best_token_of_the_full_pass_again_and_again(
 @searches
 def test_one_trace_per_shape_and_settings(kind, search, monkeypatch):
     model, traces = make_model(kind), []
-    run = model._generate
-    monkeypatch.setattr(model, "_generate", lambda *args: traces.append(1) or run(*args))
+    run = model._text_generator._generate
+    monkeypatch.setattr(model._text_generator, "_generate", lambda *args: traces.append(1) or run(*args))
     for seed in range(3):
         model.generate(**make_inputs(kind, seed=seed), max_new_tokens=4, **search)
     assert len(model._text_generator._programs) == 1
@@ -114,8 +115,8 @@ def test_documents_keys_and_values_are_not_repeated_for_beams():
     traced = model._text_generator._programs
     model.generate(**inputs, num_beams=4, max_new_tokens=6)
     (function,) = traced.values()
-    given = {name: as_tensor(value) for name, value in inputs.items()}
-    loops = carried_shapes(function, given | {"prompt": as_tensor(np.zeros((3, 1), "int32"))})
+    tensors = {name: as_tensor(value) for name, value in inputs.items()}
+    loops = carried_shapes(function, GenerationInputs(**tensors, prompt=as_tensor(np.zeros((3, 1), "int32"))))
     # A document's 4 beams share a cache with room for 6 tokens of each; nothing has 12 rows of the document's 53.
     (carried,) = [shapes for shapes in loops if (3, 4, 8, 24) in shapes]
     assert (3, 4, 8, 53) in carried

@@ -19,7 +19,7 @@ from tfmodels.backend.types import Tensor
 _STATIC_TYPES = (type(None), bool, int, float, str, np.ndarray, np.generic)
 
 
-def remat_layer(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+def remat_layer(layer: keras.layers.Layer, /, *args: Any, **kwargs: Any) -> Any:
     """`layer(*args, **kwargs)`, whose intermediate values are computed again in the backward pass, not kept.
 
     Outputs, gradients and the seeds left behind are those of the plain call, dropout included: both passes start from

@@ -9,7 +9,8 @@ from tfmodels.layers.attention.cached_attention import CachedAttention
 from tfmodels.layers.dropout import Dropout
 from tfmodels.led.config import LEDConfig
 from tfmodels.led.modules import embed_ids, feed_forward, layer_norm, position_embedding, token_embedding
-from tfmodels.modeling.decoder import BlockOutputs, Decoder, DecoderBlock, DecoderContext, LayerInputs
+from tfmodels.modeling.decoder import Decoder
+from tfmodels.modeling.decoder_block import BlockOutputs, DecoderBlock, DecoderContext, LayerInputs
 from tfmodels.modeling.stack import layerdrop_seeds
 from tfmodels.utils.checks import check_length
 

@@ -10,7 +10,8 @@ from tfmodels.layers.attention.cached_attention import CachedAttention
 from tfmodels.layers.attention.relative_position import RelativePositionBias
 from tfmodels.longt5.config import LongT5Config
 from tfmodels.longt5.modules import feed_forward, residual_dropout, rms_norm, token_embedding
-from tfmodels.modeling.decoder import BlockOutputs, Decoder, DecoderBlock, DecoderContext, LayerInputs
+from tfmodels.modeling.decoder import Decoder
+from tfmodels.modeling.decoder_block import BlockOutputs, DecoderBlock, DecoderContext, LayerInputs
 
 
 def _attention(config: LongT5Config, policy: Any, name: str) -> CachedAttention:

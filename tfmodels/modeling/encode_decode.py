@@ -91,7 +91,7 @@ def run_decoder(
         cache=past,
     )
     outputs = model.decoder(
-        decoder_inputs,
+        **decoder_inputs._asdict(),
         use_cache=use_cache,
         output_attentions=requested.attentions,
         output_hidden_states=requested.hidden_states,

@@ -336,7 +336,7 @@ class TextGenerator:
             encoder_hidden_states=encoded["last_hidden_state"],
             encoder_attention_mask=inputs.attention_mask,
         )
-        return self._model.decoder(decoder_inputs, output_attentions=output_attentions)
+        return self._model.decoder(**decoder_inputs._asdict(), output_attentions=output_attentions)
 
 
 def _as_seed(seed: int) -> np.ndarray:
