@@ -1,57 +1,58 @@
-"""Arrows between the folders point one way, and files and functions stay short."""
+"""Arrows between the folders point one way, and files and functions stay short. The table: docs/architecture.md."""
 
-import ast
-from pathlib import Path
+import re
 
-import pytest
+import architecture
+import keras
+from architecture import defined_names, families, modules, private_attributes
 
-ROOT = Path(__file__).parent.parent
-SOURCES = sorted(
-    path for folder in ("tfmodels", "training", "export", "benchmarks") for path in (ROOT / folder).rglob("*.py")
-)
-GROUND_FLOOR = ("layers", "generation", "checkpoints", "text")
-FAMILIES = ("led", "longt5")
-BASEMENT = ("utils", "backend")
-UPPER_FLOOR = ["tfmodels.modeling", "tfmodels.auto"]
+# Methods of named tuples, which have no other name.
+NAMED_TUPLE = {"_asdict", "_fields", "_replace"}
 
 
-def imports(path):
-    """Absolute names of the project's modules that a file imports."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            yield node.module
+def modules_outside(*folders):
+    return [name for name in modules() if not name.startswith(tuple(f"{folder}." for folder in folders))]
 
 
-def may_not_import(path):
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    above = ["training", "export", "benchmarks"]
-    if parts[0] != "tfmodels":
-        families = [f"tfmodels.{family}" for family in FAMILIES]
-        return families + (["training"] if parts[0] == "export" else [])
-    if parts[1] in (*GROUND_FLOOR, *BASEMENT):
-        others = [f"tfmodels.{name}" for name in (*GROUND_FLOOR, *FAMILIES) if name != parts[1]]
-        return [*above, *others, *UPPER_FLOOR]
-    if parts[1] in FAMILIES:
-        return [*above, *(f"tfmodels.{family}" for family in FAMILIES if family != parts[1]), "tfmodels.auto"]
-    if parts[1] in ("auto", "__init__"):
-        return above
-    return [*above, *(f"tfmodels.{family}" for family in FAMILIES)]
+def test_imports_point_down():
+    found = {name: architecture.forbidden_imports(name) for name in modules()}
+    assert not {name: others for name, others in found.items() if others}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_down(path):
-    forbidden = may_not_import(path)
-    for name in imports(path):
-        assert not any(name == other or name.startswith(other + ".") for other in forbidden), name
+def test_no_files_import_each_other_in_a_circle():
+    assert not architecture.circles()
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_and_functions_stay_short(path):
-    text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= 420
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            assert node.end_lineno - node.lineno < 60, node.name
+def test_one_file_stands_beside_the_public_face():
+    assert architecture.loose_files() == ["tfmodels.auto"]
+
+
+def test_files_and_functions_stay_short():
+    assert not architecture.long_files()
+    assert not architecture.long_functions()
+
+
+def test_kerass_internals_are_used_in_the_backend_alone():
+    outside = modules_outside("tfmodels.backend", "benchmarks")
+    assert not [name for name in outside if "keras.src" in modules()[name].read_text(encoding="utf-8")]
+    ours = {defined for name in outside for defined in defined_names(name)} | NAMED_TUPLE
+    foreign = {name: private_attributes(name) - ours for name in outside}
+    assert not {name: attributes for name, attributes in foreign.items() if attributes}
+
+
+def test_no_class_overrides_an_internal_method_of_keras_by_its_own_name():
+    keras_names = {*dir(keras.Model), *dir(keras.layers.Layer)}
+    taken = {name: architecture.private_methods(name) & keras_names for name in modules_outside("tfmodels.backend")}
+    assert not {name: methods for name, methods in taken.items() if methods}
+
+
+def test_a_familys_name_stands_in_its_folder_the_registry_and_the_public_face_alone():
+    assert len(families()) >= 2
+    prefixes = [modules()[f"tfmodels.{family}"].read_text(encoding="utf-8") for family in families()]
+    classes = [re.search(r"config=(\w+)Config", text)[1] for text in prefixes]
+    pattern = re.compile(rf"\b({'|'.join(families())})\b|\b({'|'.join(classes)})(\b|[A-Z][a-z])")
+    # An attention layer is named after the paper that it is from; benchmarks know their peers' classes.
+    own = ("tfmodels.layers.attention", "benchmarks", *(f"tfmodels.{family}" for family in families()))
+    others = [name for name in modules_outside(*own) if name not in (*own, "tfmodels", "tfmodels.auto")]
+    found = {name: {text for text in architecture.code_names(name) if pattern.search(text)} for name in others}
+    assert not {name: texts for name, texts in found.items() if texts}

@@ -43,7 +43,9 @@ def test_compiled_functions_can_be_forgotten_while_fit_runs(kind):
 def test_a_callback_may_export_at_the_end_of_each_epoch(tmp_path):
     from export import export_saved_model
 
-    tokenizer = tfmodels.LongT5Tokenizer.train_from_iterator([str(tfmodels.__doc__)] * 3, 130)
+    tokenizer = tfmodels.LongT5Tokenizer.train_from_iterator(
+        ["Long documents, read by windows and by a few global tokens."] * 3, 130
+    )
     model = make_model("longt5-local", **one_layer("longt5-local"), vocab_size=tokenizer.vocab_size)
 
     settings = tfmodels.GenerationConfig(max_new_tokens=2)

@@ -12,7 +12,7 @@ from transformers import generation
 from transformers_peer import make_pair, to_torch
 
 from tfmodels import GenerationConfig
-from tfmodels.generation.logits_warpers import warpers
+from tfmodels.generation.logits_warpers import logits_warpers
 
 DRAWS = 20_000
 SAMPLERS = {
@@ -65,8 +65,8 @@ def test_rules_of_sampling_keep_the_references_tokens(sampler, beams):
     for rule in reference_warpers(settings, least=1 if beams == 1 else 2):
         wanted = rule(None, wanted)
     found = ops.convert_to_tensor(scores)
-    for rule in warpers(GenerationConfig(do_sample=True, num_beams=beams, eos_token_id=1, **settings)):
-        found = rule(None, None, found)
+    for process in logits_warpers(GenerationConfig(do_sample=True, num_beams=beams, eos_token_id=1, **settings)):
+        found = process(None, None, found)
     np.testing.assert_allclose(np.asarray(found), wanted.numpy(), rtol=1e-5)
 
 

@@ -37,4 +37,17 @@ FAMILY = Family(
         "max_encoder_position_embeddings": 4096,
         "max_decoder_position_embeddings": 256,
     },
+    tiny={
+        "vocab_size": 90,
+        "d_model": 32,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4,
+        "encoder_ffn_dim": 64,
+        "decoder_ffn_dim": 64,
+        "attention_window": [8, 16],
+        "max_encoder_position_embeddings": 160,
+        "max_decoder_position_embeddings": 32,
+    },
 )

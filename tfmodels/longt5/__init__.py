@@ -36,4 +36,15 @@ FAMILY = Family(
         "dropout_rate": 0.0,
         "feed_forward_proj": "gated-gelu",
     },
+    tiny={
+        "vocab_size": 90,
+        "d_model": 32,
+        "d_kv": 8,
+        "d_ff": 64,
+        "num_layers": 2,
+        "num_heads": 4,
+        "local_radius": 7,
+        "global_block_size": 4,
+        "decoder_start_token_id": 0,
+    },
 )

@@ -45,6 +45,7 @@ class Family:
         variants: config fields of each kind of model that the family has, by a name such as "led"; one is enough.
         small: config fields of a small model that trains in minutes, shared by all variants. It underfits in that
             time, so that dropout would only slow it.
+        tiny: config fields of a model that is built in a moment, for tests and examples.
     """
 
     model_type: str
@@ -54,6 +55,7 @@ class Family:
     models: Mapping[str, type]
     variants: Mapping[str, Mapping[str, Any]]
     small: Mapping[str, Any] = field(default_factory=dict)
+    tiny: Mapping[str, Any] = field(default_factory=dict)
 
     def model_named(self, architectures: Any) -> type:
         """The class that a `config.json` names in `architectures`; without one, the language model."""

@@ -40,6 +40,7 @@ class Seq2SeqLM(Seq2SeqModel):
 
     head_inputs: ClassVar[tuple[str, ...]] = ("labels",)
     makes_target_from_labels: ClassVar[bool] = True
+    _text_generator: TextGenerator
 
     def __init__(self, config: Any, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
@@ -78,22 +79,22 @@ class Seq2SeqLM(Seq2SeqModel):
         Args:
             input_ids, attention_mask, global_attention_mask: as in the call, or one dict or list of the inputs.
             generation_config: settings; None: the model's `generation_config`.
-            processors: further rules, functions of (tokens int32 (R, T), position int32 scalar, scores (R, V)) that
-                return scores, R = B * num_beams or B * N; applied after those of the settings, before sampling's. Each
-                new function is another program: define it once.
+            processors: further functions of (tokens int32 (R, T), position int32 scalar, scores (R, V)) that
+                return scores, R = B * num_beams or B * N; applied after the settings' processors, before
+                sampling's. Each new function is another program: define it once.
             prefix_allowed: bool (V,), which tokens may be written; (n, V): as the first n new ones; (B, n, V): of each
                 document.
             new_token_limits: int32 (B,), the most new tokens of each document, where that is less than the settings'
                 length. The answer is that of a search with this `max_new_tokens`.
             return_dict: return a dict with "sequences", what is returned otherwise; "sequences_scores" float32
                 (B * N,), the log-probability of the new tokens over their number to the power `length_penalty`; and
-            output_scores: "scores" float32 (T - P, R, V), each step's after all rules, zeros where no step was made;
+            output_scores: "scores" float32 (T - P, R, V), each step's after all processors, zeros where no step was made;
                 and of beams "beam_indices" int32 (B * N, T - P), the row of "scores" that each token was chosen from.
             output_attentions: "decoder_attentions", "cross_attentions": of the returned sequences, per layer
                 (B * N, H, T - 1, keys); and those of the encoder where it is run.
             jit_compile: compile under XLA. Each new shape then costs a compilation, and each step less.
-            **further: `inputs_embeds` or `encoder_outputs` in place of the ids, which beside them serve the rules that
-                look at the document; `head_mask`, `decoder_head_mask`, `cross_attn_head_mask` as in the call;
+            **further: `inputs_embeds` or `encoder_outputs` in place of the ids, which beside them serve the
+                processors that look at the document; `head_mask`, `decoder_head_mask`, `cross_attn_head_mask` as in the call;
                 `decoder_input_ids` int32 (B, P), what every sequence begins with, from the start token on; and single
                 settings, see `GenerationConfig`.
 
@@ -101,21 +102,17 @@ class Seq2SeqLM(Seq2SeqModel):
             ValueError: an unknown or contradictory setting, an id outside the vocabulary, a mask of another shape, or a
                 length beyond the decoder's positions.
         """
+        inputs = {"attention_mask": attention_mask, "global_attention_mask": global_attention_mask, **further}
         return self._text_generator.generate(
-            {
-                "input_ids": input_ids,
-                "attention_mask": attention_mask,
-                "global_attention_mask": global_attention_mask,
-                **further,
-            },
-            generation_config=generation_config,
-            processors=processors,
-            prefix_allowed=prefix_allowed,
-            new_token_limits=new_token_limits,
-            return_dict=return_dict,
-            output_scores=output_scores,
-            output_attentions=output_attentions,
-            jit_compile=jit_compile,
+            {"input_ids": input_ids, **inputs},
+            generation_config,
+            processors,
+            prefix_allowed,
+            new_token_limits,
+            return_dict,
+            output_scores,
+            output_attentions,
+            jit_compile,
         )
 
     def generate_stream(
@@ -133,13 +130,8 @@ class Seq2SeqLM(Seq2SeqModel):
         Raises:
             ValueError: as `generate`, at once; and beams, which know their tokens at the end.
         """
-        return self._text_generator.stream(
-            {"input_ids": input_ids, **further},
-            generation_config=generation_config,
-            processors=processors,
-            prefix_allowed=prefix_allowed,
-            jit_compile=jit_compile,
-        )
+        inputs = {"input_ids": input_ids, **further}
+        return self._text_generator.stream(inputs, generation_config, processors, prefix_allowed, jit_compile)
 
     def score(self, documents: Any, candidates: Any, length_penalty: float = 0.0, jit_compile: bool = False) -> Tensor:
         """Log-probabilities of given summaries: float32 (B * N,).

@@ -84,7 +84,6 @@ class TextGenerator:
     def generate(
         self,
         inputs: Mapping[str, Any],
-        *,
         generation_config: GenerationConfig | None,
         processors: Sequence[Processor],
         prefix_allowed: Any,
@@ -110,7 +109,6 @@ class TextGenerator:
     def stream(
         self,
         inputs: Mapping[str, Any],
-        *,
         generation_config: GenerationConfig | None,
         processors: Sequence[Processor],
         prefix_allowed: Any,
