@@ -63,10 +63,10 @@ def load(folder, tensors, root=None, **kwargs):
 
 
 def assert_holds(root, tensors):
-    found = dict(reference_tensors(root, ROWS))
-    assert found.keys() == tensors.keys()
+    actual = dict(reference_tensors(root, ROWS))
+    assert actual.keys() == tensors.keys()
     for name, tensor in tensors.items():
-        np.testing.assert_array_equal(found[name], tensor.astype(found[name].dtype))
+        np.testing.assert_array_equal(actual[name], tensor.astype(actual[name].dtype))
 
 
 def test_the_table_names_every_tensor_in_the_references_layout(tensors):

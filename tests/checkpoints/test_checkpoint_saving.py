@@ -33,10 +33,10 @@ def names(folder):
 
 def assert_holds(folder, root):
     tensors = dict(reference_tensors(root, ROWS))
-    found = read(folder)
-    assert found.keys() == tensors.keys()
+    actual = read(folder)
+    assert actual.keys() == tensors.keys()
     for name, tensor in tensors.items():
-        np.testing.assert_array_equal(found[name], tensor)
+        np.testing.assert_array_equal(actual[name], tensor)
 
 
 def test_small_weights_are_one_file(tmp_path):

@@ -17,10 +17,10 @@ def tensors_of(model):
 
 
 def assert_same(loaded, model):
-    found, wanted = tensors_of(loaded), tensors_of(model)
-    assert found.keys() == wanted.keys()
-    for name, tensor in wanted.items():
-        np.testing.assert_array_equal(found[name], tensor, name)
+    actual, expected = tensors_of(loaded), tensors_of(model)
+    assert actual.keys() == expected.keys()
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(actual[name], tensor, name)
 
 
 def with_other_weights(model, folder, name, write):

@@ -57,18 +57,18 @@ def test_leds_positions_are_repeated_or_cut_and_that_is_said(encoder, decoder, f
         assert again.config == again.encoder.config == again.decoder.config
     # What both have room for is the same, and so is the model that is saved and read again.
     inputs = {**make_inputs("led", 53), "decoder_input_ids": np.full((3, 5), 5, "int32")}
-    wanted = as_numpy(model(inputs)["logits"])
-    assert_close(as_numpy(again(inputs)["logits"]), wanted, 1e-6)
+    expected = as_numpy(model(inputs)["logits"])
+    assert_close(as_numpy(again(inputs)["logits"]), expected, 1e-6)
     again.save_pretrained(tmp_path / "resized")
-    assert_close(as_numpy(type(model).from_pretrained(tmp_path / "resized")(inputs)["logits"]), wanted, 1e-6)
+    assert_close(as_numpy(type(model).from_pretrained(tmp_path / "resized")(inputs)["logits"]), expected, 1e-6)
     if encoder > 160:
         long = make_inputs("led", 300, lengths=(300, 200, 50))
         again.generate(**long, max_new_tokens=2)
         encoder_alone = model.encoder.from_pretrained
         with pytest.warns(UserWarning, match="repeated or cut"):
             alone = encoder_alone(folder, max_encoder_position_embeddings=encoder)
-        wanted = as_numpy(again.encode(**long)["last_hidden_state"])
-        assert_close(as_numpy(alone(**long)["last_hidden_state"]), wanted, 1e-5)
+        expected = as_numpy(again.encode(**long)["last_hidden_state"])
+        assert_close(as_numpy(alone(**long)["last_hidden_state"]), expected, 1e-5)
 
 
 def test_positions_are_resized_as_a_whole_or_refused():

@@ -22,11 +22,11 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 @every_kind
 def test_the_savedmodel_in_a_fresh_process_equals_the_python_pipeline(kind):
     served = exported(kind)
-    found = ask_in_fresh_process(served.folder, text=TEXTS)
-    assert found["text"] == served.summaries(TEXTS)
-    assert found["truncated"] == [False, False, True, False]
-    assert np.isfinite(found["score"]).all()
-    assert len(set(found["text"])) > 1
+    actual = ask_in_fresh_process(served.folder, text=TEXTS)
+    assert actual["text"] == served.summaries(TEXTS)
+    assert actual["truncated"] == [False, False, True, False]
+    assert np.isfinite(actual["score"]).all()
+    assert len(set(actual["text"])) > 1
 
 
 def test_one_text_at_a_time_equals_a_batch():
@@ -40,18 +40,18 @@ def test_a_request_may_ask_for_its_own_length_and_number_of_summaries(kind):
     signatures = loaded(kind).signatures
     limits, counts = (8, 3, 5, 1), (1, 2, 2, 1)
     asked = {"max_new_tokens": tf.constant(limits), "num_return_sequences": tf.constant(counts)}
-    found = {k: v.numpy() for k, v in signatures["summarize"](text=tf.constant(TEXTS), **asked).items()}
-    assert found["text"].shape == found["score"].shape == (4, 2)
+    actual = {k: v.numpy() for k, v in signatures["summarize"](text=tf.constant(TEXTS), **asked).items()}
+    assert actual["text"].shape == actual["score"].shape == (4, 2)
     for row, (text, limit, count) in enumerate(zip(TEXTS, limits, counts, strict=True)):
-        wanted = served.model.generate(
+        expected = served.model.generate(
             **served.tokenizer([text], max_length=64),
             max_new_tokens=limit,
             num_return_sequences=count,
             return_dict=True,
         )
-        texts = served.tokenizer.batch_decode(wanted["sequences"])
-        assert [text.decode() for text in found["text"][row]] == texts + [""] * (2 - count)
-        np.testing.assert_allclose(found["score"][row, :count], wanted["sequences_scores"], rtol=1e-4)
+        texts = served.tokenizer.batch_decode(expected["sequences"])
+        assert [text.decode() for text in actual["text"][row]] == texts + [""] * (2 - count)
+        np.testing.assert_allclose(actual["score"][row, :count], expected["sequences_scores"], rtol=1e-4)
 
 
 @every_kind
@@ -62,14 +62,14 @@ def test_ids_padded_with_anything_equal_the_model(kind):
     # TensorFlow Serving pads batches of ids with a row's first element.
     inputs["input_ids"] = np.where(inputs["attention_mask"] == 1, inputs["input_ids"], inputs["input_ids"][:, :1])
     tensors = {name: tf.constant(value) for name, value in inputs.items()}
-    wanted = served.model.generate(**inputs, return_dict=True, output_scores=False)
-    found = signatures["generate"](**tensors)
-    np.testing.assert_array_equal(found["sequences"], wanted["sequences"])
-    np.testing.assert_allclose(found["scores"], wanted["sequences_scores"], rtol=1e-4)
+    expected = served.model.generate(**inputs, return_dict=True, output_scores=False)
+    actual = signatures["generate"](**tensors)
+    np.testing.assert_array_equal(actual["sequences"], expected["sequences"])
+    np.testing.assert_allclose(actual["scores"], expected["sequences_scores"], rtol=1e-4)
     hidden = signatures["encode"](**tensors)["last_hidden_state"].numpy()
     real = inputs["attention_mask"][..., None]
-    wanted = served.model.encode(**inputs)["last_hidden_state"].numpy()
-    np.testing.assert_allclose(hidden * real, wanted * real, atol=1e-4)
+    expected = served.model.encode(**inputs)["last_hidden_state"].numpy()
+    np.testing.assert_allclose(hidden * real, expected * real, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,8 @@ def test_every_signature_and_length_has_a_warm_up_request_with_its_answer():
     assert [warm_up.signature for warm_up in warm_ups] == ["serving_default", "summarize", "generate", "encode"] * 2
     counts = [len(served.tokenizer.encode(warm_up.request["text"][0].decode())) for warm_up in warm_ups[::4]]
     assert 2 < counts[0] <= LENGTHS[0] < counts[1] <= LENGTHS[1]
-    (wanted,) = served.summaries([warm_ups[0].request["text"][0].decode()])
-    assert warm_ups[0].answer["text"][0].decode() == wanted
+    (expected,) = served.summaries([warm_ups[0].request["text"][0].decode()])
+    assert warm_ups[0].answer["text"][0].decode() == expected
 
 
 def test_requests_are_filled_up_to_the_batch_sizes_and_compiled_once_for_each(tmp_path):
@@ -183,17 +183,17 @@ def test_the_program_exports_a_folder_and_answers_text_a_file_and_standard_input
     served = exported("longt5-local")
     served.model.save_pretrained(tmp_path / "model")
     served.tokenizer.save_pretrained(tmp_path / "model")
-    wanted = ["--signatures", "serving_default", "--num-beams", 2, "--max-new-tokens", 8, "--no-warm-up"]
-    done = run("--model", tmp_path / "model", "--output", tmp_path / "again", "--lengths", "64", *wanted)
+    options = ["--signatures", "serving_default", "--num-beams", 2, "--max-new-tokens", 8, "--no-warm-up"]
+    done = run("--model", tmp_path / "model", "--output", tmp_path / "again", "--lengths", "64", *options)
     assert done.returncode == 0, done.stderr
     assert f"wrote {tmp_path}/again/1" in done.stdout
-    (wanted,) = served.summaries(TEXTS[:1])
+    (expected,) = served.summaries(TEXTS[:1])
     (tmp_path / "document.py").write_text(TEXTS[0])
     by_text = run("ask", tmp_path / "again", TEXTS[0])
-    assert by_text.stdout == wanted + "\n"
+    assert by_text.stdout == expected + "\n"
     assert by_text.stderr == ""
-    assert run("ask", tmp_path / "again", "--file", tmp_path / "document.py").stdout == wanted + "\n"
-    assert run("ask", tmp_path / "again", input=TEXTS[0]).stdout == wanted + "\n"
+    assert run("ask", tmp_path / "again", "--file", tmp_path / "document.py").stdout == expected + "\n"
+    assert run("ask", tmp_path / "again", input=TEXTS[0]).stdout == expected + "\n"
 
 
 def test_the_program_names_what_is_wrong(tmp_path):

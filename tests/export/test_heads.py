@@ -21,27 +21,27 @@ ANSWERED = (TEXTS[0], TEXTS[3], TEXTS[1], TEXTS[2])
 )
 def test_a_classifier_in_a_fresh_process_equals_the_python_pipeline(kind, problem_type):
     served = exported(kind, CLASSIFIER, problem_type)
-    found, logits = ask_in_fresh_process(served.folder, text=TEXTS), served.logits(TEXTS)
-    assert found["truncated"] == [False, False, True, False]
+    actual, logits = ask_in_fresh_process(served.folder, text=TEXTS), served.logits(TEXTS)
+    assert actual["truncated"] == [False, False, True, False]
     if problem_type == "regression":
-        np.testing.assert_allclose(found["values"], logits, atol=1e-4)
+        np.testing.assert_allclose(actual["values"], logits, atol=1e-4)
         return
-    wanted = tf.sigmoid(logits) if problem_type else tf.nn.softmax(logits)
-    np.testing.assert_allclose(found["probabilities"], wanted, atol=1e-5)
-    assert found["label"] == served.labels(TEXTS)
+    expected = tf.sigmoid(logits) if problem_type else tf.nn.softmax(logits)
+    np.testing.assert_allclose(actual["probabilities"], expected, atol=1e-5)
+    assert actual["label"] == served.labels(TEXTS)
 
 
 @pytest.mark.parametrize("kind", ["led", "longt5-tglobal"])
 def test_a_question_answerer_in_a_fresh_process_equals_the_python_pipeline(kind):
     served = exported(kind, ANSWERER)
-    found = ask_in_fresh_process(served.folder, question=QUESTIONS, text=ANSWERED)
-    spans, wanted = served.spans(QUESTIONS, ANSWERED)
-    assert found["text"] == wanted
-    assert found["start"] == spans["start"].tolist()
-    assert found["end"] == spans["end"].tolist()
-    np.testing.assert_allclose(found["score"], spans["score"], rtol=1e-3)
-    assert found["truncated"] == [False, False, False, True]
-    assert wanted[2] == ""
+    actual = ask_in_fresh_process(served.folder, question=QUESTIONS, text=ANSWERED)
+    spans, expected = served.spans(QUESTIONS, ANSWERED)
+    assert actual["text"] == expected
+    assert actual["start"] == spans["start"].tolist()
+    assert actual["end"] == spans["end"].tolist()
+    np.testing.assert_allclose(actual["score"], spans["score"], rtol=1e-3)
+    assert actual["truncated"] == [False, False, False, True]
+    assert expected[2] == ""
     assert json.loads((served.folder / "1" / "manifest.json").read_text())["settings"] == {"max_answer_length": 30}
 
 
@@ -49,11 +49,11 @@ def test_an_answer_loses_the_white_space_that_python_strips():
     served = exported("led", ANSWERER)
     questions = [f"question {number}" for number in range(60)]
     texts = ["\u00a0\u3000".join(f" {number} words ".split(" ")) for number in range(60)]
-    found = load_saved_model(served.folder / "1").signatures["serving_default"](
+    actual = load_saved_model(served.folder / "1").signatures["serving_default"](
         question=tf.constant(questions), text=tf.constant(texts)
     )
-    spans, wanted = served.spans(questions, texts)
-    assert [text.decode() for text in found["text"].numpy()] == wanted
+    spans, expected = served.spans(questions, texts)
+    assert [text.decode() for text in actual["text"].numpy()] == expected
     ids = served.tokenizer(questions, text_pair=texts, max_length=LENGTHS[-1])["input_ids"]
     whole = [
         served.tokenizer.decode(row[start : end + 1])

@@ -15,7 +15,7 @@ from export.stored_weights import StoredWeights
 def test_smaller_weights_encode_almost_the_same(dtype, most_bytes, most_error, tmp_path):
     served = exported("led")
     inputs = served.tokenizer(["def area(width, height): return width * height"], max_length=64)
-    wanted = as_numpy(served.model.generate(**inputs))
+    expected = as_numpy(served.model.generate(**inputs))
     export_saved_model(
         served.model,
         served.tokenizer,
@@ -31,12 +31,12 @@ def test_smaller_weights_encode_almost_the_same(dtype, most_bytes, most_error, t
     ]
     assert sizes[0] < most_bytes * sizes[1]
     loaded = load_saved_model(tmp_path / "1")
-    found = loaded.signatures["encode"](**{name: tf.constant(value) for name, value in inputs.items()})
+    actual = loaded.signatures["encode"](**{name: tf.constant(value) for name, value in inputs.items()})
     hidden = as_numpy(served.model.encode(**inputs)["last_hidden_state"])
-    error = np.sqrt(np.mean((as_numpy(found["last_hidden_state"]) - hidden) ** 2) / np.mean(hidden**2))
+    error = np.sqrt(np.mean((as_numpy(actual["last_hidden_state"]) - hidden) ** 2) / np.mean(hidden**2))
     assert 0 < error < most_error
     # What was compiled for the export reads the smaller weights, and nothing else does.
-    np.testing.assert_array_equal(served.model.generate(**inputs), wanted)
+    np.testing.assert_array_equal(served.model.generate(**inputs), expected)
 
 
 def test_int8_keeps_each_number_within_half_a_step_of_its_groups_largest():
@@ -44,8 +44,8 @@ def test_int8_keeps_each_number_within_half_a_step_of_its_groups_largest():
     with StoredWeights(model, "int8").read():
         restored = [np.asarray(variable.value) for variable in model.variables]
     changed = 0
-    for variable, found in zip(model.variables, restored, strict=True):
+    for variable, actual in zip(model.variables, restored, strict=True):
         values = as_numpy(variable.value)
-        changed += (found != values).any()
-        assert np.abs(found - values).max() <= np.abs(values).max() / 254 * 1.001, variable.path
+        changed += (actual != values).any()
+        assert np.abs(actual - values).max() <= np.abs(values).max() / 254 * 1.001, variable.path
     assert changed > 10

@@ -25,6 +25,6 @@ def test_weights_of_other_types_are_served(kind, dtype, jit_compile, tmp_path):
     settings = {"signatures": ("serving_default",), "warm_up": False, "jit_compile": jit_compile}
     export_saved_model(model, tokenizer, tmp_path / "1", lengths=(32,), **settings)
     loaded = tf.saved_model.load(tmp_path / "1")
-    found = loaded.signatures["serving_default"](text=tf.constant(TEXTS))["text"].numpy()
-    wanted = tokenizer.batch_decode(np.asarray(model.generate(**tokenizer(list(TEXTS), max_length=32))))
-    assert [text.decode() for text in found] == wanted
+    actual = loaded.signatures["serving_default"](text=tf.constant(TEXTS))["text"].numpy()
+    expected = tokenizer.batch_decode(np.asarray(model.generate(**tokenizer(list(TEXTS), max_length=32))))
+    assert [text.decode() for text in actual] == expected

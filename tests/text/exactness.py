@@ -56,11 +56,11 @@ def compare(tokenizer: Any, texts: Iterable[str | bytes], reference: Any = None)
     for batch in batches(iter(texts)):
         strings = [text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in batch]
         expected = tokenizer._encode_texts(strings)
-        found = graph.encode(tf.constant(batch, tf.string))
+        actual = graph.encode(tf.constant(batch, tf.string))
         decoded = tokenizer.batch_decode(expected)
         first = graph.encode_up_to(tf.constant(batch, tf.string), _WANTED).to_list()
-        in_graph = [text.decode() for text in graph.decode(found.to_tensor(default_value=-100)).numpy()]
-        rows = list(zip(strings, expected, found.to_list(), decoded, in_graph, strict=True))
+        in_graph = [text.decode() for text in graph.decode(actual.to_tensor(default_value=-100)).numpy()]
+        rows = list(zip(strings, expected, actual.to_list(), decoded, in_graph, strict=True))
         counts.texts += len(rows)
         counts.graph_ids += sum(ids != graph_ids for _, ids, graph_ids, _, _ in rows)
         counts.first_ids += sum(_wanted(row) != _wanted(ids) for row, ids in zip(first, expected, strict=True))

@@ -56,7 +56,7 @@ def token(content: str, **flags: bool) -> dict:
 
 def numbered(first: int, *tokens: dict) -> dict:
     """Tokens as `added_tokens_decoder` has them, from an id on."""
-    return {str(first + number): found for number, found in enumerate(tokens)}
+    return {str(first + number): content for number, content in enumerate(tokens)}
 
 
 def written(folder, files: dict, **changes) -> None:

@@ -55,8 +55,8 @@ def from_json(content, **files):
 
 
 def test_tokenizer_json_holds_the_same_as_the_two_files(led_tokenizer, tokenizer_json, fuzz_texts, tmp_path):
-    found = from_json(tokenizer_json)
-    assert found.to_files() == led_tokenizer.to_files()
+    actual = from_json(tokenizer_json)
+    assert actual.to_files() == led_tokenizer.to_files()
     merges = [" ".join(pair) for pair in tokenizer_json["model"]["merges"]]
     older = {**tokenizer_json, "model": {**tokenizer_json["model"], "merges": merges}}
     assert from_json(older).to_files() == led_tokenizer.to_files()
@@ -70,9 +70,9 @@ def test_tokenizer_json_comes_before_the_two_files_as_in_transformers(led_tokeni
     merges = tokenizer_json["model"]["merges"][:-50]
     shorter = {**tokenizer_json, "model": {**tokenizer_json["model"], "merges": merges}}
     (tmp_path / "tokenizer.json").write_text(json.dumps(shorter))
-    found = LEDTokenizer.from_pretrained(tmp_path)
-    assert found._merges == [tuple(pair) for pair in merges]
-    assert_equal_everywhere(found, transformers.LEDTokenizerFast.from_pretrained(tmp_path), [*TEXTS, "def test(self)"])
+    actual = LEDTokenizer.from_pretrained(tmp_path)
+    assert actual._merges == [tuple(pair) for pair in merges]
+    assert_equal_everywhere(actual, transformers.LEDTokenizerFast.from_pretrained(tmp_path), [*TEXTS, "def test(self)"])
 
 
 def changed(content, part, **values):
@@ -137,8 +137,8 @@ def test_a_prefix_space_is_read_from_the_settings_alone_as_in_transformers(token
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     assert_equal_everywhere(from_json(content), transformers.LEDTokenizerFast.from_pretrained(tmp_path), TEXTS)
     other = {"tokenizer_config.json": b'{"add_prefix_space": true, "model_max_length": 16384}'}
-    found = from_json(content, **other)
-    assert (found.add_prefix_space, found.model_max_length) == (True, 16384)
+    actual = from_json(content, **other)
+    assert (actual.add_prefix_space, actual.model_max_length) == (True, 16384)
     with pytest.raises(ValueError, match="add_prefix_space in tokenizer_config.json must be true or false"):
         from_json(content, **{"tokenizer_config.json": b'{"add_prefix_space": 1}'})
 

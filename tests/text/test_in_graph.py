@@ -55,8 +55,8 @@ def test_a_long_word_beside_many_short_ones_stays_small(tokenizer):
 def test_white_space_is_stripped_as_in_python():
     characters = [chr(code) for code in range(0x3100)]
     texts = [f"{character} {character}a{character}b {character}" for character in characters]
-    found = [text.decode() for text in strip_white_space(tf.constant(texts)).numpy()]
-    assert found == [text.strip() for text in texts]
+    actual = [text.decode() for text in strip_white_space(tf.constant(texts)).numpy()]
+    assert actual == [text.strip() for text in texts]
 
 
 def test_white_space_before_a_word_is_split_as_the_look_ahead_has_it(led_tokenizer):

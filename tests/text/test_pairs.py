@@ -111,14 +111,14 @@ def test_the_layer_takes_pairs_in_datasets_and_functional_models(tokenizer, tmp_
     expected = tokenizer(FIRST, text_pair=SECOND, max_length=24, return_segment_mask=True)
     layer = tokenizer.as_layer(24, return_segment_mask=True)
     dataset = tf.data.Dataset.from_tensor_slices((FIRST, SECOND)).batch(7).map(layer)
-    found = list(dataset)
+    actual = list(dataset)
     inputs = [keras.Input((), dtype="string", name=name) for name in ("question", "text")]
     keras.Model(inputs, layer(*inputs)).save(tmp_path / "model.keras")
     model = keras.saving.load_model(tmp_path / "model.keras")
     outputs = model([tf.constant(FIRST), tf.constant(SECOND)])
     assert set(outputs) == set(expected)
     for name, array in expected.items():
-        assert (np.concatenate([batch[name].numpy() for batch in found]) == array).all(), name
+        assert (np.concatenate([batch[name].numpy() for batch in actual]) == array).all(), name
         assert (np.asarray(outputs[name]) == array).all(), name
 
 

@@ -33,11 +33,11 @@ def strange_texts(count, seed=0):
 
 def assert_padded_alike(tokenizer, texts, length=LENGTH):
     graph = tokenizer.in_graph()
-    whole, found = graph.encode(tf.constant(texts)), graph.encode_up_to(tf.constant(texts), length)
-    assert [len(row) > length for row in found.to_list()] == [len(row) > length for row in whole.to_list()]
+    whole, actual = graph.encode(tf.constant(texts)), graph.encode_up_to(tf.constant(texts), length)
+    assert [len(row) > length for row in actual.to_list()] == [len(row) > length for row in whole.to_list()]
     for name, expected in graph.pad_batch(whole, length).items():
-        assert (graph.pad_batch(found, length)[name].numpy() == expected.numpy()).all()
-    return tf.reduce_mean(tf.cast(found.row_lengths() < whole.row_lengths(), tf.float32))
+        assert (graph.pad_batch(actual, length)[name].numpy() == expected.numpy()).all()
+    return tf.reduce_mean(tf.cast(actual.row_lengths() < whole.row_lengths(), tf.float32))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -53,8 +53,8 @@ def test_a_pair_is_cut_as_the_whole_pair_is(tokenizer):
     second = [text[: (number * 91) % 4000] for number, text in enumerate(reversed(texts))]
     expected = tokenizer(first, text_pair=second, max_length=LENGTH, return_segment_mask=True)
     layer = tokenizer.as_layer(LENGTH, return_segment_mask=True)
-    for name, found in layer(tf.constant(first), tf.constant(second)).items():
-        assert (found.numpy() == expected[name]).all(), name
+    for name, actual in layer(tf.constant(first), tf.constant(second)).items():
+        assert (actual.numpy() == expected[name]).all(), name
 
 
 def test_a_part_with_just_as_many_tokens_as_wanted_is_not_enough(tokenizer):

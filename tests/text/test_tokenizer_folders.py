@@ -51,12 +51,12 @@ def assert_python_equal(tokenizer, reference, texts):
     assert tokenizer.get_vocab() == reference.get_vocab()
     assert tokenizer.special_tokens.keys() == set(reference.all_special_tokens)
     assert tokenizer.all_special_ids == sorted(reference.all_special_ids)
-    found = [tokenizer.encode(text) for text in texts]
-    for text, ids, expected in zip(texts, found, reference_ids(reference, texts), strict=True):
+    actual = [tokenizer.encode(text) for text in texts]
+    for text, ids, expected in zip(texts, actual, reference_ids(reference, texts), strict=True):
         assert ids == expected, repr(text)
     assert [tokenizer.tokenize(text) for text in texts] == [reference.tokenize(text) for text in texts]
     generator, vocab = random.Random(0), list(tokenizer.get_vocab().values())
-    rows = found[:150] + [generator.choices(vocab, k=8) for _ in range(50)]
+    rows = actual[:150] + [generator.choices(vocab, k=8) for _ in range(50)]
     for skips in (True, False):
         for row in rows:
             assert tokenizer.decode(row, skips) == reference.decode(row, skip_special_tokens=skips), (row, skips)
@@ -66,8 +66,8 @@ def assert_python_equal(tokenizer, reference, texts):
 def assert_graph_equal(tokenizer, texts, rows):
     graph = tokenizer.in_graph()
     ids = graph.encode(tf.constant(texts)).to_list()
-    for text, found in zip(texts, ids, strict=True):
-        assert found == tokenizer.encode(text), repr(text)
+    for text, actual in zip(texts, ids, strict=True):
+        assert actual == tokenizer.encode(text), repr(text)
     padded = tf.ragged.constant(rows, dtype=tf.int32).to_tensor(default_value=-100)
     assert [text.decode() for text in graph.decode(padded).numpy()] == tokenizer.batch_decode(rows)
 
@@ -296,12 +296,14 @@ def test_the_graph_is_saved_with_its_added_tokens(family, kind, request, tmp_pat
 def test_another_tokenizer_json_beside_a_sentencepiece_model_is_refused(t5_files, t5_json, tmp_path):
     written(tmp_path, t5_files, **{"tokenizer.json": t5_json})
     assert len(LongT5Tokenizer.from_pretrained(tmp_path)) == SIZE
-    for changes, found in (
+    for changes, difference in (
         ({"normalizer": {"type": "Sequence", "normalizers": [{"type": "Lowercase"}]}}, "normalizer Lowercase"),
         ({"model": {**t5_json["model"], "vocab": t5_json["model"]["vocab"][1:]}}, "other pieces"),
     ):
         written(tmp_path, {"tokenizer.json": {**t5_json, **changes}})
-        with pytest.raises(ValueError, match=f"tokenizer.json must hold the model of spiece.model.* Received: {found}"):
+        with pytest.raises(
+            ValueError, match=f"tokenizer.json must hold the model of spiece.model.* Received: {difference}"
+        ):
             LongT5Tokenizer.from_pretrained(tmp_path)
 
 
@@ -338,7 +340,9 @@ def test_another_tokenizer_json_beside_a_sentencepiece_model_is_refused(t5_files
 )
 def test_settings_that_are_not_followed_are_refused_by_name(family, files, message, request):
     own = request.getfixturevalue(f"{family}_files")
-    given = {name: found if isinstance(found, bytes) else json.dumps(found).encode() for name, found in files.items()}
+    given = {
+        name: content if isinstance(content, bytes) else json.dumps(content).encode() for name, content in files.items()
+    }
     with pytest.raises(ValueError, match=message):
         (LEDTokenizer if family == "led" else LongT5Tokenizer).from_files({**own, **given})
 

@@ -78,10 +78,10 @@ def test_added_tokens_are_those_of_transformers_and_are_saved(own, tmp_path):
     assert own.in_graph() is not before
     own.save_pretrained(tmp_path / "after")
     again = type(own).from_pretrained(tmp_path / "after")
-    for found, peer in ((own, reference), (again, PEERS[type(own)].from_pretrained(tmp_path / "after"))):
-        assert found.get_vocab() == peer.get_vocab()
-        assert len(found) == len(peer) == found.vocab_size
-        assert [found.encode(text) for text in TEXTS] == [peer.encode(text) for text in TEXTS]
+    for actual, peer in ((own, reference), (again, PEERS[type(own)].from_pretrained(tmp_path / "after"))):
+        assert actual.get_vocab() == peer.get_vocab()
+        assert len(actual) == len(peer) == actual.vocab_size
+        assert [actual.encode(text) for text in TEXTS] == [peer.encode(text) for text in TEXTS]
     assert own.in_graph().encode(tf.constant(TEXTS)).to_list() == [own.encode(text) for text in TEXTS]
     layer = own.as_layer(16)
     loaded = type(layer).from_config(layer.get_config())
@@ -145,10 +145,10 @@ def expected(reference, texts, pair=None, **arguments):
 def test_padding_and_truncation_are_those_of_transformers(with_reference, arguments):
     tokenizer, reference = with_reference
     for pair in (None, SOME[::-1]):
-        found = tokenizer(SOME, text_pair=pair, **arguments)
+        actual = tokenizer(SOME, text_pair=pair, **arguments)
         wanted = expected(reference, SOME, pair, **arguments)
         for name in ("input_ids", "attention_mask"):
-            assert found[name].tolist() == wanted[name].tolist()
+            assert actual[name].tolist() == wanted[name].tolist()
 
 
 def test_pairs_are_cut_as_transformers_cuts_them(with_reference):
@@ -162,8 +162,8 @@ def test_pairs_are_cut_as_transformers_cuts_them(with_reference):
                     if len(tokenizer.encode(whole)) > length - 8:
                         continue
                     given = {"truncation": truncation, "max_length": length, "padding": "max_length"}
-                    wanted = reference(first, second, **given)["input_ids"]
-                    assert tokenizer(first, text_pair=second, **given)["input_ids"][0].tolist() == wanted
+                    expected = reference(first, second, **given)["input_ids"]
+                    assert tokenizer(first, text_pair=second, **given)["input_ids"][0].tolist() == expected
     with pytest.raises(ValueError, match="truncation='only_second' must leave room for a token of the text"):
         tokenizer(texts[-1], text_pair=texts[0], truncation="only_second", max_length=8)
 
@@ -221,14 +221,14 @@ def test_rows_are_padded_as_in_transformers(with_reference):
         {"padding": "max_length", "max_length": 40},
         {"padding": "longest", "pad_to_multiple_of": 8},
     ):
-        wanted = reference.pad(rows, return_tensors="np", **given)
-        for found in (
+        expected = reference.pad(rows, return_tensors="np", **given)
+        for actual in (
             tokenizer.pad(rows, **given),
             tokenizer.pad({"input_ids": [r["input_ids"] for r in rows]}, **given),
         ):
             for name in ("input_ids", "attention_mask"):
-                assert found[name].dtype == np.int32
-                assert found[name].tolist() == wanted[name].tolist()
+                assert actual[name].dtype == np.int32
+                assert actual[name].tolist() == expected[name].tolist()
     batch = tokenizer.pad([{**row, "labels": [7] * number} for number, row in enumerate(rows)], return_tensors="tf")
     assert batch["labels"].numpy().tolist() == [[-100, -100], [7, -100], [7, 7]]
 

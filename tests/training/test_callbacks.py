@@ -43,12 +43,12 @@ class MeanId(keras.Model):
 def test_the_history_holds_each_steps_own_loss_for_batches_of_different_sizes():
     examples = [Example("a" * (1 + number % 16), "b" * (1 + number % 5)) for number in range(40)]
     batches = SummarizationBatches(examples, Characters(), batch_tokens=64, source_lengths=(4, 16), target_length=5)
-    model, history = make_model("longt5-local", num_layers=1, vocab_size=128, dropout_rate=0.0), StepLosses(batches)
+    model, step_losses = make_model("longt5-local", num_layers=1, vocab_size=128, dropout_rate=0.0), StepLosses(batches)
     model.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
-    model.fit(batches, shuffle=False, verbose=0, callbacks=[history])
-    wanted = [float(model(batches[index])["loss"]) for index in range(len(batches))]
+    model.fit(batches, shuffle=False, verbose=0, callbacks=[step_losses])
+    expected = [float(model(batches[index])["loss"]) for index in range(len(batches))]
     assert len({len(batches.example_indices(index)) for index in range(len(batches))}) == 2
-    assert sorted(history.losses) == pytest.approx(sorted(wanted), rel=1e-4)
+    assert sorted(step_losses.losses) == pytest.approx(sorted(expected), rel=1e-4)
 
 
 def test_the_schedule_warms_up_falls_to_zero_and_stops_when_time_is_up():

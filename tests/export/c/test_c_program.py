@@ -31,26 +31,26 @@ def program(tmp_path_factory):
 def ask(program, version, signature="serving_default", first="text", **inputs):
     """Answers of the output `first`; the others are asked for as well."""
     saved = SavedModel.FromString((version / "saved_model.pb").read_bytes())
-    found = saved.meta_graphs[0].signature_def[signature]
+    definition = saved.meta_graphs[0].signature_def[signature]
     folder = Path(importlib.util.find_spec("tensorflow_text").origin).parent
     command = [program, version]
     for library in sorted(folder.glob("python/ops/_*.so")):
         command += ["--library", library]
     for name, rows in inputs.items():
         for row in rows:
-            command += ["--input", f"{found.inputs[name].name}={row}"]
-    for name in sorted(found.outputs, key=lambda name: (name != first, name)):
-        command += ["--output", found.outputs[name].name]
+            command += ["--input", f"{definition.inputs[name].name}={row}"]
+    for name in sorted(definition.outputs, key=lambda name: (name != first, name)):
+        command += ["--output", definition.outputs[name].name]
     return subprocess.run([str(part) for part in command], capture_output=True, timeout=60)
 
 
 def strings(printed):
-    found = []
+    answers = []
     while printed:
         size, _, rest = printed.partition(b"\n")
-        found.append(rest[: int(size)].decode())
+        answers.append(rest[: int(size)].decode())
         printed = rest[int(size) + 1 :]
-    return found
+    return answers
 
 
 @pytest.mark.parametrize("kind", ["led", "longt5-tglobal"])

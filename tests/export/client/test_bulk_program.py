@@ -61,16 +61,16 @@ def test_a_killed_run_goes_on_and_answers_as_the_python_pipeline(tmp_path):
     assert messages.startswith("going on: ")
     assert messages.endswith("shards\n")
     assert printed == f"wrote {output}: 14 rows; 1 bad rows: {bad}\n"
-    found = lines(output)
-    assert [row["answer_line"] for row in found] == list(range(1, 15))
-    assert [row["id"] for row in found] == [f"é{number}" for number in range(14)]
+    actual = lines(output)
+    assert [row["answer_line"] for row in actual] == list(range(1, 15))
+    assert [row["id"] for row in actual] == [f"é{number}" for number in range(14)]
     summaries = dict(zip(TEXTS, led.summaries(TEXTS), strict=True))
-    assert [row["answer_text"] for row in found] == [summaries[text] for text in texts]
-    assert [row["answer_truncated"] for row in found] == [text == TEXTS[2] for text in texts]
-    assert set(found[0]) == {"id", "answer_line", "answer_text", "answer_score", "answer_truncated"}
-    (found,) = lines(bad)
-    assert found["line"] == 15
-    assert found["reason"].startswith("the line must be a JSON object. Received: 'not JSON")
+    assert [row["answer_text"] for row in actual] == [summaries[text] for text in texts]
+    assert [row["answer_truncated"] for row in actual] == [text == TEXTS[2] for text in texts]
+    assert set(actual[0]) == {"id", "answer_line", "answer_text", "answer_score", "answer_truncated"}
+    (actual,) = lines(bad)
+    assert actual["line"] == 15
+    assert actual["reason"].startswith("the line must be a JSON object. Received: 'not JSON")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl.gz", "out.jsonl", "out.jsonl.bad.jsonl"]
 
 
@@ -83,8 +83,8 @@ def test_several_workers_take_texts_and_numbers_from_fields_and_constants(tmp_pa
     status, printed, messages = run(toy(), *arguments)
     bad = tmp_path / "out.jsonl.bad.jsonl"
     assert (status, printed) == (0, f"wrote {output}: 9 rows; 1 bad rows: {bad}\n"), messages
-    wanted = {"xscore": [0.0, 0.0], "xtext": ["text", "text"], "xtruncated": False, "tokens": "4", "score": "1"}
-    assert lines(output) == [{"xline": number, **wanted} for number in range(2, 20, 2)]
+    expected = {"xscore": [0.0, 0.0], "xtext": ["text", "text"], "xtruncated": False, "tokens": "4", "score": "1"}
+    assert lines(output) == [{"xline": number, **expected} for number in range(2, 20, 2)]
     assert lines(bad)[0]["line"] == 20
 
 

@@ -22,10 +22,10 @@ def test_shards_hold_every_line_once(tmp_path, rows, end):
     path = tmp_path / "rows.jsonl"
     newline = b"\r\n" if end == b"\r\n" else b"\n"
     path.write_bytes(newline.join(json.dumps({"text": "é" * size}).encode() for size in range(4)) + end)
-    found = read(path, rows)
-    assert [row.line for row in found] == [1, 2, 3, 4]
-    assert [row.inputs["text"].decode() for row in found] == ["", "é", "éé", "ééé"]
-    assert [row.size for row in found] == [0, 2, 4, 6]
+    actual = read(path, rows)
+    assert [row.line for row in actual] == [1, 2, 3, 4]
+    assert [row.inputs["text"].decode() for row in actual] == ["", "é", "éé", "ééé"]
+    assert [row.size for row in actual] == [0, 2, 4, 6]
 
 
 def test_an_empty_file_has_no_shard(tmp_path):

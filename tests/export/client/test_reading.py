@@ -38,11 +38,11 @@ def by_training(path):
 def by_bulk(path, rows=2):
     check_file(path)
     source = unpacked(path, path.parent)
-    found = [
+    actual = [
         row for shard in find_shards(source, rows) for row in read_rows(source, shard, FIELDS, FIELDS, (), 100_000_000)
     ]
-    good = [(row.line, row.inputs["document"].decode()) for row in found if isinstance(row, Row)]
-    bad = [row for row in found if not isinstance(row, Row)]
+    good = [(row.line, row.inputs["document"].decode()) for row in actual if isinstance(row, Row)]
+    bad = [row for row in actual if not isinstance(row, Row)]
     return good, [row.line for row in bad], [row.reason for row in bad]
 
 
@@ -93,10 +93,10 @@ def test_training_and_bulk_find_the_same_rows_good_and_bad(name, suffix, tmp_pat
     trained, asked = by_training(path), by_bulk(path)
     assert trained[:2] == asked[:2]
     assert [line for line, _ in trained[0]] == good
-    for found in (trained, asked):
-        assert found[1] == list(bad)
-        for message, wanted in zip(found[2], bad.values(), strict=True):
-            assert wanted in message
+    for actual in (trained, asked):
+        assert actual[1] == list(bad)
+        for message, expected in zip(actual[2], bad.values(), strict=True):
+            assert expected in message
 
 
 def test_a_document_with_a_line_separator_is_whole_in_both(tmp_path):
@@ -147,8 +147,8 @@ def test_a_bad_row_of_a_csv_file_costs_few_others_and_they_are_counted(name, mar
     for rows in (1, 2, 3, 1000):
         assert by_bulk(path, rows)[:2] == trained[:2]
         shards = find_shards(path, rows)
-        found = [row for shard in shards for row in read_rows(path, shard, FIELDS, FIELDS, (), 10_000)]
-        assert {row.line: row.lost_lines for row in found if not isinstance(row, Row)} == bad
+        actual = [row for shard in shards for row in read_rows(path, shard, FIELDS, FIELDS, (), 10_000)]
+        assert {row.line: row.lost_lines for row in actual if not isinstance(row, Row)} == bad
 
 
 def test_a_quote_that_is_never_closed_is_bounded_by_the_longest_row(tmp_path):
@@ -163,9 +163,9 @@ def test_a_quote_that_is_never_closed_is_bounded_by_the_longest_row(tmp_path):
 def test_csv_spells_numbers_and_its_header_is_checked_for_bulk(tmp_path):
     path = write(tmp_path, "mine.csv", b"text,tokens,id\nA, 7,1\nB,7.5,2\nC,-2147483649,3\nD,-7,4\n")
     (shard,) = find_shards(path, 9)
-    found = list(read_rows(path, shard, {"text": "text", "max_new_tokens": "tokens"}, ("text",), (), 1000))
-    assert [row.inputs["max_new_tokens"] for row in found if isinstance(row, Row)] == [7, -7]
-    assert [row.reason for row in found if not isinstance(row, Row)] == [
+    actual = list(read_rows(path, shard, {"text": "text", "max_new_tokens": "tokens"}, ("text",), (), 1000))
+    assert [row.inputs["max_new_tokens"] for row in actual if isinstance(row, Row)] == [7, -7]
+    assert [row.reason for row in actual if not isinstance(row, Row)] == [
         "field tokens must be a whole number of 32 bits"
     ] * 2
     check_columns(path, ["text"], ["answer_text"])

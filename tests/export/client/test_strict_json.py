@@ -24,17 +24,17 @@ def test_a_number_that_is_none_is_refused_with_its_place_and_nothing_is_written(
     with pytest.raises(ValueError, match=rf"no NaN and no infinity. Received: rows.1.loss={value}, for .*values.json"):
         write_json(path, {"rows": [{"loss": 0.5}, {"loss": value}]})
     assert path.read_text() == "{}"
-    assert [found.name for found in tmp_path.iterdir()] == ["values.json"]
+    assert [actual.name for actual in tmp_path.iterdir()] == ["values.json"]
     with pytest.raises(ValueError, match="no NaN and no infinity"):
         dumped({"loss": value})
 
 
 def test_a_missing_figure_is_null_where_that_is_meant(tmp_path):
     values = {"loss": [0.5, math.nan], "best": math.inf, "name": "nan", "count": 3, "pair": (1.0, -math.inf)}
-    wanted = {"loss": [0.5, None], "best": None, "name": "nan", "count": 3, "pair": [1.0, None]}
-    assert finite(values) == wanted
+    expected = {"loss": [0.5, None], "best": None, "name": "nan", "count": 3, "pair": [1.0, None]}
+    assert finite(values) == expected
     write_lines(tmp_path / "rows.jsonl", [values, {}])
-    assert [strictly(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()] == [wanted, {}]
+    assert [strictly(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()] == [expected, {}]
 
 
 def test_a_report_of_losses_that_diverged_is_strict(tmp_path):

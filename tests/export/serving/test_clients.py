@@ -25,8 +25,8 @@ def address(server, kind):
 
 @pytest.fixture(params=CLIENTS)
 def client(server, request):
-    with request.param(address(server, request.param)) as found:
-        yield found
+    with request.param(address(server, request.param)) as connected:
+        yield connected
 
 
 def check(found, **wanted):
@@ -37,21 +37,26 @@ def check(found, **wanted):
 
 
 def test_every_kind_of_signature_is_answered(client):
-    found = client(question=["who", "why"], text=["naïve\0", b"\xe2\x9c\x93"])
+    actual = client(question=["who", "why"], text=["naïve\0", b"\xe2\x9c\x93"])
     texts = ["who: naïve\0", "why: ✓"]
-    check(found, text=texts, score=[1.5, 1.5], start=[3, 3], end=[4, 4], truncated=[False, False])
-    assert [found[name].dtype for name in ("text", "score", "start", "truncated")] == [object, "float32", "int32", bool]
-    found = client("classify", text=["a", "longer"])
-    check(found, label=["short", "long"], probabilities=[[0.25, 0.75]] * 2, truncated=[False, False])
-    found = client(signature="summarize", text=["summary"], max_new_tokens=[3], num_return_sequences=np.int64([2]))
-    check(found, text=[["sum", "sum"]], score=[[0.0, 0.0]], truncated=[False])
+    check(actual, text=texts, score=[1.5, 1.5], start=[3, 3], end=[4, 4], truncated=[False, False])
+    assert [actual[name].dtype for name in ("text", "score", "start", "truncated")] == [
+        object,
+        "float32",
+        "int32",
+        bool,
+    ]
+    actual = client("classify", text=["a", "longer"])
+    check(actual, label=["short", "long"], probabilities=[[0.25, 0.75]] * 2, truncated=[False, False])
+    actual = client(signature="summarize", text=["summary"], max_new_tokens=[3], num_return_sequences=np.int64([2]))
+    check(actual, text=[["sum", "sum"]], score=[[0.0, 0.0]], truncated=[False])
     # A lone output has no name in REST's answers.
     check(client("encode", input_ids=[[1, 2], [3, 4]]), last_hidden_state=[[[0.5], [1.0]], [[1.5], [2.0]]])
 
 
 def test_text_that_is_not_unicode_arrives_as_bytes(client):
-    found = client(question=["bytes"], text=[b"\xff"])
-    assert found["text"].tolist() == ["bytes: �"]
+    actual = client(question=["bytes"], text=[b"\xff"])
+    assert actual["text"].tolist() == ["bytes: �"]
 
 
 @pytest.mark.parametrize(

@@ -56,25 +56,25 @@ def compose():
 
 
 def container():
-    (found,) = kubernetes()[0]["spec"]["template"]["spec"]["containers"]
-    return found
+    (container,) = kubernetes()[0]["spec"]["template"]["spec"]["containers"]
+    return container
 
 
 def test_batching_bounds_what_is_worked_on_at_once():
-    found = parsed("batching.txt", Value={"value": INT64}, BatchingParameters=BATCHING)
-    assert found.max_batch_size.value >= 1
-    assert found.num_batch_threads.value >= 1
-    assert found.max_enqueued_batches.value >= found.num_batch_threads.value
-    assert found.batch_timeout_micros.value < 1_000_000
-    assert found.pad_variable_length_inputs
+    batching = parsed("batching.txt", Value={"value": INT64}, BatchingParameters=BATCHING)
+    assert batching.max_batch_size.value >= 1
+    assert batching.num_batch_threads.value >= 1
+    assert batching.max_enqueued_batches.value >= batching.num_batch_threads.value
+    assert batching.batch_timeout_micros.value < 1_000_000
+    assert batching.pad_variable_length_inputs
 
 
 def test_metrics_are_where_prometheus_is_sent():
     prometheus = {"enable": BOOL, "path": STRING}
-    found = parsed("monitoring.txt", Prometheus=prometheus, Monitoring={"prometheus_config": "Prometheus"})
+    monitoring = parsed("monitoring.txt", Prometheus=prometheus, Monitoring={"prometheus_config": "Prometheus"})
     annotations = kubernetes()[0]["spec"]["template"]["metadata"]["annotations"]
-    assert found.prometheus_config.enable
-    assert annotations["prometheus.io/path"] == found.prometheus_config.path
+    assert monitoring.prometheus_config.enable
+    assert annotations["prometheus.io/path"] == monitoring.prometheus_config.path
     assert annotations["prometheus.io/port"] == "8501"
 
 
@@ -104,11 +104,11 @@ def test_probes_ask_for_the_state_of_the_model():
 
 
 def test_kustomize_takes_the_files_that_are_there():
-    found = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
-    (config,) = found["configMapGenerator"]
+    kustomization = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
+    (config,) = kustomization["configMapGenerator"]
     volumes = kubernetes()[0]["spec"]["template"]["spec"]["volumes"]
     assert {"name": "config", "configMap": {"name": config["name"]}} in volumes
-    assert all((FOLDER / name).is_file() for name in [*found["resources"], *config["files"]])
+    assert all((FOLDER / name).is_file() for name in [*kustomization["resources"], *config["files"]])
 
 
 @pytest.fixture

@@ -18,22 +18,22 @@ ENTRIES = ("input_ids", "attention_mask", "global_attention_mask")
 def good_requests(led):
     """(weight, signature, inputs, wanted outputs) of requests that must be answered."""
     texts = [*TEXTS, *("the width of the area is " * count for count in (1, 3, 7, 20))]
-    wanted = led.summaries(texts)
-    for text, answer in zip(texts, wanted, strict=True):
+    expected = led.summaries(texts)
+    for text, answer in zip(texts, expected, strict=True):
         yield 4, "serving_default", {"text": [text]}, {"text": [answer]}
-    yield 6, "serving_default", {"text": texts[:3]}, {"text": wanted[:3]}
+    yield 6, "serving_default", {"text": texts[:3]}, {"text": expected[:3]}
     broken = "naïve".encode()[:3] + b"\xff def f(x)"
     whole = broken.decode("utf-8", "replace")
     yield 4, "serving_default", {"text": [broken]}, {"text": led.summaries([whole])}
     yield 1, "serving_default", {"text": [LARGE]}, {"text": led.summaries([LARGE[:100_000]]), "truncated": [True]}
     numbers = {"max_new_tokens": [8, 8], "num_return_sequences": [1, 1]}
-    several = [[answer] for answer in wanted[:2]]
+    several = [[answer] for answer in expected[:2]]
     yield 6, "summarize", {"text": texts[:2], **numbers}, {"text": np.array(several, dtype=object)}
     inputs = led.tokenizer(texts[:2], max_length=20)
-    found = led.model.generate(**inputs, return_dict=True, output_scores=False)
+    outputs = led.model.generate(**inputs, return_dict=True, output_scores=False)
     # As TensorFlow Serving pads a batch: with a row's first element. The mask says what is real.
     inputs["input_ids"] = np.where(inputs["attention_mask"] == 1, inputs["input_ids"], inputs["input_ids"][:, :1])
-    yield 6, "generate", inputs, {"sequences": np.asarray(found["sequences"])}
+    yield 6, "generate", inputs, {"sequences": np.asarray(outputs["sequences"])}
 
 
 def bad_requests():
@@ -42,7 +42,7 @@ def bad_requests():
     inputs = dict.fromkeys(ENTRIES, ids)
     text, one = np.array([b"text"], dtype=object), np.int32([1])
     summarize = {"text": text, "max_new_tokens": one, "num_return_sequences": one}
-    for signature, changed, wanted in [
+    for signature, changed, expected in [
         # What the server or the graph says first names the op; what was sent is told beside it.
         ("serving_default", {"text": one}, "text int32 (1,)"),
         ("serving_default", {"text": text[None]}, "text string (1, 1)"),
@@ -63,7 +63,7 @@ def bad_requests():
         ("generate", {**inputs, "input_ids": ids * 100_000}, "input_ids must be from 0 to 399"),
         ("generate", dict.fromkeys(ENTRIES, np.ones((1, LENGTHS[-1] + 1), "int32")), "input_ids must have at most 64"),
     ]:
-        yield 2, signature, changed, wanted
+        yield 2, signature, changed, expected
 
 
 def ask_all(server, good, bad, count, seed):
@@ -76,18 +76,18 @@ def ask_all(server, good, bad, count, seed):
         client = clients[number % len(clients)]
         spec = client.signatures()[signature]
         try:
-            found = client._predict(signature, spec, spec.arrays(inputs) if is_good else inputs)
+            actual = client._predict(signature, spec, spec.arrays(inputs) if is_good else inputs)
         except ValueError as error:
             return None if not is_good and wanted in str(error) else f"{signature}: {error}, wanted {wanted}"
         if not is_good:
             return f"{signature}: answered, wanted {wanted}"
-        equal = all(np.array_equal(found[name], value) for name, value in wanted.items())
-        return None if equal else f"{signature}: {found}, wanted {wanted}"
+        equal = all(np.array_equal(actual[name], value) for name, value in wanted.items())
+        return None if equal else f"{signature}: {actual}, wanted {wanted}"
 
     clients = [GrpcClient(server.grpc, timeout=120), GrpcClient(server.grpc, timeout=120)]
     with ThreadPoolExecutor(THREADS) as pool:
-        found = list(pool.map(lambda pair: ask(pair[0], *pair[1]), enumerate(chosen)))
-    return [problem for problem in found if problem is not None]
+        problems = list(pool.map(lambda pair: ask(pair[0], *pair[1]), enumerate(chosen)))
+    return [problem for problem in problems if problem is not None]
 
 
 def test_mixed_and_hostile_requests_are_answered_right_or_refused_by_name(led, led_server):
@@ -96,9 +96,9 @@ def test_mixed_and_hostile_requests_are_answered_right_or_refused_by_name(led, l
 
 def test_rest_answers_and_refuses_alike(led, led_server):
     client = RestClient(led_server.rest, timeout=120)
-    for _, signature, inputs, wanted in good_requests(led):
-        found = client(signature, **inputs)
-        assert all(np.array_equal(found[name], value) for name, value in wanted.items())
+    for _, signature, inputs, expected in good_requests(led):
+        actual = client(signature, **inputs)
+        assert all(np.array_equal(actual[name], value) for name, value in expected.items())
     with pytest.raises(ValueError, match="input_ids must be from 0 to 399"):
         client(
             "generate", **{**dict.fromkeys(ENTRIES, np.ones((1, 5), "int32")), "input_ids": np.full((1, 5), 100_000)}
