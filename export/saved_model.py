@@ -49,7 +49,7 @@ def export_saved_model(
     Args:
         model: a model with a head: for conditional generation, sequence classification or question answering.
         tokenizer: its tokenizer.
-        path: the version's folder, such as "served/led/1". Its name must be a number, as for TensorFlow Serving,
+        path: the version's folder, such as "served/summaries/1". Its name must be a number, as for TensorFlow Serving,
             and it must not exist. It is written beside and renamed: a server never sees half a model.
         lengths: source lengths in tokens.
         batch_sizes: requests are filled up with empty documents to the next of these sizes, and larger ones are errors;
@@ -161,7 +161,9 @@ def _checked_sizes(name: str, sizes: Sequence[int], least: int) -> tuple[int, ..
 
 def _check(model: Seq2SeqModel, tokenizer: Any, target: Path, lengths: tuple[int, ...], keep: int | None) -> None:
     if not target.name.isdigit():
-        raise ValueError(f"path must end in a version number, as in 'served/led/1'. Received: path={os.fspath(target)}")
+        raise ValueError(
+            f"path must end in a version number, as in 'served/summaries/1'. Received: path={os.fspath(target)}"
+        )
     check_is_new(target)
     limit = getattr(model.config, "max_encoder_position_embeddings", None)
     if limit is not None and lengths[-1] > limit:

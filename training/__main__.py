@@ -41,9 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--document-field", default="document", help="name of the field (default: document)")
     parser.add_argument("--summary-field", default="summary", help="name of the field (default: summary)")
     parser.add_argument("--skip-bad-rows", action="store_true", help="count and skip bad rows instead of stopping")
-    parser.add_argument(
-        "--model", required=True, help="led-tiny, longt5-local-tiny, longt5-tglobal-tiny, a folder or a hub id"
-    )
+    parser.add_argument("--model", required=True, help="a folder, a hub id, or a small model by name (the demo's)")
     parser.add_argument("--output", required=True, help="a folder that does not exist yet")
     parser.add_argument("--vocab-size", type=int, default=4096, help="pieces, for a model from scratch")
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16", "mixed_float16"))
@@ -55,9 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _demo_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m training demo", description="Train on the Python that is installed.")
-    parser.add_argument(
-        "--model", default="longt5-tglobal-tiny", help="led-tiny, longt5-local-tiny, longt5-tglobal-tiny"
-    )
+    parser.add_argument("--model", help="a small model by name; an unknown name lists all (default: the demo's own)")
     parser.add_argument("--output", help="a folder that does not exist yet (default: out/demo-MODEL-N)")
     _add_settings(parser)
     return parser
@@ -97,9 +93,10 @@ def _demo(options: argparse.Namespace) -> int:
     from training.finetune import check_new_folder
 
     demo = importlib.import_module(_DEMO)
-    _check_preset(options.model)
-    output = check_new_folder(options.output) if options.output else _new_demo_folder(options.model)
-    demo.run_demo(options.model, output, _settings(options, demo.SETTINGS), Console())
+    preset = options.model or demo.PRESET
+    _check_preset(preset)
+    output = check_new_folder(options.output) if options.output else _new_demo_folder(preset)
+    demo.run_demo(preset, output, _settings(options, demo.SETTINGS), Console())
     return 0
 
 

@@ -20,6 +20,8 @@ from training.presets import PRESETS
 from training.report import Sample, print_corpus, print_curve, print_rouge, print_samples
 from training.splits import corpus_summary, split_by_module, write_jsonl
 
+PRESET = "longt5-tglobal-tiny"
+"""The model that is trained unless another is named."""
 VOCABULARY = 4096
 SAMPLES = 5
 # Documents are cut to 256 tokens, which two cores can learn from in minutes: short rows mean more examples per second,
