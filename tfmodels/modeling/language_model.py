@@ -89,14 +89,15 @@ class Seq2SeqLM(Seq2SeqModel):
             return_dict: return a dict with "sequences", what is returned otherwise; "sequences_scores" float32
                 (B * N,), the log-probability of the new tokens over their number to the power `length_penalty`; and
             output_scores: "scores" float32 (T - P, R, V), each step's after all processors, zeros where no step
-                was made; and of beams "beam_indices" int32 (B * N, T - P), the row of "scores" that each token was chosen from.
+                was made; and of beams "beam_indices" int32 (B * N, T - P), the row of "scores" that each token was
+                chosen from.
             output_attentions: "decoder_attentions", "cross_attentions": of the returned sequences, per layer
                 (B * N, H, T - 1, keys); and those of the encoder where it is run.
             jit_compile: compile under XLA. Each new shape then costs a compilation, and each step less.
             **further: `inputs_embeds` or `encoder_outputs` in place of the ids, which beside them serve the
                 processors that look at the document; `head_mask`, `decoder_head_mask`, `cross_attn_head_mask` as in the
-                call; `decoder_input_ids` int32 (B, P), what every sequence begins with, from the start token on; and single
-                settings, see `GenerationConfig`.
+                call; `decoder_input_ids` int32 (B, P), the tokens that every sequence begins with, from the start token
+                on; and single settings, see `GenerationConfig`.
 
         Raises:
             ValueError: an unknown or contradictory setting, an id outside the vocabulary, a mask of another shape, or a
