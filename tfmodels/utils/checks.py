@@ -1,4 +1,4 @@
-"""Early checks of what users pass, with one wording for all layers."""
+"""Early checks of arguments, with one wording for all modules."""
 
 from typing import Any
 
@@ -30,8 +30,8 @@ def check_shape(argument: str, x: Any, expected: tuple[Any, ...], meaning: str) 
     shape = tuple(x.shape)
     differs = any(None not in pair and pair[0] != pair[1] for pair in zip(shape, expected, strict=False))
     if len(shape) != len(expected) or differs:
-        wanted = ", ".join("any" if size is None else str(size) for size in expected)
-        raise ValueError(f"{argument} must have shape ({wanted}) = ({meaning}). Received: shape {shape}")
+        sizes = ", ".join("any" if size is None else str(size) for size in expected)
+        raise ValueError(f"{argument} must have shape ({sizes}) = ({meaning}). Received: shape {shape}")
 
 
 def check_not_negative(argument: str, value: Any) -> None:
@@ -49,7 +49,7 @@ def check_divides(argument: str, value: int, of_argument: str, of_value: int) ->
 
 
 def check_length(argument: str, x: Any, limit_name: str, limit: int) -> None:
-    """Raise `ValueError` when the static length of `x` (B, L, ...) passes the positions that a model has."""
+    """Raise `ValueError` when the static length of `x` (B, L, ...) exceeds the positions of a model."""
     length = x.shape[1]
     if isinstance(length, int) and length > limit:
         raise ValueError(f"{argument} must have at most {limit_name}={limit} tokens. Received: {length} tokens")
