@@ -107,7 +107,7 @@ class Seq2SeqForSequenceClassification(Seq2SeqModel):
         """How many classes labels are of; None where they are numbers or have several classes each."""
         return self.config.num_labels if self._are_classes(labels) else None
 
-    def create_head(self, policy: Any) -> None:
+    def create_head(self, policy: keras.DTypePolicy) -> None:
         """Create and build the head."""
         config = self.config
         sizes = config.d_model, config.num_labels, config.classifier_dropout, self.backbone.head_stddev(config)
@@ -192,7 +192,7 @@ class Seq2SeqForQuestionAnswering(Seq2SeqModel):
         """The source, shifted right; None where there are embeddings alone."""
         return source_as_target(self, inputs)
 
-    def create_head(self, policy: Any) -> None:
+    def create_head(self, policy: keras.DTypePolicy) -> None:
         """Create and build the head."""
         self.qa_outputs = projection("qa_outputs", 2, self.backbone.head_stddev(self.config), True, policy)
         self.qa_outputs.build((None, None, self.config.d_model))

@@ -182,7 +182,7 @@ class Seq2SeqLM(Seq2SeqModel):
             model.generation_config = settings
         return model
 
-    def create_head(self, policy: Any) -> None:
+    def create_head(self, policy: keras.DTypePolicy) -> None:
         """Create and build the head: `lm_head`, None where it is the table of embeddings."""
         self.lm_head: Any = None
         if not self.config.tie_word_embeddings:

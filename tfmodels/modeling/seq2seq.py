@@ -93,7 +93,7 @@ class Seq2SeqModel(PretrainedModel):
         """Nothing is left to build: the parts were built with their final sizes."""
         self.built = True
 
-    def create_head(self, policy: Any) -> None:
+    def create_head(self, policy: keras.DTypePolicy) -> None:
         """Create and build the head."""
 
     def project(self, hidden_states: Tensor) -> dict[str, Tensor]:
