@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import transformers
-from tiny import LED, LONGT5, make_config
+from tiny import FAMILY_OF, make_config
 from transformers.configuration_utils import PretrainedConfig
 
 import tfmodels
@@ -18,6 +18,7 @@ from tfmodels.modeling.config_keys import HARMLESS, NOT_FOLLOWED, REFUSED
 
 OURS = {"led": tfmodels.LEDConfig, "longt5": tfmodels.LongT5Config}
 THEIRS = {"led": transformers.LEDConfig, "longt5": transformers.LongT5Config}
+LED, LONGT5 = dict(FAMILY_OF["led"].tiny), dict(FAMILY_OF["longt5-local"].tiny)
 SMALL = {"led": LED, "longt5": LONGT5}
 every_family = pytest.mark.parametrize("family", OURS)
 # Written by the families' classes beside the fields; and read outside of the configs' constructors.
