@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: ours and the reference in turn, each run in a process of its own.
+"""`python -m benchmarks`: ours and transformers in turn, each run in a separate process.
 
 python -m benchmarks --quick
 python -m benchmarks --only "led encode" --only train --rounds 3 --output out/bench

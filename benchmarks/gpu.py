@@ -21,7 +21,7 @@ LENGTHS = (4096, 16384)
 BATCHES = (1, 8)
 TRAINED_FAMILIES = ("led", "longt5-tglobal")
 VARIANTS = ("ours", "eager", "compiled")
-"""Ours, and the reference without and with torch.compile."""
+"""Ours, and transformers without and with torch.compile."""
 _REPEATS = 5
 
 Run = Callable[[Task], dict[str, Any]]

@@ -56,7 +56,7 @@ def print_row(console: Console, position: int, count: int, name: str, figures: F
 def print_table(console: Console, rows: Sequence[Row], figures: Mapping[str, Figures]) -> None:
     """Prints every row with its targets; a figure that misses its own is marked."""
     headings = ("ours s", "theirs s", "theirs / ours", "ours GB", "theirs GB", "ours / theirs", "of ceiling", "further")
-    table = make_table(console, "Ours beside the reference", "job", headings)
+    table = make_table(console, "Ours beside transformers", "job", headings)
     for row in rows:
         found = figures[row.name]
         table.add_row(

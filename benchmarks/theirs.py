@@ -1,4 +1,4 @@
-"""The reference's side of a job: transformers on PyTorch, with its default attention and torch's default threads."""
+"""transformers' side of a job, on PyTorch, with its default attention and torch's default threads."""
 
 import contextlib
 from collections.abc import Callable

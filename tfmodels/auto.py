@@ -1,4 +1,4 @@
-"""The families, and from a folder to the model and tokenizer that its `config.json` names.
+"""The families, and the model and tokenizer for a folder's `config.json`.
 
 A further family is one folder beside `led`, and one entry here.
 """

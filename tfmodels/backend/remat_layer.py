@@ -65,7 +65,7 @@ def _in_training(kwargs: dict[str, Any]) -> bool:
     return is_training_around()
 
 
-@dataclass(eq=False)  # hashable, as JAX asks of what it checkpoints
+@dataclass(eq=False)  # hashable, as JAX requires
 class _PureCall:
     """A layer call as a function of tensors alone, from tensors to tensors, without side effects.
 

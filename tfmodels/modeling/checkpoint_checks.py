@@ -3,10 +3,11 @@
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
+from tfmodels.checkpoints.formats.reader import TensorReader
 from tfmodels.modeling.config import ModelConfig
 
 Config = TypeVar("Config", bound=ModelConfig)
@@ -15,7 +16,7 @@ Config = TypeVar("Config", bound=ModelConfig)
 _DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
-def check_size(reader: Any, min_parameters: int, source: str) -> None:
+def check_size(reader: TensorReader, min_parameters: int, source: str) -> None:
     """Raise `ValueError` for a config whose matrices hold more numbers than the file."""
     held = sum(math.prod(reader.shape(name)) for name in reader.names())
     if min_parameters > held:
@@ -25,7 +26,9 @@ def check_size(reader: Any, min_parameters: int, source: str) -> None:
         )
 
 
-def with_vocabulary_of(reader: Any, config: Config, token_embedding_names: Sequence[str], source: str) -> Config:
+def with_vocabulary_of(
+    reader: TensorReader, config: Config, token_embedding_names: Sequence[str], source: str
+) -> Config:
     """The config with the number of tokens of the file's table; warn if the two differ."""
     shapes = [reader.shape(name) for name in token_embedding_names if name in reader.names()]
     if not shapes or len(shapes[0]) != 2 or shapes[0][0] == config.vocab_size:
@@ -39,7 +42,7 @@ def with_vocabulary_of(reader: Any, config: Config, token_embedding_names: Seque
     return config.replace(vocab_size=tokens)
 
 
-def stored_dtype(reader: Any) -> str | None:
+def stored_dtype(reader: TensorReader) -> str | None:
     """The dtype of the largest tensor, None if models cannot compute in it."""
     largest = max(reader.names(), key=lambda name: np.prod(reader.shape(name)))
     name = str(reader.dtype(largest))

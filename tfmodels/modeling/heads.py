@@ -254,8 +254,8 @@ def best_spans(
     Raises:
         ValueError: `max_answer_length` below 1.
 
-    >>> found = best_spans(ops.array([[0.0, 9.0, 0.0]]), ops.array([[9.0, 0.0, 8.0]]), ops.array([[1, 1, 1]]))
-    >>> [int(found[name][0]) for name in ("start", "end")]
+    >>> spans = best_spans(ops.array([[0.0, 9.0, 0.0]]), ops.array([[9.0, 0.0, 8.0]]), ops.array([[1, 1, 1]]))
+    >>> [int(spans[name][0]) for name in ("start", "end")]
     [1, 2]
     """
     if max_answer_length < 1:

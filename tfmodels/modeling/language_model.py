@@ -80,18 +80,15 @@ class Seq2SeqLM(Seq2SeqModel):
         The summary of a document of padding alone is empty: the prompt and an end token.
 
         Args:
-            input_ids, attention_mask, global_attention_mask: as in the call, or one dict or list of the inputs.
+            input_ids, attention_mask, global_attention_mask: as in the call, or one dict or list.
             generation_config: settings; None: the model's `generation_config`.
-            processors: further functions from (tokens int32 (R, T), position int32 scalar, scores (R, V)) to scores,
-                R = B * num_beams or B * Q; applied after the settings' processors, before sampling's. Each new function
-                compiles a new program: define it once.
+            processors: further `Processor` functions, R = B * num_beams or B * Q, applied after the settings'
+                processors, before sampling's. Each new function compiles a new program: define it once.
             prefix_allowed: bool (V,), the allowed tokens; (J, V): at the first J new positions; (B, J, V): of each
                 document.
-            new_token_limits: int32 (B,), the largest number of new tokens of each document, if below the settings'
-                length. The result equals a search with this `max_new_tokens`.
+            new_token_limits: int32 (B,), the `max_new_tokens` of each document, if below the settings' length.
             return_dict: return a dict, see below.
-            output_scores: with `return_dict`, return "scores" and "beam_indices".
-            output_attentions: with `return_dict`, return attentions.
+            output_scores, output_attentions: add these to the dict.
             jit_compile: compile under XLA. Each new shape then costs a compilation, and each step less.
             **further: `inputs_embeds` or `encoder_outputs` in place of the ids (ids beside them are for processors that
                 read the document); `head_mask`, `decoder_head_mask`, `cross_attn_head_mask` as in the call;

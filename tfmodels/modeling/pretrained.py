@@ -90,13 +90,9 @@ class PretrainedModel(keras.Model):
             dtype: policy of the model, such as "mixed_bfloat16"; "auto": the dtype of the file's weights; None: Keras'
                 global policy. Weights are cast to it one at a time.
             revision: branch, tag or commit of the hub repository.
-            ignore_tensors: names of tensors in the file that are unknown to the model and ignored; further unknown
-                tensors are an error.
+            ignore_tensors: names of unknown tensors in the file to ignore; further ones are an error.
             new_head: initialize this model's head, and ignore the file's.
             **overrides: config fields. A new number of learned positions repeats or cuts the file's positions.
-
-        Returns:
-            The model.
 
         Raises:
             ValueError: a file that does not fit the model; every tensor is accounted for.
@@ -143,7 +139,7 @@ class PretrainedModel(keras.Model):
         if changed:
             self.resize_position_embeddings(**changed)
             warnings.warn(
-                f"{source} holds other numbers of positions than were asked for: the learnt ones are repeated or cut "
+                f"{source} holds other numbers of positions than requested: the learned ones are repeated or cut "
                 f"(Beltagy et al. 2020, section 5). The model gets {changed}",
                 stacklevel=3,
             )
@@ -292,7 +288,7 @@ class PretrainedModel(keras.Model):
         arguments = dict(config)
         mode, training = arguments.pop("quantized_mode", None), take_training_config(arguments)
         model = cls(**arguments)
-        if mode is not None:  # the saved variables are those of quantized layers
+        if mode is not None:  # the saved variables belong to quantized layers
             model.quantize(mode)
         restore_training_config(model, training)
         return model

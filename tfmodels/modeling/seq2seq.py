@@ -415,8 +415,5 @@ class Seq2SeqModel(PretrainedModel):
         return fitting.step(self, super().test_step, args, training=False)
 
     def predict_step(self, *args: Any) -> Any:
-        """As in Keras, without two outputs.
-
-        The loss has no batch axis, and the encoder's states are a thousand times as large as the outputs of a head.
-        """
+        """As in Keras, without the loss (no batch axis) and the encoder's states (1,000 times a head's outputs)."""
         return fitting.small_outputs(super().predict_step(*args))

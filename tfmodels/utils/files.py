@@ -24,7 +24,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     killed process have names that start with `.partial-`.
 
     Raises:
-        OSError: the folder around `path` cannot be written, or `path` is a folder that exists.
+        OSError: an unwritable folder around `path`, or an existing folder at `path`.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp(), "hello.txt")
@@ -46,11 +46,11 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The object that a JSON file holds.
+    """Read a JSON file whose top level is an object.
 
     Raises:
-        ValueError: not UTF-8, not JSON, or not an object; the path is named.
-        OSError: the file cannot be read.
+        ValueError: a file that is no JSON object in UTF-8; the path is named.
+        OSError: an unreadable file.
 
     Warns:
         UserWarning: a repeated key of an object; the last one counts, as for every reader.

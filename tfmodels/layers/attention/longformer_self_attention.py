@@ -202,7 +202,9 @@ class LongformerSelfAttention(CompositeLayer):
             return probabilities
         return {name: scale_heads(x, head_mask) for name, x in probabilities.items()}
 
-    def _slots(self, valid: Tensor, attention_mask: Any, global_attention_mask: Any) -> Tensor | None:
+    def _slots(
+        self, valid: Tensor, attention_mask: Tensor | None, global_attention_mask: Tensor | None
+    ) -> Tensor | None:
         """The positions of the global tokens, bool (B, G, L), or None without a mask or slots."""
         if global_attention_mask is None or self.max_global_tokens == 0:
             return None
@@ -220,7 +222,12 @@ class LongformerSelfAttention(CompositeLayer):
         return split_heads(self.query(hidden_states) * self.head_size**-0.5, len(self.heads))
 
     def _attend_locally(
-        self, hidden_states: Tensor, window_mask: Tensor, side: SideKeys | None, head_mask: Any, training: Any
+        self,
+        hidden_states: Tensor,
+        window_mask: Tensor,
+        side: SideKeys | None,
+        head_mask: Tensor | None,
+        training: bool | None,
     ) -> Tensor:
         """Attend every token to its window and the global tokens: (B, L, H * D)."""
         output = block_attention(
@@ -238,7 +245,13 @@ class LongformerSelfAttention(CompositeLayer):
         return split_heads(self.query_global(global_states) * self.head_size**-0.5, len(self.heads))
 
     def _attend_globally(
-        self, global_states: Tensor, slots: Tensor, hidden_states: Tensor, valid: Tensor, head_mask: Any, training: Any
+        self,
+        global_states: Tensor,
+        slots: Tensor,
+        hidden_states: Tensor,
+        valid: Tensor,
+        head_mask: Tensor | None,
+        training: bool | None,
     ) -> Tensor:
         """Attend the global tokens' states (B, G, E) to the whole document: (B, G, H * D)."""
         output = global_attention(

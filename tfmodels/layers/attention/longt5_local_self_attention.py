@@ -148,10 +148,10 @@ class LongT5LocalSelfAttention(CompositeLayer):
         self,
         hidden_states: Tensor,
         attention_mask: Tensor,
-        window_bias: Any,
+        window_bias: Tensor | None,
         side: SideKeys | None,
-        head_mask: Any,
-        training: Any,
+        head_mask: Tensor | None,
+        training: bool | None,
     ) -> Tensor:
         if window_bias is None and self.has_relative_attention_bias:
             window_bias = self.compute_window_bias()
@@ -201,9 +201,9 @@ class LongT5LocalSelfAttention(CompositeLayer):
         self,
         hidden_states: Tensor,
         attention_mask: Tensor,
-        window_bias: Any,
+        window_bias: Tensor | None,
         side: SideKeys | None,
-        head_mask: Any,
+        head_mask: Tensor | None,
     ) -> dict[str, Tensor]:
         if window_bias is None and self.has_relative_attention_bias:
             window_bias = self.compute_window_bias(self.reference_geometry())

@@ -145,7 +145,7 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
             side = replace(side, bias=rows, queries_per_bias=1)
         return self._attentions(hidden_states, attention_mask, window_bias, side, head_mask)
 
-    def _summaries(self, hidden_states: Tensor, attention_mask: Tensor, side_bias: Any) -> SideKeys | None:
+    def _summaries(self, hidden_states: Tensor, attention_mask: Tensor, side_bias: Tensor | None) -> SideKeys | None:
         """The keys and values of the summaries, None for a document shorter than a block."""
         length = hidden_states.shape[1]
         # An unknown length is None, and under JAX a symbol.
