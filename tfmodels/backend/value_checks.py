@@ -73,7 +73,7 @@ def checked_ids(name: str, ids: Any, size: int, ignored: int | None = None) -> T
 
 
 def check_ids(name: str, ids: Any, size: int, ignored: int | None = None) -> None:
-    """Raise `ValueError` as `checked_ids`, if the values are known.
+    """Raise `ValueError` as `checked_ids`, with the same arguments, if the values are known.
 
     >>> check_ids("labels", np.array([[3, -100]]), 9, ignored=-100)
     """
@@ -114,6 +114,11 @@ def check_global_capacity(global_attention_mask: Any, attention_mask: Any, max_g
     """Raise `ValueError` when a row marks more global tokens than it has slots; only possible in eager calls.
 
     Marks on padding are ignored, as are all marks without slots (0).
+
+    Args:
+        global_attention_mask: (B, L), non-zero on global tokens.
+        attention_mask: (B, L), 0 on padding, or None.
+        max_global_tokens: G.
     """
     marks = concrete_value(global_attention_mask)
     if marks is None or marks.size == 0 or max_global_tokens == 0:

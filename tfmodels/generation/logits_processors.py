@@ -94,7 +94,13 @@ def penalize_repetition(penalty: float) -> Processor:
 
 
 def prefer_source(penalty: float, source_ids: Tensor, vocabulary: int) -> Processor:
-    """Raise the scores of the tokens of each row's document (R, S), as `penalize_repetition` lowers them."""
+    """Raise the scores of the document's tokens, inversely to `penalize_repetition`.
+
+    Args:
+        penalty: above 1, the document's tokens become more likely.
+        source_ids: int32 (R, S), each row's document.
+        vocabulary: V.
+    """
     is_source = occurring(source_ids, ops.ones_like(source_ids, dtype="bool"), vocabulary)  # (R, V)
 
     def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
@@ -104,7 +110,13 @@ def prefer_source(penalty: float, source_ids: Tensor, vocabulary: int) -> Proces
 
 
 def suppress(tokens_to_forbid: Sequence[int], before: int | None = None, at: int | None = None) -> Processor:
-    """Forbid tokens: everywhere, before a length, or at one position."""
+    """Forbid tokens: everywhere, before a length, or at one position.
+
+    Args:
+        tokens_to_forbid: ids.
+        before: forbid them at positions below this; None: at all.
+        at: forbid them at this position; None: at all.
+    """
 
     def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
         forbidden = _marks(tokens_to_forbid, scores.shape[1])
@@ -149,7 +161,13 @@ def force_at(forced_position: int | Tensor, forced: Sequence[int]) -> Processor:
 
 
 def favor_end(start: int, factor: float, end_tokens: Sequence[int]) -> Processor:
-    """Beyond `start` tokens, raise the end tokens' scores by |score| * (factor ** (tokens beyond) - 1)."""
+    """Beyond `start` tokens, raise the end tokens' scores by |score| * (factor ** (tokens beyond) - 1).
+
+    Args:
+        start: length up to which scores are unchanged, the prompt included.
+        factor: growth per token.
+        end_tokens: ids.
+    """
 
     def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
         beyond = ops.cast(ops.maximum(position - start, 0), "float32")

@@ -24,7 +24,11 @@ def token_ids(name: str, value: Any) -> tuple[int, ...]:
 
 
 def words(name: str, value: Any) -> tuple[tuple[int, ...], ...] | None:
-    """Convert a list of words, each of at least one id, to tuples; None stays None."""
+    """Convert a list of words, each of at least one id, to tuples; None stays None.
+
+    Raises:
+        ValueError: another kind of value, an empty word or a negative id.
+    """
     if value is None:
         return None
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(x, Sequence) for x in value):
@@ -42,7 +46,11 @@ def _word(name: str, word: Sequence[Any]) -> tuple[int, ...]:
 
 
 def decay(name: str, value: Any) -> tuple[int, float] | None:
-    """Convert a start in tokens and a factor to a tuple; None stays None."""
+    """Convert a start in tokens and a factor to a tuple; None stays None.
+
+    Raises:
+        ValueError: another kind of value, a negative start or a factor of 0 or below.
+    """
     if value is None:
         return None
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:

@@ -16,7 +16,12 @@ def padding_to_multiple(length: int | Tensor, multiple: int) -> int | Tensor:
 
 
 def pad_axis(x: Tensor, axis: int, before: int | Tensor = 0, after: int | Tensor = 0) -> Tensor:
-    """Append zeros (False for booleans) before and after `x` along one axis.
+    """Pad `x` with zeros (False for booleans) along one axis.
+
+    Args:
+        x: a tensor.
+        axis: the axis to pad.
+        before, after: the number of zeros on either side.
 
     >>> pad_axis(ops.ones((2, 3)), axis=1, before=1, after=2).shape[1]
     6

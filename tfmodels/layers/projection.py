@@ -9,7 +9,14 @@ from tfmodels.backend.types import Tensor
 def projection(
     name: str, units: int, stddev: float, use_bias: bool, policy: keras.DTypePolicy | str
 ) -> keras.layers.Dense:
-    """A `Dense` layer whose kernel starts as normal noise of standard deviation `stddev`.
+    """A `Dense` layer whose kernel starts as normal noise.
+
+    Args:
+        name: of the layer.
+        units: width of the output.
+        stddev: standard deviation of the initial kernel.
+        use_bias: add a bias, initially zero.
+        policy: dtype policy of the layer.
 
     >>> projection("query", units=4, stddev=0.02, use_bias=False, policy="float32").use_bias
     False

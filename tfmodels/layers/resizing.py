@@ -15,7 +15,7 @@ def check_plain(layer: Any, action: str) -> None:
 
 
 def keep_units(dense: keras.layers.Dense, units: np.ndarray) -> None:
-    """Keep the given outputs of a projection alone, in place."""
+    """Keep the outputs `units` (int, any number) of a projection alone, in place; errors as in `check_plain`."""
     check_plain(dense, "prune_heads")
     replace_weight(dense, "kernel", np.asarray(dense.kernel)[:, units])
     if dense.bias is not None:
@@ -24,7 +24,7 @@ def keep_units(dense: keras.layers.Dense, units: np.ndarray) -> None:
 
 
 def keep_inputs(dense: keras.layers.Dense, inputs: np.ndarray) -> None:
-    """Keep the given inputs of a projection alone, in place."""
+    """Keep the inputs `inputs` (int, any number) of a projection alone, in place; errors as in `check_plain`."""
     check_plain(dense, "prune_heads")
     replace_weight(dense, "kernel", np.asarray(dense.kernel)[inputs])
     dense.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: len(inputs)})

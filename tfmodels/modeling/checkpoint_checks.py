@@ -17,7 +17,13 @@ _DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
 def check_size(reader: TensorReader, min_parameters: int, source: str) -> None:
-    """Raise `ValueError` for a config whose matrices hold more numbers than the file."""
+    """Raise `ValueError` for a config whose matrices hold more numbers than the file.
+
+    Args:
+        reader: the checkpoint.
+        min_parameters: see `ModelConfig.min_parameters`.
+        source: the checkpoint's name in the error.
+    """
     held = sum(math.prod(reader.shape(name)) for name in reader.names())
     if min_parameters > held:
         raise ValueError(
@@ -29,7 +35,17 @@ def check_size(reader: TensorReader, min_parameters: int, source: str) -> None:
 def with_vocabulary_of(
     reader: TensorReader, config: Config, token_embedding_names: Sequence[str], source: str
 ) -> Config:
-    """The config with the number of tokens of the file's table; warn if the two differ."""
+    """The config with the number of tokens of the file's table.
+
+    Args:
+        reader: the checkpoint.
+        config: the checkpoint's config.
+        token_embedding_names: the names under which the file may hold the table.
+        source: the checkpoint's name in the warning.
+
+    Warns:
+        UserWarning: a number of tokens that differs from the config's.
+    """
     shapes = [reader.shape(name) for name in token_embedding_names if name in reader.names()]
     if not shapes or len(shapes[0]) != 2 or shapes[0][0] == config.vocab_size:
         return config

@@ -271,7 +271,13 @@ class ModelConfig:
         return {**named, **self.extra, **values, **architectures}
 
     def to_json(self, path: str | os.PathLike[str], architecture: str | None = None, dtype: str | None = None) -> None:
-        """Write a `config.json` file, whole or not at all; `dtype` is the dtype of the weights beside it."""
+        """Write a `config.json` file, whole or not at all.
+
+        Args:
+            path: the file.
+            architecture: transformers' name of the model, or None.
+            dtype: the dtype of the weights beside the file, or None.
+        """
         values = self.to_dict(architecture)
         if dtype is not None:
             values = {key: value for key, value in values.items() if key != "dtype"} | {"torch_dtype": dtype}

@@ -152,7 +152,15 @@ class Decoder(keras.layers.Layer):
         return [block.cross_attention.project_keys_values(encoder_hidden_states) for block in self.blocks]
 
     def init_cache(self, rows: int | Tensor, max_length: int) -> list[KeysValues]:
-        """Create empty self-attention caches for `rows` targets of `max_length` tokens, one per block."""
+        """Create empty self-attention caches, one per block.
+
+        Args:
+            rows: R.
+            max_length: M.
+
+        Returns:
+            Zeros for keys (R, H, D, M) and values (R, H, M, D) of each block, in the projections' compute dtypes.
+        """
         caches = []
         for block in self.blocks:
             attention = block.self_attention

@@ -100,7 +100,12 @@ class DecoderBlock(CompositeLayer):
         output_attentions: bool,
         training: bool | None,
     ) -> SelfAttended:
-        """Attend tokens (R, T, E) to the earlier tokens, in the cache or beside them, and to themselves."""
+        """Attend tokens (R, T, E) to the earlier tokens, in the cache or beside them, and to themselves.
+
+        Args:
+            queries: (R, T, E), or with `one_per_beam` (B, K, E).
+            context, layer, one_per_beam, output_attentions, training: as in the call.
+        """
         keys_values = self.self_attention.project_keys_values(queries)
         if layer.cache is not None:
             write = write_beams if one_per_beam else write_step
@@ -117,7 +122,12 @@ class DecoderBlock(CompositeLayer):
         output_attentions: bool,
         training: bool | None,
     ) -> CrossAttended:
-        """Attend tokens (R, T, E) to their documents."""
+        """Attend tokens (R, T, E) to their documents.
+
+        Args:
+            queries: (R, T, E), or with one token of each beam (B, K, E).
+            context, layer, output_attentions, training: as in the call.
+        """
         attention = self.cross_attention
         arguments = (
             queries,

@@ -14,7 +14,17 @@ from tfmodels.utils.checks import check_shape
 def run_encoder(
     model: Any, inputs: EncoderInputs, requested: RequestedOutputs, training: bool | None
 ) -> dict[str, Any]:
-    """Run a model's encoder, and return the encoder's outputs."""
+    """Run a model's encoder.
+
+    Args:
+        model: a `Seq2SeqModel`.
+        inputs: the encoder's inputs.
+        requested: further outputs.
+        training: as in Keras.
+
+    Returns:
+        The encoder's outputs, "last_hidden_state" (B, S, E) and the requested ones.
+    """
     present = {name: value for name, value in inputs._asdict().items() if value is not None}
     return model.encoder(
         **present,

@@ -84,7 +84,7 @@ def cross_entropy_term(
 def summed_cross_entropy(
     labels: Tensor, logits: Tensor, ignored: int = IGNORED_LABEL, weights: Tensor | None = None
 ) -> Tensor:
-    """The sum of `cross_entropy_term`, without the number of labels.
+    """The sum of `cross_entropy_term`, with the same arguments: a float32 scalar.
 
     >>> round(float(summed_cross_entropy(ops.array([0, -100, 1]), ops.zeros((3, 2)))), 3)
     1.386

@@ -263,7 +263,9 @@ class PretrainedModel(keras.Model):
         adaptation.enable_lora(self, rank, targets)
 
     def quantize(self, mode: Any = None, config: Any = None, filters: Any = None, **kwargs: Any) -> None:
-        """Quantize the projections and embeddings, as `keras.Model.quantize`; for inference: `quantize("int8")`.
+        """Quantize the projections and embeddings, as `keras.Model.quantize` with the same arguments; for inference.
+
+        The usual call is `quantize("int8")`.
 
         Position biases are unchanged: they are a few hundred numbers, added to float32 scores.
         """
@@ -272,7 +274,11 @@ class PretrainedModel(keras.Model):
         self.forget_compiled()
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the model, with its quantization mode and state of training."""
+        """Arguments that rebuild the model, with its quantization mode and state of training.
+
+        Raises:
+            ValueError: a model that is quantized in part.
+        """
         is_quantized = any(getattr(layer, "quantization_mode", None) for layer in sublayers(self))
         if is_quantized and self.quantized_mode is None:
             raise ValueError(

@@ -42,7 +42,12 @@ def keep_or_drop(
 
 
 def per_layer(name: str, head_mask: Tensor | None, layers: int, heads: int) -> list[Tensor | None]:
-    """A head mask (layers, H), or (H,) for all layers, as one (H,) or None per layer.
+    """A head mask as one (H,) or None per layer.
+
+    Args:
+        name: the name of the mask in the error.
+        head_mask: (layers, H), or (H,) for all layers, or None.
+        layers, heads: the expected sizes.
 
     Raises:
         ValueError: a mask of the wrong shape.

@@ -111,7 +111,7 @@ class TextGenerator:
         prefix_allowed: Any,
         jit_compile: bool,
     ) -> Iterator[np.ndarray]:
-        """See `Seq2SeqLM.generate_stream`."""
+        """See `Seq2SeqLM.generate_stream`; `inputs` holds the documents and single settings."""
         sources, settings = self._split_inputs(generation_config, inputs)
         if settings.num_beams > 1:
             raise ValueError(

@@ -74,6 +74,11 @@ def adapt(layer: Any, rank: int, alpha: float | None = None) -> None:
     """Put a layer under LoRA, with factors that stay trainable when weights are read.
 
     Keras' reading sets both factors to zero, after which neither has a gradient.
+
+    Args:
+        layer: a built layer with `enable_lora`.
+        rank: rank of the update.
+        alpha: scale of the update, over the rank; None: Keras' default.
     """
     layer.enable_lora(rank, lora_alpha=alpha)
     read = layer.load_own_variables

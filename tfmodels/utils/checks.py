@@ -25,7 +25,7 @@ def check_at_least(argument: str, value: Any, lowest: int) -> None:
 
 
 def check_even_positive(argument: str, value: int, received: Any = None) -> None:
-    """Raise `ValueError` unless `value` is a positive even integer."""
+    """Raise `ValueError` unless `value` is a positive even integer; the error shows `received` in its place."""
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0 or value % 2:
         raise ValueError(f"{argument} must be even and positive. Received: {argument}={received or value}")
 
@@ -78,6 +78,12 @@ def check_divides(argument: str, value: int, of_argument: str, of_value: int) ->
 
 def check_shape(argument: str, x: Any, expected: tuple[Any, ...], meaning: str) -> None:
     """Raise `ValueError` unless the static shape of `x` is `expected`; None in either stands for any size.
+
+    Args:
+        argument: the name of `x` in the error.
+        x: an array or tensor.
+        expected: the sizes.
+        meaning: the names of the axes in the error.
 
     >>> import numpy as np
     >>> check_shape("attention_mask", np.ones((2, 3)), (2, None), "documents, tokens")

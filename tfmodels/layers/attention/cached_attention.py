@@ -188,7 +188,13 @@ class CachedAttention(CompositeLayer):
         position_bias: Tensor | None = None,
         head_mask: Tensor | None = None,
     ) -> Tensor:
-        """The attention probabilities of the call without dropout, scaled by the head mask: float32 (B, H, T, S)."""
+        """The attention probabilities of the call without dropout, scaled by the head mask.
+
+        Args: as in the call.
+
+        Returns:
+            float32 (B, H, T, S).
+        """
         keys, _ = keys_values if keys_values is not None else self.project_keys_values(hidden_states)
         probabilities = dense_probabilities(self._query(hidden_states), keys, attention_mask, position_bias)
         return probabilities if head_mask is None else scale_heads(probabilities, head_mask)

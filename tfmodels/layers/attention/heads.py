@@ -21,7 +21,12 @@ def scale_heads(x: Tensor, head_mask: Tensor) -> Tensor:
 
 
 def check_heads(argument: str, heads: Iterable[int], num_heads: int) -> tuple[int, ...]:
-    """The heads, sorted and each once.
+    """The heads, sorted and without repetitions.
+
+    Args:
+        argument: the name of `heads` in errors.
+        heads: indices of heads.
+        num_heads: H.
 
     Raises:
         ValueError: an unknown head, or all heads.
