@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import keras
 from keras import ops
 
 from tfmodels.backend.replicas import replica_count
@@ -28,7 +29,7 @@ class GlobalGradients:
         ValueError: a built optimizer with gradient accumulation, or `use_ema` with accumulation over replicas.
     """
 
-    def __init__(self, optimizer: Any) -> None:
+    def __init__(self, optimizer: keras.Optimizer) -> None:
         self.optimizer = optimizer
         self.steps = optimizer.gradient_accumulation_steps
         # The labels of the current batch: each replica of `tf.distribute` computes the same number.
@@ -56,13 +57,13 @@ class GlobalGradients:
             optimizer._all_reduce_sum_gradients = list
 
     @staticmethod
-    def are_divided(optimizer: Any) -> bool:
+    def are_divided(optimizer: keras.Optimizer | str | dict[str, Any]) -> bool:
         """Whether an optimizer, or its name, would see only a part of an update's rows at a time."""
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         return bool(getattr(inner, "gradient_accumulation_steps", None)) or replica_count() > 1
 
     @classmethod
-    def of(cls, optimizer: Any) -> "GlobalGradients | None":
+    def of(cls, optimizer: keras.Optimizer) -> "GlobalGradients | None":
         """The one instance of a compiled optimizer; None if the optimizer sees whole batches anyway."""
         if optimizer is None or not cls.are_divided(optimizer):
             return None
@@ -83,7 +84,7 @@ class GlobalGradients:
         finally:
             self._labels.pop()
 
-    def apply(self, grads: Sequence[Tensor], variables: Sequence[Any]) -> None:
+    def apply(self, grads: Sequence[Tensor], variables: Sequence[keras.Variable]) -> None:
         """Update the variables, or accumulate their gradients.
 
         A loss scale skips this call for a batch with infinite gradients, and with it the batch's labels.
@@ -98,7 +99,7 @@ class GlobalGradients:
         else:
             self._apply(grads, variables)
 
-    def _summed(self, grads: Sequence[Tensor], variables: Sequence[Any]) -> list[Tensor]:
+    def _summed(self, grads: Sequence[Tensor], variables: Sequence[keras.Variable]) -> list[Tensor]:
         """The gradients of all replicas together."""
         import tensorflow as tf
 
@@ -106,38 +107,38 @@ class GlobalGradients:
         pairs = [(tf.convert_to_tensor(x), variable) for x, variable in zip(grads, variables, strict=True)]
         return [gradient for gradient, _ in self._sum(pairs)]
 
-    def _by_labels(self, grads: Sequence[Tensor], variables: Sequence[Any], labels: Tensor) -> list[Tensor]:
+    def _by_labels(self, grads: Sequence[Tensor], variables: Sequence[keras.Variable], labels: Tensor) -> list[Tensor]:
         """The tensors to add to the accumulators; the count of labels is updated."""
         total = self.labels + labels
         before, share = self.labels / ops.maximum(total, 1.0), labels / ops.maximum(total, 1.0)
         is_last = ops.equal((self.optimizer._iterations + 1) % self.steps, 0)
         self.labels.assign(ops.where(is_last, 0.0, total))
 
-        def added(gradient: Tensor, accumulator: Any) -> Tensor:
+        def added(gradient: Tensor, accumulator: keras.Variable) -> Tensor:
             held = ops.cast(accumulator.value, "float32")
             change = held * (before - 1.0) + ops.cast(gradient, "float32") * (share * self.steps)
             return ops.cast(change, gradient.dtype)
 
         return [added(*pair) for pair in zip(grads, self._accumulators(variables), strict=True)]
 
-    def _accumulators(self, variables: Sequence[Any]) -> list[Any]:
+    def _accumulators(self, variables: Sequence[keras.Variable]) -> list[keras.Variable]:
         optimizer = self.optimizer
         return [optimizer._accumulated_gradients[optimizer._get_variable_index(v)] for v in variables]
 
-    def _accumulate_in_replicas(self, grads: Sequence[Tensor], variables: Sequence[Any]) -> None:
+    def _accumulate_in_replicas(self, grads: Sequence[Tensor], variables: Sequence[keras.Variable]) -> None:
         """Update or accumulate under one condition, outside of the replicas and the same for all."""
         import tensorflow as tf
 
         accumulators = [accumulator.value for accumulator in self._accumulators(variables)]
         iterations = self.optimizer._iterations.value
 
-        def update(grads: Sequence[Tensor], variables: Sequence[Any]) -> None:
+        def update(grads: Sequence[Tensor], variables: Sequence[keras.Variable]) -> None:
             optimizer = self.optimizer
             means = optimizer._clip_gradients([(x + y) / self.steps for x, y in zip(grads, accumulators, strict=True)])
             optimizer._apply_weight_decay(variables)
             optimizer._backend_update_step(means, variables, optimizer.learning_rate)
 
-        def across(strategy: Any, grads: Sequence[Tensor], variables: Sequence[Any]) -> None:
+        def across(strategy: Any, grads: Sequence[Tensor], variables: Sequence[keras.Variable]) -> None:
             def last() -> None:
                 strategy.extended.call_for_each_replica(update, args=(grads, variables))
                 for accumulator in accumulators:

@@ -1,14 +1,12 @@
 """Computations that must leave the policy's 16-bit dtype."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
 from tfmodels.backend.types import Tensor
 
 
-def check_policy(policy: Any) -> None:
+def check_policy(policy: keras.DTypePolicy) -> None:
     """Raise `ValueError` for a policy whose numbers the backend would silently make smaller."""
     policies = [policy, *policy.values()] if isinstance(policy, keras.dtype_policies.DTypePolicyMap) else [policy]
     dtypes = {dtype for each in policies for dtype in (each.compute_dtype, each.variable_dtype)}
@@ -22,7 +20,7 @@ def check_policy(policy: Any) -> None:
             )
 
 
-def overflow_safe_dtype(policy: Any) -> Any:
+def overflow_safe_dtype(policy: keras.DTypePolicy) -> keras.DTypePolicy:
     """The policy of T5's norms and feed-forward output, whose activations exceed 65,504, float16's largest number.
 
     Float32 under float16 compute, otherwise `policy` itself (bfloat16 has float32's range); in a map, each policy.

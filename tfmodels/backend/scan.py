@@ -19,7 +19,7 @@ def scan(
     step: Step,
     carry: list[Tensor],
     outputs: Sequence[tuple[Sequence[int | None], str]],
-    length: Any,
+    length: int | Tensor,
     inputs: Sequence[Tensor] = (),
     reuse: Mapping[int, int] | None = None,
 ) -> tuple[list[Tensor], list[Tensor]]:
@@ -80,7 +80,7 @@ def _scan_in_tensorflow(
     step: Step,
     carry: list[Tensor],
     outputs: Sequence[tuple[Sequence[int | None], str]],
-    length: Any,
+    length: int | Tensor,
     inputs: Sequence[Tensor],
     reuse: Mapping[int, int],
 ) -> tuple[list[Tensor], list[Tensor]]:

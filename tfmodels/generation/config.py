@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
 from tfmodels.generation.reference_settings import HARMLESS, NOT_BUILT, is_idle
@@ -81,15 +81,15 @@ class GenerationConfig:
     encoder_repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
     encoder_no_repeat_ngram_size: int = 0
-    bad_words_ids: Any = None
-    suppress_tokens: Any = None
-    begin_suppress_tokens: Any = None
-    exponential_decay_length_penalty: Any = None
+    bad_words_ids: Sequence[Sequence[int]] | None = None
+    suppress_tokens: Sequence[int] | None = None
+    begin_suppress_tokens: Sequence[int] | None = None
+    exponential_decay_length_penalty: tuple[int, float] | None = None
     forced_bos_token_id: int | None = None
-    forced_eos_token_id: Any = None
+    forced_eos_token_id: int | Sequence[int] | None = None
     renormalize_logits: bool = False
     decoder_start_token_id: int | None = None
-    eos_token_id: Any = None
+    eos_token_id: int | Sequence[int] | None = None
     pad_token_id: int | None = None
 
     # {setting: source}, without settings by the caller. For error messages alone: it is not compared, so that equal

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfmodels.backend.keras_internals import replace_weight
 from tfmodels.layers.resizing import check_plain
+from tfmodels.led.config import LEDConfig
 from tfmodels.utils.checks import check_positive
 from tfmodels.utils.plain_values import plain
 
@@ -22,7 +23,7 @@ def repeated_rows(table: np.ndarray, rows: int) -> np.ndarray:
     return table[np.arange(rows) % len(table)]
 
 
-def resize_positions(model: Any, tables: dict[str, keras.layers.Embedding], positions: dict[str, int]) -> Any:
+def resize_positions(model: Any, tables: dict[str, keras.layers.Embedding], positions: dict[str, int]) -> LEDConfig:
     """Repeat or cut the learned positions of some tables.
 
     Args:

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 from tfmodels.layers.attention.heads import check_heads
@@ -167,7 +167,7 @@ class ModelConfig:
             raise ValueError(f"pruned_heads must name layers from 0 to {layers - 1}. Received: layers {unknown}")
         return {layer: list(check_heads("pruned_heads", by_layer[layer], heads)) for layer in sorted(by_layer)}
 
-    def with_pruned_heads(self, heads: Mapping[int, Any]) -> Self:
+    def with_pruned_heads(self, heads: Mapping[int, Sequence[int]]) -> Self:
         """The config with further heads pruned."""
         more = self._checked_pruned_heads(heads)
         pruned = {

@@ -43,7 +43,7 @@ class Decoder(keras.layers.Layer):
     num_heads: int
     config: Any
     layerdrop: float = 0.0
-    layerdrop_seed: Any = None
+    layerdrop_seed: keras.random.SeedGenerator | None = None
 
     def __init__(self, config: Any, embed_tokens: keras.layers.Layer | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -67,7 +67,7 @@ class Encoder(PretrainedModel):
     blocks: list[EncoderBlock]
     num_heads: int
     layerdrop: float = 0.0
-    layerdrop_seed: Any = None
+    layerdrop_seed: keras.random.SeedGenerator | None = None
     built: bool
 
     def __init__(self, config: Any, embed_tokens: keras.layers.Layer | None = None, **kwargs: Any) -> None:

@@ -4,11 +4,16 @@ A `Backbone` is the family's part of every model: layers and positions. A `Famil
 Code over all families or all heads reads `tfmodels.auto.FAMILIES`, and no other file names a family.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+
+from tfmodels.modeling.config import ModelConfig
+from tfmodels.modeling.decoder import Decoder
+from tfmodels.modeling.encoder import Encoder
+from tfmodels.modeling.pretrained import PretrainedModel
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Backbone:
     """
 
     encoder_inputs: tuple[str, ...]
-    create: Callable[[Any, keras.DTypePolicy], tuple[keras.layers.Layer, Any, Any]]
+    create: Callable[[Any, keras.DTypePolicy], tuple[keras.layers.Layer, Encoder, Decoder]]
     head_stddev: Callable[[Any], float]
     position_fields: tuple[str, ...] = ()
     resize_positions: Callable[[Any, dict[str, int]], None] | None = None
@@ -50,15 +55,15 @@ class Family:
     """
 
     model_type: str
-    config: type
+    config: type[ModelConfig]
     tokenizer: type
-    encoder: type
-    models: Mapping[str, type]
+    encoder: type[Encoder]
+    models: Mapping[str, type[PretrainedModel]]
     variants: Mapping[str, Mapping[str, Any]]
     small: Mapping[str, Any] = field(default_factory=dict)
     tiny: Mapping[str, Any] = field(default_factory=dict)
 
-    def model_named(self, architectures: Any) -> type:
+    def model_named(self, architectures: Sequence[str] | None) -> type[PretrainedModel]:
         """The class named in the `architectures` of a `config.json`; by default the language model."""
         named = [model for model in self.models.values() if model.__name__ in (architectures or ())]
         with_head = [model for model in named if model is not self.models["none"]]

@@ -77,7 +77,7 @@ class PretrainedModel(keras.Model):
     def from_pretrained(
         cls,
         name_or_folder: str | os.PathLike[str],
-        dtype: Any = None,
+        dtype: str | keras.DTypePolicy | None = None,
         revision: str | None = None,
         ignore_tensors: Sequence[str] = (),
         new_head: bool = False,

@@ -14,7 +14,9 @@ from tfmodels.backend.types import Tensor
 from tfmodels.modeling import fitting
 from tfmodels.modeling.cache import StaticCache
 from tfmodels.modeling.config import RequestedOutputs, config_of
+from tfmodels.modeling.decoder import Decoder
 from tfmodels.modeling.encode_decode import check_rows, run_decoder, run_encoder, with_target
+from tfmodels.modeling.encoder import Encoder
 from tfmodels.modeling.family import Backbone
 from tfmodels.modeling.inputs import (
     DECODER_INPUTS,
@@ -300,11 +302,11 @@ class Seq2SeqModel(PretrainedModel):
         self.set_config(self.encoder.config)
         self.forget_compiled()
 
-    def get_encoder(self) -> Any:
+    def get_encoder(self) -> Encoder:
         """The encoder."""
         return self.encoder
 
-    def get_decoder(self) -> Any:
+    def get_decoder(self) -> Decoder:
         """The decoder."""
         return self.decoder
 
@@ -384,10 +386,7 @@ class Seq2SeqModel(PretrainedModel):
         fitting.compile_from_config(self, config)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """As in Keras; arrays are checked first. Labels are among the inputs or given as `y`.
-
-        `class_weight` requires class ids, one for each row.
-        """
+        """As in Keras; arrays are checked first. Labels: an input, or `y`. `class_weight` requires a class per row."""
         return super().fit(**fitting.checked_arguments(self, keras.Model.fit, args, kwargs))
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:

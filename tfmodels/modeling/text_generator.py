@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -260,7 +261,7 @@ class TextGenerator:
         cross = self._model.decoder.cross_keys_values(encoded["last_hidden_state"])
         return _LoopConstants(inputs.without_sources(), tuple(cross), self._model.tied_kernel())
 
-    def _search_variables(self) -> list[Any]:
+    def _search_variables(self) -> list[keras.Variable]:
         """The variables that a step reads."""
         trainable, frozen = self._model.head_variables()
         variables = [*self._model.decoder.variables, *trainable, *frozen]

@@ -4,9 +4,10 @@ N are here the blocks of a step. Further shape letters: Y keys of one block's sl
 queries of all steps, A rows of the side keys' bias, q queries that share a row of it, X any width.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
@@ -228,7 +229,7 @@ def _softmax_terms(parts: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
     return exponentials, highest, ops.maximum(_over_parts(ops.sum, ops.add, exponentials), np.float32(_TINY))
 
 
-def _over_parts(reduce: Any, combine: Any, parts: list[Tensor]) -> Tensor:
+def _over_parts(reduce: Callable[..., Tensor], combine: Callable[..., Tensor], parts: list[Tensor]) -> Tensor:
     """A reduction over the last axis of all parts as if they were one."""
     result = reduce(parts[0], axis=-1, keepdims=True)
     for part in parts[1:]:
