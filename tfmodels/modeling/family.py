@@ -40,7 +40,7 @@ class Family:
         config: the config class.
         tokenizer: the tokenizer class.
         encoder: the encoder, a model of its own.
-        models: the model class of each head: "none", "language_model", "sequence_classification",
+        models: the model class of each head that the family has: "none", "language_model", "sequence_classification",
             "question_answering".
         variants: config fields of each kind of model that the family has, by a name such as "led"; one is enough.
         small: config fields of a small model that trains in minutes, shared by all variants. It underfits in that
@@ -60,5 +60,5 @@ class Family:
     def model_named(self, architectures: Any) -> type:
         """The class that a `config.json` names in `architectures`; without one, the language model."""
         named = [model for model in self.models.values() if model.__name__ in (architectures or ())]
-        with_head = [model for model in named if model is not self.models["none"]]
+        with_head = [model for model in named if model is not self.models.get("none")]
         return (with_head or [self.models["language_model"]])[0]
