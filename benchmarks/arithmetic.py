@@ -1,7 +1,7 @@
 """The floating-point operations that an encoder's mathematics needs: two for each multiplication with its addition.
 
-Only products are counted, and only those that the result depends on: no padding, no keys outside the window, nothing
-that a mask takes away. What an implementation does beyond this is its own affair and lowers its share of the ceiling.
+Only products are counted, and only products that the result depends on: no padding, no keys outside the window, no
+masked scores. Further operations of an implementation lower its share of the ceiling.
 
 Letters: L length, E model size, H heads, D head size, F hidden size of the feed-forward part, G global tokens, S
 summaries.
@@ -9,6 +9,8 @@ summaries.
 
 from collections.abc import Mapping
 from typing import Any
+
+from benchmarks.models import FAMILIES, GLOBAL_TOKEN_KEYS, SUMMARY_KEYS
 
 PROJECTIONS = "projections"
 WINDOW = "window"
@@ -18,7 +20,7 @@ FEED_FORWARD = "feed-forward"
 
 
 def window_pairs(length: int, radius: int) -> int:
-    """How many (query, key) pairs there are when each token sees `radius` tokens on either side and itself.
+    """The number of (query, key) pairs when each token sees itself and `radius` tokens to either side.
 
     >>> window_pairs(4, 1)
     10
@@ -42,34 +44,35 @@ def encoder_operations(family: str, fields: Mapping[str, Any], length: int, glob
     """Operations of the encoder on one document, by kind of work.
 
     Args:
-        family: "led", "longt5-local" or "longt5-tglobal".
-        fields: of the config, see `benchmarks.models.config_fields`.
+        family: a name in `benchmarks.models.FAMILIES`.
+        fields: config fields, see `benchmarks.models.config_fields`.
         length: L.
-        global_tokens: G, at the start of the document; LED alone.
+        global_tokens: G, at the start of the document; for families with global tokens.
     """
-    if family == "led":
-        layer, layers = _led_layer(fields, length, global_tokens), fields["encoder_layers"]
-    else:
-        layer, layers = _long_t5_layer(fields, length), fields["num_layers"]
-    return {kind: layers * count for kind, count in layer.items()}
-
-
-def _led_layer(fields: Mapping[str, Any], length: int, global_tokens: int) -> dict[str, int]:
-    width, heads = fields["d_model"], fields["encoder_attention_heads"]
-    local = length - global_tokens
-    # Global tokens are left out of the windows: every other token sees them once, as extra keys.
-    pairs = window_pairs(local, fields["attention_window"] // 2) + local * global_tokens
-    return {
-        # Query, key, value and output: a global token's query goes through its own projection, which costs the same.
-        PROJECTIONS: 4 * product_operations(length, width, width),
-        WINDOW: 2 * 2 * width * pairs,
-        GLOBAL_ROWS: global_row_operations(length, width, heads, global_tokens),
-        FEED_FORWARD: 2 * product_operations(length, width, fields["encoder_ffn_dim"]),
+    model = FAMILIES[family]
+    width, inner = fields["d_model"], model.inner_size(fields, model.encoder)
+    feed_forward = product_operations(length, width, fields[model.encoder.hidden_size])
+    has_global_tokens = model.side_keys == GLOBAL_TOKEN_KEYS
+    # Global tokens are not in the windows: every other token sees them once, as side keys.
+    local = length - global_tokens if has_global_tokens else length
+    pairs = window_pairs(local, model.radius(fields)) + local * (length - local)
+    layer = {
+        # Query, key, value and output: a global token's query has a separate projection, of the same cost.
+        PROJECTIONS: 4 * product_operations(length, width, inner),
+        WINDOW: 2 * 2 * inner * pairs,
+        FEED_FORWARD: model.feed_forward_matrices(fields) * feed_forward,
     }
+    if has_global_tokens:
+        layer[GLOBAL_ROWS] = global_row_operations(length, width, fields[model.encoder.heads], global_tokens)
+    if model.side_keys == SUMMARY_KEYS:
+        summaries = length // fields["global_block_size"]
+        keys_and_values = 2 * product_operations(summaries, width, inner)
+        layer[SUMMARIES] = keys_and_values + 2 * product_operations(length, inner, summaries)
+    return {kind: fields[model.encoder.layers] * count for kind, count in layer.items()}
 
 
 def global_row_operations(length: int, width: int, heads: int, global_tokens: int) -> int:
-    """Operations of G global tokens' attention over the whole document, queries not counted, done the cheaper way.
+    """Operations of G global tokens' attention over the whole document, without queries, in the cheaper order.
 
     Either all tokens are projected to keys and values, or the projections are moved to the few global tokens:
     q (W x) = (q W) x and p (x W) = (p x) W.
@@ -78,18 +81,3 @@ def global_row_operations(length: int, width: int, heads: int, global_tokens: in
     direct = 2 * product_operations(length, width, width) + scores_and_values
     moved = 2 * product_operations(global_tokens, width, width) + heads * scores_and_values
     return min(direct, moved)
-
-
-def _long_t5_layer(fields: Mapping[str, Any], length: int) -> dict[str, int]:
-    width, inner = fields["d_model"], fields["num_heads"] * fields["d_kv"]
-    gates = 1 if fields["feed_forward_proj"].startswith("gated-") else 0
-    layer = {
-        PROJECTIONS: 4 * product_operations(length, width, inner),
-        WINDOW: 2 * 2 * inner * window_pairs(length, fields["local_radius"]),
-        FEED_FORWARD: (2 + gates) * product_operations(length, width, fields["d_ff"]),
-    }
-    if fields["encoder_attention_type"] == "transient-global":
-        summaries = length // fields["global_block_size"]
-        keys_and_values = 2 * product_operations(summaries, width, inner)
-        layer[SUMMARIES] = keys_and_values + 2 * product_operations(length, inner, summaries)
-    return layer

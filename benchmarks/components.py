@@ -1,7 +1,4 @@
-"""The parts of one of our models as functions of tensors, made of the model's own layers.
-
-Shape letters: B batch (here 1), L length, E model size, H heads, D head size, G side keys.
-"""
+"""The components of one of our models as functions of tensors, made of the model's layers. B is here 1."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -10,7 +7,7 @@ import keras
 from keras import ops
 
 from benchmarks.arithmetic import WINDOW, encoder_operations, product_operations
-from benchmarks.models import GLOBAL_TOKENS, config_fields
+from benchmarks.models import FAMILIES, GLOBAL_TOKEN_KEYS, GLOBAL_TOKENS, config_fields
 from benchmarks.task import Task
 from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.block_attention import SideKeys, block_attention
@@ -18,22 +15,18 @@ from tfmodels.modeling.encoder import EncoderContext
 from tfmodels.modeling.inputs import EncoderInputs, Seq2SeqInputs
 
 WHOLE_ATTENTION = "self-attention, whole"
-"""Timed for what it takes beyond its own parts, and not a part itself."""
+"""The name of the whole layer, timed beside its components for the difference."""
 _PROJECTIONS = (("query", "q"), ("key", "k"), ("value", "v"))
 _NORMS = ("self_attention_norm", "feed_forward_norm", "final_norm")
-REST_OF_ATTENTION = {
-    "led": "global rows, masks, reshapes",
-    "longt5-tglobal": "summaries, reshapes, dropout",
-    "longt5-local": "reshapes, dropout",
-}
 
 
 class Component(NamedTuple):
-    """A part of a model.
+    """A component of a model.
 
-    function: tensors -> tensors. arguments: what it is timed with. layers: whose weights get gradients too. times: how
-    often it runs in the job. operations: of one forward pass, 0 where it is no product. in_attention: it is a part of
-    the self-attention layer. is_differentiated: training takes its gradient.
+    function: tensors -> tensors. arguments: the tensors to time it with. layers: the layers whose weights get gradients
+    too. times: the number of its runs in the job. operations: the operations of one forward pass, 0 without products.
+    in_attention: whether it belongs to the self-attention layer. is_differentiated: whether training takes its
+    gradient.
     """
 
     name: str
@@ -140,30 +133,30 @@ def _core(attention: Any, task: Task, sizes: _Sizes, biases: Mapping[str, Tensor
     head_size = sizes.inner // sizes.heads
     fields = config_fields(task.family, task.size, task.length)
     operations = encoder_operations(task.family, fields, task.length, GLOBAL_TOKENS)[WINDOW] // sizes.layers
-    extra_keys, queries_per_bias = 0, 1
-    if task.family == "led":
-        extra_keys = attention.max_global_tokens
+    side_count, queries_per_bias = 0, 1
+    if FAMILIES[task.family].side_keys == GLOBAL_TOKEN_KEYS:
+        side_count = attention.max_global_tokens
     elif "side_bias" in biases:
         queries_per_bias = attention.global_block_size
-        extra_keys = task.length // queries_per_bias
-        operations += 2 * product_operations(task.length, sizes.inner, extra_keys)
+        side_count = task.length // queries_per_bias
+        operations += 2 * product_operations(task.length, sizes.inner, side_count)
     mask = ops.ones((1, task.length), "bool")
     names = tuple(biases)
 
     def core(query: Tensor, key: Tensor, value: Tensor, *rest: Tensor) -> Tensor:
-        given = dict(zip(names, rest[: len(names)], strict=True))
+        given_biases = dict(zip(names, rest[: len(names)], strict=True))
         side = None
-        if extra_keys:
+        if side_count:
             keys, values = rest[len(names) :]
-            exists = ops.ones((1, extra_keys), "bool")
-            side = SideKeys(keys, values, exists, bias=given.get("side_bias"), queries_per_bias=queries_per_bias)
-        window_bias = given.get("window_bias")
+            exists = ops.ones((1, side_count), "bool")
+            side = SideKeys(keys, values, exists, bias=given_biases.get("side_bias"), queries_per_bias=queries_per_bias)
+        window_bias = given_biases.get("window_bias")
         return block_attention(query, key, value, mask, attention.geometry, window_bias=window_bias, side=side)
 
     def heads(tokens: int, seed: int) -> Tensor:
         return keras.random.normal((1, sizes.heads, tokens, head_size), seed=seed)
 
-    extras = (heads(extra_keys, 5), heads(extra_keys, 6)) if extra_keys else ()
+    extras = (heads(side_count, 5), heads(side_count, 6)) if side_count else ()
     arguments = (heads(task.length, 2), heads(task.length, 3), heads(task.length, 4), *biases.values(), *extras)
     return Component("attention core", core, arguments, (), sizes.layers, operations, in_attention=True)
 
@@ -205,7 +198,7 @@ def _norms(block: Any, sizes: _Sizes, hidden: Tensor) -> Component:
 
 
 def training_components(model: Any, task: Task, inputs: Mapping[str, Tensor]) -> list[Component]:
-    """What a training step has besides the encoder: decoder, head with its loss, and the optimizer's update.
+    """The components of a training step besides the encoder: decoder, head with its loss, and the optimizer's update.
 
     The model must be compiled, and have taken a step.
     """
@@ -241,5 +234,5 @@ def training_components(model: Any, task: Task, inputs: Mapping[str, Tensor]) ->
 
 
 def _first(holder: Any, names: tuple[str, ...]) -> Any:
-    """The attribute of the first of the names that there is: the families follow different references."""
+    """The attribute with the first existing name: the families' layers have the names of different papers."""
     return next(getattr(holder, name) for name in names if hasattr(holder, name))

@@ -1,7 +1,7 @@
-"""What decoding one document must read at each token, and a check of what it made. Needs NumPy alone.
+"""The bytes that decoding one document reads at each token, and a check of its result. Needs NumPy alone.
 
-Bytes of a decoder's matrices and of what it keeps of the document. What is small beside them is not counted: biases,
-norms, the row of the embedding table, the keys and values of the tokens so far.
+Bytes of a decoder's matrices and of the document's keys and values. Smaller tensors are not counted: biases, norms, the
+row of the embedding table, the keys and values of the tokens so far.
 
 Letters: S tokens of the document, E model size, I heads times head size, F hidden size of the feed-forward part.
 """
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.models import FAMILIES
+
 FLOAT32_BYTES = 4
 
 
@@ -18,8 +20,8 @@ def cross_cache_bytes(family: str, fields: Mapping[str, Any], length: int) -> in
     """Bytes of the document's keys and values in all decoder layers, in float32: the encoder cache.
 
     Args:
-        family: "led", "longt5-local" or "longt5-tglobal".
-        fields: of the config, see `benchmarks.models.config_fields`.
+        family: a name in `benchmarks.models.FAMILIES`.
+        fields: config fields, see `benchmarks.models.config_fields`.
         length: S.
 
     >>> cross_cache_bytes("led", {"decoder_layers": 2, "d_model": 8, "decoder_ffn_dim": 32}, 10)
@@ -46,12 +48,10 @@ def step_bytes(family: str, fields: Mapping[str, Any], length: int) -> int:
 
 
 def _decoder(family: str, fields: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Layers, I, and the numbers in a layer's feed-forward matrices."""
-    width = fields["d_model"]
-    if family == "led":
-        return fields["decoder_layers"], width, 2 * width * fields["decoder_ffn_dim"]
-    matrices = 3 if fields["feed_forward_proj"].startswith("gated-") else 2
-    return fields["num_layers"], fields["num_heads"] * fields["d_kv"], matrices * width * fields["d_ff"]
+    """The number of layers, I, and the count of numbers in a layer's feed-forward matrices."""
+    model = FAMILIES[family]
+    matrices = model.feed_forward_matrices(fields) * fields["d_model"] * fields[model.decoder.hidden_size]
+    return fields[model.decoder.layers], model.inner_size(fields, model.decoder), matrices
 
 
 def check_made(sequences: np.ndarray, tokens: int, end: int) -> None:

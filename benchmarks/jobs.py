@@ -24,7 +24,7 @@ Ours beside that of the row named in `compared_to`, each where a target speaks o
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from benchmarks.models import FAMILIES, SHRINK, config_fields, window_field
+from benchmarks.models import FAMILIES, SHRINK, config_fields
 from benchmarks.task import OURS, SIDES, THEIRS, Task
 
 QUICK_LENGTH = 4096
@@ -203,7 +203,7 @@ class _RowMaker:
         length = self.length(base_length)
         parts = [family, job, str(length)]
         if changes.get("half_window"):
-            fields, field = config_fields(family, self.size, length, half_window=True), window_field(family)
+            fields, field = config_fields(family, self.size, length, half_window=True), FAMILIES[family].window_field
             parts.append(f"{field} {fields[field]}")
         if changes.get("gradient_checkpointing"):
             parts.append("checkpointed")

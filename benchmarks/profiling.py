@@ -12,13 +12,12 @@ import tensorflow as tf
 from rich.console import Console
 
 from benchmarks.components import (
-    REST_OF_ATTENTION,
     WHOLE_ATTENTION,
     Component,
     encoder_components,
     training_components,
 )
-from benchmarks.models import make_inputs
+from benchmarks.models import FAMILIES, make_inputs
 from benchmarks.ours import make_model, make_routine
 from benchmarks.report import make_table, number
 from benchmarks.task import Task
@@ -111,7 +110,7 @@ def make_shares(
             shares.append(Share(part.name, seconds[part.name], part.times, passes * part.operations))
             continue
         inside = sum(seconds[other.name] for other in components if other.in_attention)
-        name = f"{REST_OF_ATTENTION[family]} (by difference)"
+        name = f"{FAMILIES[family].rest_of_attention} (by difference)"
         shares.append(Share(name, seconds[WHOLE_ATTENTION] - inside, part.times))
     return shares
 

@@ -109,7 +109,7 @@ def _answer(loaded: Any, texts: list[str]) -> None:
 def _tokenizer(family: str, size: str) -> Any:
     import tfmodels
 
-    kind = tfmodels.LEDTokenizer if class_name(family, "") == "LED" else tfmodels.LongT5Tokenizer
+    kind = getattr(tfmodels, class_name(family, "Tokenizer"))
     corpus = [path.read_text(encoding="utf-8") for path in sorted(Path(tfmodels.__file__).parent.rglob("*.py"))]
     return kind.train_from_iterator([_WORDS, *corpus], VOCABULARY[size])
 

@@ -11,12 +11,14 @@ from typing import Any
 import tensorflow as tf
 from rich.console import Console
 
+import tfmodels
 from benchmarks.memory import reset_peak
+from benchmarks.models import FAMILIES
 from benchmarks.report import make_table
 from benchmarks.timing import median_seconds, seconds
-from tfmodels import LEDTokenizer, LongT5Tokenizer
 
-FAMILIES: dict[str, Any] = {"led": LEDTokenizer, "long_t5": LongT5Tokenizer}
+_PREFIXES = dict.fromkeys(family.class_prefix for family in FAMILIES.values())
+TOKENIZERS: dict[str, Any] = {prefix.lower(): getattr(tfmodels, f"{prefix}Tokenizer") for prefix in _PREFIXES}
 VOCABULARY = 4096
 BATCH = 64
 MAX_LENGTH = 4096
@@ -127,8 +129,8 @@ def run_text(console: Console, megabytes: float, rounds: int, words: int) -> dic
     """Measures both families and prints a table."""
     documents = corpus_documents(megabytes)
     found = {}
-    for name, family in FAMILIES.items():
-        tokenizer = family.train_from_iterator(documents[: len(documents) // 2 + 1], VOCABULARY)
+    for name, tokenizer_class in TOKENIZERS.items():
+        tokenizer = tokenizer_class.train_from_iterator(documents[: len(documents) // 2 + 1], VOCABULARY)
         found[name] = Figures(
             measure_speed(tokenizer, documents, rounds),
             measure_memory(tokenizer, words),

@@ -20,7 +20,7 @@ def test_speeds_and_memory_are_measured_for_both_families(monkeypatch):
     monkeypatch.setattr(text, "LONG_TEXT", 10_000)
     printed = io.StringIO()
     found = text.run_text(Console(file=printed, width=120), 1, 1, 20_000)
-    assert set(found) == {"led", "long_t5"}
+    assert set(found) == {"led", "longt5"}
     for figures in found.values():
         assert min(figures.speed.graph, figures.speed.python) > 0
         assert figures.memory.after is None or figures.memory.after > 0

@@ -12,14 +12,14 @@ from tfmodels import GenerationConfig
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_beams": 0}, "num_beams must be an integer of at least 1. Received: num_beams=0"),
-        ({"num_beams": True}, "num_beams must be an integer of at least 1. Received: num_beams=True"),
+        ({"num_beams": 0}, "num_beams must be a positive integer. Received: num_beams=0"),
+        ({"num_beams": True}, "num_beams must be a positive integer. Received: num_beams=True"),
         ({"num_beams": 2, "num_return_sequences": 3}, "num_return_sequences must be at most num_beams=2"),
         ({"num_return_sequences": 2}, "num_return_sequences must be at most num_beams=1"),
         ({"min_length": 12, "max_new_tokens": 5}, "min_length must be at most the full length of 6 tokens"),
         ({"min_new_tokens": 6, "max_new_tokens": 5}, "min_new_tokens must be at most the full length of 6 tokens"),
         ({"max_length": 1}, "max_length must be an integer of at least 2"),
-        ({"max_new_tokens": 0}, "max_new_tokens must be an integer of at least 1"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be a positive integer"),
         ({"early_stopping": "soon"}, "early_stopping must be True, False or 'never'"),
         ({"length_penalty": float("nan")}, "length_penalty must be a finite number"),
         ({"repetition_penalty": 0.0}, "repetition_penalty must be a number above 0. Received: repetition_penalty=0.0"),

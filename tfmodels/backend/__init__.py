@@ -1,1 +1,1 @@
-"""The one place that knows which backend runs, and what Keras keeps to itself."""
+"""Code that depends on the backend, or on private parts of Keras; no other folder holds any."""

@@ -1,4 +1,4 @@
-"""Variables with their values as they are stored, whatever dtype the layers around a call compute in."""
+"""Variables in their stored dtypes, whatever dtype the surrounding layers compute in."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,16 +11,16 @@ from tfmodels.backend.types import Tensor
 
 
 def autocast_as(scope: AutocastScope | None) -> contextlib.AbstractContextManager[None]:
-    """A scope that rounds as an earlier one did, which may have ended."""
+    """A scope that casts to the dtype of an earlier scope, which may have ended."""
     return contextlib.nullcontext() if scope is None else AutocastScope(scope.dtype)
 
 
 @contextlib.contextmanager
 def without_autocast() -> Iterator[None]:
-    """A scope in which variables have the dtype and the values that they are stored with.
+    """A scope in which variables have their stored dtypes and values.
 
-    `AutocastScope(None)` does not round values, but says that every variable has Keras' default dtype, to which
-    `keras.StatelessScope` then casts what it is given.
+    `AutocastScope(None)` keeps values, but reports Keras' default dtype for every variable, and
+    `keras.StatelessScope` then casts new values to it.
     """
     outer = autocast_scope()
     set_autocast_scope(None)
@@ -31,7 +31,7 @@ def without_autocast() -> Iterator[None]:
 
 
 def stored_values(variables: Iterable[keras.Variable]) -> list[Tensor]:
-    """The values of variables as tensors, in the dtypes in which they are stored.
+    """The values of variables as tensors, in their stored dtypes.
 
     >>> variable = keras.Variable([1.0, 2.0], dtype="bfloat16")
     >>> keras.backend.standardize_dtype(stored_values([variable])[0].dtype)
@@ -42,7 +42,7 @@ def stored_values(variables: Iterable[keras.Variable]) -> list[Tensor]:
 
 
 def scope_of_values(variables: Sequence[keras.Variable], values: Sequence[Tensor]) -> keras.StatelessScope:
-    """A scope in which variables have other values, which keep their dtypes.
+    """A scope in which variables have the given values, in the values' dtypes.
 
     >>> variable = keras.Variable([1.0, 2.0], dtype="float16")
     >>> with scope_of_values([variable], [ops.array([3.0, 4.0], "float16")]):

@@ -1,4 +1,4 @@
-"""Functions of a model as compiled programs, per backend."""
+"""Compiled programs of a model's functions, per backend."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,12 +10,13 @@ from tfmodels.backend.types import Tensor
 
 
 def compiled(function: Callable[..., Any], layer: keras.layers.Layer, jit_compile: bool) -> Callable[..., Any]:
-    """`function` as one program that is traced once per shape.
+    """Compile `function` into a program that is traced once per shape.
 
     Args:
-        function: of structures of tensors; it reads the variables of `layer` and updates none.
-        layer: whose variables the function reads, with their values at each call.
-        jit_compile: compile under XLA. JAX has no other compiler, and always does.
+        function: from structures of tensors to a structure of tensors; it reads the variables of `layer` and updates
+            none.
+        layer: the layer whose variables the function reads; each call sees their current values.
+        jit_compile: compile under XLA. JAX has no other compiler, and ignores this.
     """
     if keras.backend.backend() == "jax":
         return _compiled_in_jax(function, layer)
@@ -27,24 +28,24 @@ def compiled(function: Callable[..., Any], layer: keras.layers.Layer, jit_compil
 def _compiled_in_jax(function: Callable[..., Any], layer: keras.layers.Layer) -> Callable[..., Any]:
     import jax
 
-    # The values are arguments: what a function closes over is a constant of the program, and later training unseen.
+    # The values are arguments: closed over, they would be constants of the program, and later training unseen.
     @jax.jit
-    def pure(values: list[Tensor], given: Any) -> Any:
+    def pure(values: list[Tensor], arguments: Any) -> Any:
         with scope_of_values(layer.variables, values):
-            return function(*given)
+            return function(*arguments)
 
-    return lambda *given: pure([variable.value for variable in layer.variables], given)
+    return lambda *arguments: pure([variable.value for variable in layer.variables], arguments)
 
 
 def read_once(variables: Iterable[keras.Variable]) -> keras.StatelessScope:
-    """A scope in which the variables are tensors that were read before it.
+    """A scope in which the variables are tensors, read once on entry.
 
-    In a loop of TensorFlow without XLA each reading of a variable that is looked up in and multiplied, too, is a copy.
+    In a TensorFlow loop without XLA, a variable that serves both a lookup and a product is copied at each reading.
     """
     variables = list(variables)
     return scope_of_values(variables, [_read(value) for value in stored_values(variables)])
 
 
 def _read(value: Tensor) -> Tensor:
-    # TensorFlow's variables pass for tensors, and `ops.convert_to_tensor` gives them back as they are.
+    # TensorFlow's variables pass for tensors, and `ops.convert_to_tensor` returns them unchanged.
     return value.read_value() if hasattr(value, "read_value") else value

@@ -1,4 +1,4 @@
-"""What differs by device: how much work one step of a loop should hold."""
+"""The size of a loop's step, by kind of device."""
 
 import functools
 
@@ -9,9 +9,9 @@ _QUERIES_PER_STEP = {"cpu": 1, "accelerator": 4096}
 
 
 def blocks_per_step(block_length: int) -> int:
-    """Blocks of queries that one step of the attention loop works on.
+    """The number of query blocks in one step of the attention loop.
 
-    One on a CPU, whose caches hold one block's scores; as many as make a few thousand queries elsewhere.
+    One on a CPU, whose caches hold one block's scores; elsewhere the blocks of a few thousand queries.
     """
     return max(1, _QUERIES_PER_STEP[_device_kind()] // block_length)
 

@@ -11,23 +11,27 @@ from tfmodels.backend.types import Tensor
 
 
 class GlobalGradients:
-    """Makes a Keras optimizer see the gradients that one device would find for all rows of an update at once.
+    """Make a Keras optimizer see the gradients that one device would compute for all rows of an update at once.
 
     - Accumulated gradients are means over the labels of all batches. Keras' `gradient_accumulation_steps` averages the
-      gradients of the batches' mean losses: a label of a batch with few of them counts more than one of a batch with
-      many. Here, after batch k, the accumulator holds `steps` times the mean gradient of all labels so far, of which
-      there are n_k: it shrinks by n_(k-1) / n_k, and the batch's own gradient comes on top by its share of the labels.
+      gradients of the batches' mean losses: a label of a batch with few labels counts more than one of a batch with
+      many. Here, after batch k, the accumulator holds `steps` times the mean gradient of all n_k labels so far: it
+      shrinks by n_(k-1) / n_k, and the batch's gradient is added by its share of the labels.
     - Under `tf.distribute` the replicas' gradients are summed before they are clipped or accumulated. Keras clips each
       replica's, and sums inside a condition where it accumulates, which TensorFlow refuses.
 
     Args:
-        optimizer: not built yet where it accumulates, so that its variables have the same order always.
+        optimizer: a Keras optimizer. If it accumulates it must not be built yet, so that the order of its variables is
+            always the same.
+
+    Raises:
+        ValueError: a built optimizer with gradient accumulation, or `use_ema` with accumulation over replicas.
     """
 
     def __init__(self, optimizer: Any) -> None:
         self.optimizer = optimizer
         self.steps = optimizer.gradient_accumulation_steps
-        # Of the batch that is being trained on: each replica of `tf.distribute` finds the same number.
+        # The labels of the current batch: each replica of `tf.distribute` computes the same number.
         self._labels: list[Tensor] = []
         if self.steps and optimizer.built:
             raise ValueError(
@@ -53,13 +57,13 @@ class GlobalGradients:
 
     @staticmethod
     def are_divided(optimizer: Any) -> bool:
-        """Whether an optimizer, or what names one, sees a part of an update's rows at a time."""
+        """Whether an optimizer, or its name, would see only a part of an update's rows at a time."""
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         return bool(getattr(inner, "gradient_accumulation_steps", None)) or replica_count() > 1
 
     @classmethod
     def of(cls, optimizer: Any) -> "GlobalGradients | None":
-        """What a compiled optimizer needs, once; None where it sees whole batches anyway."""
+        """The one instance of a compiled optimizer; None if the optimizer sees whole batches anyway."""
         if optimizer is None or not cls.are_divided(optimizer):
             return None
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
@@ -68,7 +72,11 @@ class GlobalGradients:
 
     @contextlib.contextmanager
     def batch_of(self, labels: Tensor) -> Iterator[None]:
-        """A scope in which gradients are those of a batch with so many labels in all replicas together."""
+        """A scope for the gradients of one batch.
+
+        Args:
+            labels: float32 scalar, the number of labels in the batch, over all replicas.
+        """
         self._labels.append(labels)
         try:
             yield
@@ -76,14 +84,14 @@ class GlobalGradients:
             self._labels.pop()
 
     def apply(self, grads: Sequence[Tensor], variables: Sequence[Any]) -> None:
-        """Update or accumulate.
+        """Update the variables, or accumulate their gradients.
 
-        A batch whose gradients are not finite, which a loss scale finds, never gets here, nor do its labels.
+        A loss scale skips this call for a batch with infinite gradients, and with it the batch's labels.
         """
         is_divided = replica_count() > 1
         if is_divided:
             grads = self._summed(grads, variables)
-        if self.steps and self._labels:  # else a training loop of the user's own
+        if self.steps and self._labels:  # without labels: a training loop of the user
             grads = self._by_labels(grads, variables, self._labels[-1])
         if is_divided and self.steps:
             self._accumulate_in_replicas(grads, variables)
@@ -94,12 +102,12 @@ class GlobalGradients:
         """The gradients of all replicas together."""
         import tensorflow as tf
 
-        # Dense: the rows that two replicas looked up stand in a sparse sum twice, and would be clipped apart.
+        # Dense: a sparse sum holds a row that two replicas looked up twice, and clipping would see two rows.
         pairs = [(tf.convert_to_tensor(x), variable) for x, variable in zip(grads, variables, strict=True)]
         return [gradient for gradient, _ in self._sum(pairs)]
 
     def _by_labels(self, grads: Sequence[Tensor], variables: Sequence[Any], labels: Tensor) -> list[Tensor]:
-        """What must be added to the accumulators, and to the count of labels is added."""
+        """The tensors to add to the accumulators; the count of labels is updated."""
         total = self.labels + labels
         before, share = self.labels / ops.maximum(total, 1.0), labels / ops.maximum(total, 1.0)
         is_last = ops.equal((self.optimizer._iterations + 1) % self.steps, 0)
@@ -107,8 +115,8 @@ class GlobalGradients:
 
         def added(gradient: Tensor, accumulator: Any) -> Tensor:
             held = ops.cast(accumulator.value, "float32")
-            found = held * (before - 1.0) + ops.cast(gradient, "float32") * (share * self.steps)
-            return ops.cast(found, gradient.dtype)
+            change = held * (before - 1.0) + ops.cast(gradient, "float32") * (share * self.steps)
+            return ops.cast(change, gradient.dtype)
 
         return [added(*pair) for pair in zip(grads, self._accumulators(variables), strict=True)]
 
@@ -117,7 +125,7 @@ class GlobalGradients:
         return [optimizer._accumulated_gradients[optimizer._get_variable_index(v)] for v in variables]
 
     def _accumulate_in_replicas(self, grads: Sequence[Tensor], variables: Sequence[Any]) -> None:
-        """The condition stands outside of the replicas, and holds for all of them."""
+        """Update or accumulate under one condition, outside of the replicas and the same for all."""
         import tensorflow as tf
 
         accumulators = [accumulator.value for accumulator in self._accumulators(variables)]

@@ -1,4 +1,4 @@
-"""The parts of Keras without a public name that this library needs, each behind a function of its own.
+"""Private parts of Keras that this library needs, each behind one function.
 
 Written for Keras 3.14 and 3.15. `tests/backend/test_keras_internals.py` fails by name when Keras moves one of them.
 """
@@ -21,12 +21,12 @@ _AUTOCAST = "autocast_scope"
 
 
 def autocast_scope() -> AutocastScope | None:
-    """The scope in which variables are cast now, None where they are not."""
+    """The current autocast scope; None outside of one."""
     return get_global_attribute(_AUTOCAST)
 
 
 def set_autocast_scope(scope: AutocastScope | None) -> None:
-    """Make this the scope in which variables are cast."""
+    """Make `scope` the current autocast scope."""
     set_global_attribute(_AUTOCAST, scope)
 
 
@@ -52,14 +52,14 @@ def weight_attribute(layer: keras.layers.Layer, name: str) -> str:
 
 
 def replace_weight(layer: keras.layers.Layer, name: str, value: np.ndarray) -> None:
-    """Put a weight of another shape in the place of one that a built layer holds.
+    """Replace a weight of a built layer by one of another shape.
 
-    An optimizer or a compiled function that has seen the old weight must be made anew.
+    An optimizer or a compiled function that has seen the old weight must be created anew.
 
     Args:
         layer: a built layer.
-        name: of the weight, such as "kernel", "bias" or "embeddings".
-        value: of the new weight.
+        name: the name of the weight, such as "kernel", "bias" or "embeddings".
+        value: the value of the new weight.
 
     >>> dense = keras.layers.Dense(3)
     >>> dense.build((None, 2))
@@ -81,23 +81,23 @@ def replace_weight(layer: keras.layers.Layer, name: str, value: np.ndarray) -> N
 
 
 def take_inputs_as_they_are(layer: keras.layers.Layer) -> None:
-    """Let a layer be called with strings and lists: Keras would make tensors of them, and refuse the others."""
+    """Let a layer be called with strings and lists, which Keras would convert to tensors or reject."""
     layer._convert_input_args = False
     layer._allow_non_tensor_positional_args = True
 
 
 def compiled_loss(model: keras.Model) -> Any:
-    """The loss that `compile` was given, as Keras keeps it; None where there was none."""
+    """The loss given to `compile`, as Keras keeps it, or None."""
     return model._compile_loss
 
 
 def compiled_metrics(model: keras.Model) -> Any:
-    """The metrics that `compile` was given, as Keras keeps them; None where there were none."""
+    """The metrics given to `compile`, as Keras keeps them, or None."""
     return model._compile_metrics
 
 
 def forget_compiled_losses(model: keras.Model) -> None:
-    """Take back the loss and metrics of an earlier `compile`, which Keras keeps where the next one has none."""
+    """Clear the loss and metrics of an earlier `compile`; Keras keeps them if the next one has none."""
     model._compile_loss = model._compile_metrics = None
 
 
@@ -108,12 +108,12 @@ def loss_tracker(model: keras.Model) -> keras.metrics.Metric | None:
 
 def set_loss_tracker(model: keras.Model, tracker: keras.metrics.Metric) -> None:
     """Report the loss by another metric."""
-    # Past Keras' tracking, as in its own `compile`: it would be a metric of the model once more.
+    # Past Keras' tracking, as in Keras' `compile`: tracked, it would be a metric of the model twice.
     model.__dict__["_loss_tracker"] = tracker
 
 
 def builds_from(prepare: Callable[[keras.Model, Any], Any]) -> Callable[[ModelClass], ModelClass]:
-    """A class decorator: Keras builds losses and metrics from a first batch as `prepare(model, batch)` returns it."""
+    """A class decorator: Keras builds losses and metrics from `prepare(model, batch)` of a first batch."""
 
     def decorate(model_class: ModelClass) -> ModelClass:
         inherited = model_class._symbolic_build  # type: ignore[attr-defined]
@@ -130,7 +130,7 @@ def builds_from(prepare: Callable[[keras.Model, Any], Any]) -> Callable[[ModelCl
 
 
 def _first_batch(iterator: Any) -> Any:
-    """The batch from which Keras' trainer learns shapes, out of its epoch iterator."""
+    """The first batch of Keras' epoch iterator, from which the trainer learns shapes."""
     for _, _, batches in iterator:
         return batches[0] if isinstance(batches, (list, tuple)) else next(batches)
     return None

@@ -1,4 +1,4 @@
-"""Where a computation must leave the policy's 16-bit type."""
+"""Computations that must leave the policy's 16-bit dtype."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tfmodels.backend.types import Tensor
 
 
 def check_policy(policy: Any) -> None:
-    """Raise `ValueError` where a policy asks for numbers that the backend would silently make smaller."""
+    """Raise `ValueError` for a policy whose numbers the backend would silently make smaller."""
     policies = [policy, *policy.values()] if isinstance(policy, keras.dtype_policies.DTypePolicyMap) else [policy]
     dtypes = {dtype for each in policies for dtype in (each.compute_dtype, each.variable_dtype)}
     if keras.backend.backend() == "jax" and "float64" in dtypes:
@@ -23,9 +23,9 @@ def check_policy(policy: Any) -> None:
 
 
 def overflow_safe_dtype(policy: Any) -> Any:
-    """Policy for T5's norms and feed-forward output, whose activations pass 65,504, float16's largest number.
+    """The policy of T5's norms and feed-forward output, whose activations exceed 65,504, float16's largest number.
 
-    float32 under float16 compute, the given policy otherwise (bfloat16 has float32's range); of a map each policy.
+    Float32 under float16 compute, otherwise `policy` itself (bfloat16 has float32's range); in a map, each policy.
 
     >>> overflow_safe_dtype(keras.DTypePolicy("mixed_float16")).name
     'float32'
@@ -39,7 +39,7 @@ def overflow_safe_dtype(policy: Any) -> Any:
 
 
 def float32_product(left: Tensor, right: Tensor) -> Tensor:
-    """Matrix product (..., M, K) x (..., K, N) of 16- or 32-bit factors, summed and returned in float32.
+    """The matrix product of 16- or 32-bit factors (..., X, Y) and (..., Y, Z), summed and returned in float32.
 
     On JAX an accelerator multiplies in 16 bits; on TensorFlow the factors are cast first.
 

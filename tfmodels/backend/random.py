@@ -1,4 +1,4 @@
-"""Random bits as a hash of place and seed: the same on every backend, compiled or not, with nothing to carry along."""
+"""Random bits as a hash of index and seed: stateless, and the same on every backend, compiled or not."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ GOLDEN, _FIRST, _SECOND = 0x9E3779B9, 0x7FEB352D, 0x846CA68B
 
 
 def mixed(bits: Tensor, multiplier: Tensor | None = None) -> Tensor:
-    """Each bit of the result depends on each bit of the uint32 `bits`.
+    """Mix the uint32 `bits`, so that each bit of the result depends on each bit of the input.
 
     >>> int(mixed(constant(1))) == int(mixed(constant(2)))
     False
@@ -32,8 +32,8 @@ def random_bits(seed: Tensor, stream: Tensor, rows: int | Tensor, columns: int) 
 
     Args:
         seed: two integers.
-        stream: uint32 scalar, such as the number of a block.
-        rows, columns: rows * columns below 2^32.
+        stream: uint32 scalar, such as the index of a block.
+        rows, columns: the shape; rows * columns must be below 2^32.
 
     >>> bits = random_bits(ops.array([1, 2], "uint32"), constant(0), 100, 100)
     >>> len(set(ops.convert_to_numpy(bits).ravel().tolist())) > 9990
@@ -44,20 +44,26 @@ def random_bits(seed: Tensor, stream: Tensor, rows: int | Tensor, columns: int) 
     start = mixed(seed[0] ^ stream)
     # A multiplier for each stream: with a start alone, streams would be shifted views of one sequence.
     multiplier = mixed(start + stream) | constant(1)
-    # One sum of a row's and a column's part, which knows the seed: a compiler would fold a range over all places
-    # into a constant as large as the tensor.
+    # A sum of a row's and a column's part, with the seed in it: a compiler would fold a range over all entries into a
+    # constant as large as the tensor.
     row = ops.cast(ops.arange(rows, dtype="int32"), "uint32") * ops.cast(columns, "uint32")
     column = ops.cast(ops.arange(columns, dtype="int32"), "uint32") * constant(GOLDEN)
-    place = (row * constant(GOLDEN) + start)[:, None] + column
-    return mixed(place, multiplier)
+    index = (row * constant(GOLDEN) + start)[:, None] + column  # (rows, columns)
+    return mixed(index, multiplier)
 
 
 def gumbel(seed: Tensor, position: Tensor, rows: int | Tensor, columns: int) -> Tensor:
     """Noise that makes the largest of `scores + noise` a draw from softmax(scores) (Gumbel 1954).
 
-    Float32 (rows, columns).
-
     The k largest are k draws without replacement (Kool et al. 2019, section 2.3).
+
+    Args:
+        seed: two integers.
+        position: integer scalar; each position has its own noise.
+        rows, columns: the shape.
+
+    Returns:
+        float32 (rows, columns).
 
     >>> noise = gumbel(ops.array([7, 0], "uint32"), ops.array(1), 100, 100)
     >>> abs(float(ops.mean(noise)) - 0.577) < 0.05
@@ -71,7 +77,7 @@ def gumbel(seed: Tensor, position: Tensor, rows: int | Tensor, columns: int) -> 
 
 
 def random_seed() -> Tensor:
-    """Two uint32 that follow `keras.utils.set_random_seed`; in a graph of TensorFlow others at each run."""
+    """Two uint32 numbers that follow `keras.utils.set_random_seed`; a TensorFlow graph draws new ones at each run."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

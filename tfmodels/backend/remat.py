@@ -13,14 +13,14 @@ _is_inside_remat: ContextVar[bool] = ContextVar("is_inside_remat", default=False
 
 
 def is_inside_remat() -> bool:
-    """True inside an outer call, where another would only compute values a third time."""
+    """True inside an outer `remat` call, where nesting would only recompute twice."""
     return _is_inside_remat.get()
 
 
 def remat(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """`function(*tensors)`, whose intermediate values are computed again in the backward pass, not kept.
+    """Compute `function(*tensors)`; recompute its intermediate values in the backward pass.
 
-    Gradients reach the float tensors among `tensors`, and nothing that the function closes over.
+    Gradients reach the float tensors among `tensors` alone, and no tensor that the function closes over.
 
     >>> float(remat(lambda x: keras.ops.sum(keras.ops.exp(x)), keras.ops.zeros((3,))))
     3.0
@@ -29,9 +29,18 @@ def remat(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
 
 
 def remat_with_state(function: Pure, sources: list[Tensor], state: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """`function(sources, state)`, run again for the gradients of its first outputs with respect to `sources`.
+    """Compute `function(sources, state)`; run it again for the gradients of its first outputs by `sources`.
 
-    Inside another such call this is the plain call.
+    Args:
+        function: from sources and state to outputs and a new state, each a list of tensors.
+        sources: tensors; the float ones have gradients.
+        state: tensors without a gradient.
+
+    Returns:
+        The function's result. Inside an outer `remat` call this is the plain call.
+
+    Raises:
+        ValueError: a function that reads variables it does not own (TensorFlow).
     """
     if is_inside_remat():
         return function(sources, state)
@@ -59,12 +68,12 @@ def _remat_in_tensorflow(
     @tf.custom_gradient
     def first_pass(*inputs: Tensor) -> tuple[list[Tensor], Callable[..., list[Tensor | None]]]:
         nonlocal output_count
-        # An eager tape would record, and keep, whatever is computed from tensors that it watches.
+        # An eager tape would record, and keep, every tensor computed from tensors that it watches.
         detached = [tf.stop_gradient(x) for x in inputs]
-        with tf.GradientTape() as others:
+        with tf.GradientTape() as foreign:
             outputs, new_state = function(detached[:split], detached[split:])
-        if others.watched_variables():
-            names = [variable.name for variable in others.watched_variables()]
+        if foreign.watched_variables():
+            names = [variable.name for variable in foreign.watched_variables()]
             raise ValueError(f"layer must own every variable that it uses. Received: a layer that uses {names}")
         output_count = len(outputs)
 
@@ -76,9 +85,9 @@ def _remat_in_tensorflow(
                 tape.watch(floats)
                 recomputed, _ = function(again[:split], again[split:])
             pairs = [pair for pair in zip(recomputed, output_gradients, strict=True) if pair[0].dtype.is_floating]
-            gradients = iter(tape.gradient([y for y, _ in pairs], floats, [gradient for _, gradient in pairs]))
-            found = [next(gradients) if x.dtype.is_floating else None for x in again[:split]]
-            return found + [None] * len(state)
+            of_floats = iter(tape.gradient([y for y, _ in pairs], floats, [gradient for _, gradient in pairs]))
+            gradients = [next(of_floats) if x.dtype.is_floating else None for x in again[:split]]
+            return gradients + [None] * len(state)
 
         return [*outputs, *new_state], second_pass
 
@@ -88,7 +97,7 @@ def _remat_in_tensorflow(
 
 
 def _after(upstream: list[Tensor], inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    """`inputs` unchanged, but known only once `upstream` is: else the second pass would run beside the first.
+    """`inputs` unchanged, but dependent on `upstream`, so that the second pass runs after the first.
 
     Grappler and XLA merge equal computations, which keeps the values of the first pass alive. XLA ignores control
     dependencies, and an XLA optimization barrier is gone on CPU before that merge (and has no kernel outside XLA), so

@@ -1,7 +1,7 @@
-"""Gradient checkpointing: run a layer again in the backward pass instead of keeping what it computed.
+"""Gradient checkpointing of layers: run a layer again in the backward pass in place of keeping intermediate values.
 
-Training a stack of N blocks keeps the intermediate values of all N until the backward pass has used them. Recomputed
-(Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 3), the stack keeps only what passes
+Training a stack of blocks keeps the intermediate values of all blocks until the backward pass has used them. Recomputed
+(Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 3), the stack keeps only the hidden states
 between blocks, and the intermediate values of one block at a time; the price is one more forward pass.
 """
 
@@ -20,28 +20,27 @@ _STATIC_TYPES = (type(None), bool, int, float, str, np.ndarray, np.generic)
 
 
 def remat_layer(layer: keras.layers.Layer, /, *args: Any, **kwargs: Any) -> Any:
-    """`layer(*args, **kwargs)`, whose intermediate values are computed again in the backward pass, not kept.
+    """Call `layer(*args, **kwargs)`; recompute its intermediate values in the backward pass.
 
-    Outputs, gradients and the seeds left behind are those of the plain call, dropout included: both passes start from
-    the same seeds, which advance once. Gradients reach every float tensor in the arguments and every trainable variable
-    of the layer. Inside another recomputed call this is the plain call: its values live no longer than that one's
-    second pass, and need no third. Outside training (`training` neither passed as true nor inherited
-    from the calling layer) and for symbolic inputs it is the plain call, too.
+    Outputs, gradients and the seeds left behind equal the plain call's, dropout included: both passes start from the
+    same seeds, which advance once. Gradients reach every float tensor in the arguments and every trainable variable of
+    the layer. It is the plain call inside an outer recomputed call (whose second pass already bounds the life of the
+    values), outside training (`training` neither passed as true nor inherited from the calling layer), and for
+    symbolic inputs.
 
-    Not carried over: losses that the layer adds during its call, Keras masks attached to tensors, gradients of
-    gradients.
+    Lost: losses that the layer adds during its call, Keras masks attached to tensors, gradients of gradients.
 
     Args:
         layer: a built layer, which owns every variable that it uses. `keras.layers.Dropout` owns its seeds.
-        *args, **kwargs: of the call: tensors, numbers, strings, NumPy arrays and None, in nested tuples, lists and
-            dicts. NumPy arrays are constants.
+        *args, **kwargs: the arguments of the call: tensors, numbers, strings, NumPy arrays and None, in nested tuples,
+            lists and dicts. NumPy arrays are constants.
 
     Returns:
-        What the layer returns: tensors, numbers, strings and None, nested likewise.
+        The layer's output: tensors, numbers, strings and None, nested likewise.
 
     Raises:
-        ValueError: a layer that is not built, or uses variables of others (Keras' global seed is one); arguments or
-            outputs of other types, which could hide tensors from the gradient.
+        ValueError: an unbuilt layer, or one that uses foreign variables (Keras' global seed is one); arguments or
+            outputs of further types, which could hide tensors from the gradient.
 
     >>> layer = keras.layers.Dense(4, activation="gelu")
     >>> layer.build((None, 4))
@@ -70,9 +69,9 @@ def _in_training(kwargs: dict[str, Any]) -> bool:
 class _PureCall:
     """A layer call as a function of tensors alone, from tensors to tensors, without side effects.
 
-    The tensors are the values of the trainable variables and the tensors among the arguments (`sources`, what gradients
-    are taken for), and the values of all other variables (`state`: seeds, statistics, frozen weights). A call notes
-    which variables it updated and how to put the outputs together again.
+    The tensors are the values of the trainable variables and the tensors among the arguments (`sources`, which have
+    gradients), and the values of all other variables (`state`: seeds, statistics, frozen weights). A call records
+    the updated variables and the structure of the outputs.
     """
 
     layer: keras.layers.Layer
@@ -83,36 +82,36 @@ class _PureCall:
 
     def __post_init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.trainable: list[keras.Variable] = self.layer.trainable_variables
-        self.others: list[keras.Variable] = self.layer.non_trainable_variables
+        self.non_trainable: list[keras.Variable] = self.layer.non_trainable_variables
         # A thread-local scope, which is gone in the backward pass.
         self.autocast_scope = autocast_scope()
         self.argument_tensors, self.arguments = _without_tensors((args, kwargs), "args and kwargs")
 
     def sources(self) -> list[Tensor]:
-        """What the outputs are differentiated for."""
+        """The tensors that have gradients."""
         return [*stored_values(self.trainable), *self.argument_tensors]
 
     def state(self) -> list[Tensor]:
-        """What the outputs depend on besides."""
-        return stored_values(self.others)
+        """The values of the variables without gradients."""
+        return stored_values(self.non_trainable)
 
     def __call__(self, sources: list[Tensor], state: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Tensors among the outputs, and the new values of the updated variables."""
         count = len(self.trainable)
         args, kwargs = _with_tensors(self.arguments, sources[count:])
-        known = [*self.trainable, *self.others]
+        known = [*self.trainable, *self.non_trainable]
         scope = scope_of_values(known, [*sources[:count], *state])
         with autocast_as(self.autocast_scope), scope:
             outputs = self.layer(*args, **kwargs)
         self._check_ownership(scope, len(known))
         tensors, self.outputs = _without_tensors(outputs, "outputs of layer")
-        new_state = [scope.get_current_value(variable) for variable in self.others]
-        updates = [(v, new) for v, old, new in zip(self.others, state, new_state, strict=True) if new is not old]
+        new_state = [scope.get_current_value(variable) for variable in self.non_trainable]
+        updates = [(v, new) for v, old, new in zip(self.non_trainable, state, new_state, strict=True) if new is not old]
         self.updated = [variable for variable, _ in updates]
         return tensors, [value for _, value in updates]
 
     def _check_ownership(self, scope: keras.StatelessScope, known: int) -> None:
-        # A stateless scope drops updates of variables that it was not given, and uses placeholders for new ones.
+        # A stateless scope drops updates of unknown variables, and uses placeholders for new ones.
         if len(scope.state_mapping) != known or len(self.layer.variables) != known:
             raise ValueError(
                 "layer must be built with all its parts and own every variable that its call updates, seed generators "

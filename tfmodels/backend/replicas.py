@@ -9,7 +9,7 @@ from tfmodels.backend.types import Tensor
 
 
 def replica_count() -> int:
-    """How many replicas run this step.
+    """The number of replicas that run this step.
 
     >>> replica_count()
     1
@@ -22,7 +22,7 @@ def replica_count() -> int:
 
 
 def sum_over_replicas(x: Tensor) -> Tensor:
-    """The sum of a scalar over the replicas; the scalar itself where there is one, or outside of a step."""
+    """The sum of a scalar over the replicas; the scalar itself with one replica, or outside of a step."""
     if replica_count() == 1:
         return x
     import tensorflow as tf

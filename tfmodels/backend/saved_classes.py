@@ -1,8 +1,8 @@
-"""Classes in Keras' files, found there before their modules are imported.
+"""Classes named in Keras' files, found before their modules are imported.
 
 A `.keras` file names its classes as "tfmodels>LEDEncoder". Keras looks such a name up in its registry, which a class
 enters when its module is imported, and imports no module itself. So each name is announced with a stand-in that
-imports the class when Keras first asks it for something; the class then takes its place.
+imports the class on the first access; the class then takes its place.
 """
 
 import importlib
@@ -16,8 +16,8 @@ def announce_saved_classes(package: str, classes: Mapping[str, Sequence[str]]) -
     """Enter a stand-in for every class whose module is not imported yet.
 
     Args:
-        package: of the registered names.
-        classes: by module, the classes that `keras.saving.register_keras_serializable` decorates there.
+        package: the package in the registered names.
+        classes: by module, the names of the classes that `keras.saving.register_keras_serializable` decorates there.
     """
     registry = keras.saving.get_custom_objects()
     for module, names in classes.items():
@@ -26,7 +26,7 @@ def announce_saved_classes(package: str, classes: Mapping[str, Sequence[str]]) -
 
 
 class _ClassOnFirstUse:
-    """Stands in Keras' registry for a class, and passes on what it is asked."""
+    """A stand-in for a class in Keras' registry, which delegates attributes and calls to it."""
 
     def __init__(self, module: str, name: str):
         self._module = module
@@ -36,7 +36,7 @@ class _ClassOnFirstUse:
         return getattr(importlib.import_module(self._module), self._name)
 
     def __getattr__(self, attribute: str) -> Any:
-        if attribute.startswith("_"):  # asked for by copies and inspection, which need no class
+        if attribute.startswith("_"):  # copies and inspection, which need no class
             raise AttributeError(attribute)
         return getattr(self._import(), attribute)
 

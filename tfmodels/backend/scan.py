@@ -26,20 +26,20 @@ def scan(
     """Run `carry, results = step(index, carry, *parts)` for each index below `length`, and stack the results.
 
     Args:
-        step: from an int32 scalar, the carried tensors and a part of each input to the next carried tensors, and to the
+        step: from an int32 scalar, the carried tensors and one part of each input, to the next carried tensors and the
             results of this step.
         carry: the carried tensors of the first step; shapes and dtypes stay.
         outputs: shape (None where unknown) and dtype of each result.
         length: number of steps: an int, or on TensorFlow an int32 scalar.
         inputs: tensors whose first axis is the steps.
-        reuse: {number of a result: number of an input}: on TensorFlow the result is written over the input's part,
-            which saves a tensor of that size. The inputs themselves stay as they are.
+        reuse: {index of a result: index of an input}: on TensorFlow the result is written over the input's part,
+            which saves a tensor of that size. The inputs themselves are unchanged.
 
     Returns:
         The last carry, and the results, each stacked along a new first axis.
 
     Raises:
-        ValueError: a result that is to be written over an input of another shape or dtype.
+        ValueError: a pair in `reuse` of different shapes or dtypes.
 
     >>> step = lambda index, carry, part: ([carry[0] + part], [carry[0]])
     >>> (total,), (before,) = scan(step, [ops.zeros((), "int32")], [((), "int32")], 3, [ops.array([5, 6, 7], "int32")])
@@ -88,17 +88,17 @@ def _scan_in_tensorflow(
 
     arrays = [tf.TensorArray(x.dtype, length, element_shape=x.shape[1:]).unstack(x) for x in inputs]
     read = len(arrays)
-    places = []  # the array that each result is written to
+    targets = []  # the index of the array that each result is written to
     for result, (shape, dtype) in enumerate(outputs):
         if result not in reuse:
             arrays.append(tf.TensorArray(dtype, length, element_shape=shape))
-        places.append(reuse.get(result, len(arrays) - 1))
+        targets.append(reuse.get(result, len(arrays) - 1))
 
     def body(index: Tensor, before: list[Tensor], arrays: list[Any]) -> tuple[Tensor, list[Tensor], list[Any]]:
         after, results = step(index, before, *(array.read(index) for array in arrays[:read]))
         arrays = list(arrays)
-        for place, value in zip(places, results, strict=True):
-            arrays[place] = arrays[place].write(index, value)
+        for target, value in zip(targets, results, strict=True):
+            arrays[target] = arrays[target].write(index, value)
         return index + 1, after, arrays
 
     # One step at a time: each already fills the cores, and several would need several steps' memory.
@@ -107,7 +107,7 @@ def _scan_in_tensorflow(
         body,
         (tf.constant(0), list(carry), arrays),
         parallel_iterations=1,
-        # XLA must know how often, where it differentiates the loop.
+        # XLA needs a bound on the iterations to differentiate the loop.
         maximum_iterations=length if isinstance(length, int) else None,
     )
-    return carry, [arrays[place].stack() for place in places]
+    return carry, [arrays[target].stack() for target in targets]

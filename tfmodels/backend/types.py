@@ -2,8 +2,8 @@
 
 B documents of a batch, L tokens of a document, S tokens of a document as the decoder sees them, T target tokens,
 E model size, H heads, D head size, V vocabulary, W window to one side, N blocks, C tokens of a block, G side keys
-(global tokens or summaries), K beams, R rows (documents times beams), M places in a cache. A file that needs another
-letter says so at its head.
+(global tokens or summaries), K beams, R rows (documents times beams), M places in a cache. A file that needs further
+letters names them at its head ("Further shape letters: ...").
 """
 
 from typing import Any, TypeAlias

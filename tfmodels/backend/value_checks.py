@@ -1,6 +1,6 @@
-"""Checks of values: at once where they are known, in TensorFlow's graphs when they run.
+"""Checks of values: at once for known values, at run time in TensorFlow's graphs.
 
-A program that XLA compiles can raise nothing: there TensorFlow leaves these checks out, and JAX has none.
+A program that XLA compiles cannot raise: there TensorFlow omits these checks, and JAX has none.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from tfmodels.backend.types import Tensor
 
 
 def concrete_value(x: Any) -> np.ndarray | None:
-    """`x` as a NumPy array when its values are known now (eager), None while a graph is being traced.
+    """`x` as a NumPy array if its values are known (eager), None while a graph is being traced.
 
     >>> concrete_value(ops.ones((2,))).tolist()
     [1.0, 1.0]
@@ -28,7 +28,7 @@ def concrete_value(x: Any) -> np.ndarray | None:
 
 
 def widened(ids: Any) -> Tensor:
-    """Integers of 8 or 16 bits as int32: in their own type, a vocabulary's size would be another number.
+    """Unsigned and small integers as int32: a vocabulary's size may exceed their dtype.
 
     >>> keras.backend.standardize_dtype(widened(np.array([7], "uint8")).dtype)
     'int32'
@@ -38,16 +38,19 @@ def widened(ids: Any) -> Tensor:
 
 
 def checked_ids(name: str, ids: Any, size: int, ignored: int | None = None) -> Tensor:
-    """The ids, behind the check in a graph.
+    """The ids, checked; in a TensorFlow graph the check runs before they are used.
 
     Args:
-        name: of the argument.
+        name: the name of the argument.
         ids: integers of any shape.
-        size: of the table that they are looked up in.
-        ignored: a number outside of the table that has a meaning of its own.
+        size: the number of rows of the table that they index.
+        ignored: an id outside of the table with a special meaning.
+
+    Returns:
+        The ids, of at least 32 bits.
 
     Raises:
-        ValueError: an id that the table does not have; in a graph `InvalidArgumentError`.
+        ValueError: an id outside of the table; in a graph `InvalidArgumentError`.
 
     >>> checked_ids("input_ids", np.array([[3, 9]]), 9)
     Traceback (most recent call last):
@@ -64,13 +67,13 @@ def checked_ids(name: str, ids: Any, size: int, ignored: int | None = None) -> T
         is_good = tf.logical_or(is_good, tf.equal(ids, ignored))
     wrong = tf.where(is_good, tf.zeros_like(ids), ids)
     message = [f"{_rule(name, size, ignored)}. Received: ", tf.reduce_min(wrong), tf.reduce_max(wrong)]
-    # A dependency: else the lookup may fail first, in words of its own.
+    # A dependency: without it the lookup may fail first, with another message.
     with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_good), message)]):
         return tf.identity(ids)
 
 
 def check_ids(name: str, ids: Any, size: int, ignored: int | None = None) -> None:
-    """Raise `ValueError` as `checked_ids`, where the values are known.
+    """Raise `ValueError` as `checked_ids`, if the values are known.
 
     >>> check_ids("labels", np.array([[3, -100]]), 9, ignored=-100)
     """
@@ -90,7 +93,7 @@ def _rule(name: str, size: int, ignored: int | None) -> str:
 
 
 def check_mask(name: str, mask: Any) -> None:
-    """Raise `ValueError` for a mask with other values than 0 and 1, where they are known.
+    """Raise `ValueError` for known mask values besides 0 and 1.
 
     >>> check_mask("attention_mask", np.array([[1, -1]]))
     Traceback (most recent call last):
@@ -108,9 +111,9 @@ def check_mask(name: str, mask: Any) -> None:
 
 
 def check_global_capacity(global_attention_mask: Any, attention_mask: Any, max_global_tokens: int) -> None:
-    """Raise `ValueError` when a row marks more global tokens than there are slots; only possible in eager calls.
+    """Raise `ValueError` when a row marks more global tokens than it has slots; only possible in eager calls.
 
-    Marks on padding do not count, and without slots (0) marks are ignored altogether.
+    Marks on padding are ignored, as are all marks without slots (0).
     """
     marks = concrete_value(global_attention_mask)
     if marks is None or marks.size == 0 or max_global_tokens == 0:

@@ -1,8 +1,8 @@
 """Logits processors: pure functions over (tokens so far, position, scores) that change the scores of the next token.
 
-None makes a table of vocabulary by steps: against n-grams, each row has a list of banned ids.
+No processor creates a table of vocabulary by steps: against n-grams, each row has a list of banned ids.
 
-Further shape letters: P prompt length, T full length, J places of an n-gram, W words.
+T is here the full length. Further shape letters: P prompt tokens, J positions of an n-gram, U words.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ from tfmodels.generation.validation import token_ids
 Processor = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(tokens int32 (R, T), position int32 scalar, scores float32 (R, V)) -> scores.
 
-`position` is the place of the token to be chosen: `tokens[:, :position]` are those so far. The scores are
-log-probabilities in beam search and logits otherwise, as in transformers; minus infinity forbids.
+`position` is the position of the next token: `tokens[:, :position]` are the tokens so far. The scores are
+log-probabilities in beam search and logits otherwise, as in transformers; minus infinity forbids a token.
 """
 
 FORBIDDEN = float("-inf")
@@ -32,14 +32,14 @@ def logits_processors(
     source_ids: Tensor | None,
     allowed: Tensor | None,
 ) -> list[Processor]:
-    """The processors that the settings request, in the order of transformers.
+    """The processors of the settings, in the order of transformers.
 
     Args:
         config: the settings.
         prompt_length: P.
-        lengths: T, or where documents have their own int32 (B, 1).
+        lengths: T, or int32 (B, 1), the full length of each document.
         vocabulary: V.
-        source_ids: int32 (B, S), for the processors that look at the document.
+        source_ids: int32 (B, S), for processors that read the document.
         allowed: see `allow`.
     """
     ends, chosen = config.end_tokens, list[Processor]()
@@ -53,7 +53,7 @@ def logits_processors(
         chosen.append(no_repeat_ngram(config.no_repeat_ngram_size))
     if config.encoder_no_repeat_ngram_size > 0:
         chosen.append(no_copied_ngram(config.encoder_no_repeat_ngram_size, source_ids))
-    # A bad word that is an end token alone would forbid every end.
+    # Without bad words that are one end token, which would forbid every end.
     bad_words = [word for word in config.bad_words_ids or () if word not in {(end,) for end in ends}]
     if bad_words:
         chosen.append(no_bad_words(bad_words))
@@ -72,14 +72,14 @@ def logits_processors(
     if config.suppress_tokens:
         chosen.append(suppress(config.suppress_tokens))
     if config.begin_suppress_tokens:
-        # A forced first token pushes the beginning one place on.
+        # After a forced first token, the beginning is one position later.
         begin = prompt_length + (prompt_length == 1 and config.forced_bos_token_id is not None)
         chosen.append(suppress(config.begin_suppress_tokens, at=begin))
     return chosen
 
 
 def penalize_repetition(penalty: float) -> Processor:
-    """Lower the scores of the tokens so far: divide the positive ones, multiply the others (Keskar et al. 2019).
+    """Lower the scores of the tokens so far: divide positive scores, multiply negative ones (Keskar et al. 2019).
 
     >>> scores = penalize_repetition(2.0)(ops.array([[1, 2, 0]]), ops.array(2), ops.array([[-3.0, -3.0, 5.0, 5.0]]))
     >>> ops.convert_to_numpy(scores)[0].tolist()
@@ -104,7 +104,7 @@ def prefer_source(penalty: float, source_ids: Tensor, vocabulary: int) -> Proces
 
 
 def suppress(tokens_to_forbid: Sequence[int], before: int | None = None, at: int | None = None) -> Processor:
-    """Forbid tokens: everywhere, before a length, or at one place."""
+    """Forbid tokens: everywhere, before a length, or at one position."""
 
     def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
         forbidden = _marks(tokens_to_forbid, scores.shape[1])
@@ -118,42 +118,43 @@ def suppress(tokens_to_forbid: Sequence[int], before: int | None = None, at: int
 
 
 def allow(allowed: Tensor, prompt_length: int) -> Processor:
-    """Forbid all tokens but some.
+    """Forbid all tokens except the allowed ones.
 
     Args:
-        allowed: bool (V,): at every place; (N, V): at the first N places after the prompt; (B, N, V): of each document.
+        allowed: bool (V,): at every position; (J, V): at the first J positions after the prompt; (B, J, V): of each
+            document.
         prompt_length: P.
     """
 
     def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
         if len(allowed.shape) == 1:
             return ops.where(allowed, scores, FORBIDDEN)
-        places = allowed.shape[-2]
-        here = ops.take(allowed, ops.minimum(position - prompt_length, places - 1), axis=-2)  # (V,) or (B, V)
+        positions = allowed.shape[-2]
+        here = ops.take(allowed, ops.minimum(position - prompt_length, positions - 1), axis=-2)  # (V,) or (B, V)
         if len(allowed.shape) == 3:
-            here = ops.repeat(here, ops.shape(scores)[0] // ops.shape(allowed)[0], axis=0)
-        return ops.where(ops.logical_or(here, position - prompt_length >= places), scores, FORBIDDEN)
+            here = ops.repeat(here, ops.shape(scores)[0] // ops.shape(allowed)[0], axis=0)  # (R, V)
+        return ops.where(ops.logical_or(here, position - prompt_length >= positions), scores, FORBIDDEN)
 
     return process
 
 
-def force_at(place: int | Tensor, forced: Sequence[int]) -> Processor:
-    """At one place, or one of each row (R, 1), allow some tokens only, at no cost."""
+def force_at(forced_position: int | Tensor, forced: Sequence[int]) -> Processor:
+    """At one position, or one for each row (R, 1), allow the forced tokens alone, with scores of 0."""
 
     def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
-        at_no_cost = ops.where(_marks(forced, scores.shape[1]), 0.0, FORBIDDEN)
-        return ops.where(ops.equal(position, place), at_no_cost, scores)
+        forced_scores = ops.where(_marks(forced, scores.shape[1]), 0.0, FORBIDDEN)
+        return ops.where(ops.equal(position, forced_position), forced_scores, scores)
 
     return process
 
 
 def favor_end(start: int, factor: float, end_tokens: Sequence[int]) -> Processor:
-    """Beyond `start` tokens, raise the end tokens' scores by their size times factor ** (tokens beyond) - 1."""
+    """Beyond `start` tokens, raise the end tokens' scores by |score| * (factor ** (tokens beyond) - 1)."""
 
     def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
         beyond = ops.cast(ops.maximum(position - start, 0), "float32")
         raised = scores + ops.abs(scores) * (ops.power(np.float32(factor), beyond) - 1.0)
-        # A forbidden token stays forbidden: minus infinity plus its size is no number.
+        # A forbidden token stays forbidden: minus infinity plus infinity would be NaN.
         is_end = ops.logical_and(_marks(end_tokens, scores.shape[1]), scores > FORBIDDEN)
         return ops.where(is_end, raised, scores)
 
@@ -170,12 +171,12 @@ def no_repeat_ngram(size: int) -> Processor:
     """
 
     def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
-        places = tokens.shape[1] - size + 1
-        if places <= 0:
+        positions = tokens.shape[1] - size + 1
+        if positions <= 0:
             return scores
         last = _last(tokens, position, size - 1)
-        is_whole = ops.arange(places) + size - 1 < position
-        matches = ops.logical_and(_matches(tokens, last, places), is_whole)  # (R, J)
+        is_whole = ops.arange(positions) + size - 1 < position
+        matches = ops.logical_and(_matches(tokens, last, positions), is_whole)  # (R, J)
         return _banned(scores, tokens[:, size - 1 :], matches)
 
     return process
@@ -185,15 +186,15 @@ def no_copied_ngram(size: int, source_ids: Tensor) -> Processor:
     """Forbid every token that would complete an n-gram of the document.
 
     Args:
-        size: of the n-grams.
+        size: tokens of an n-gram.
         source_ids: int32 (R, S), each row's document, padding included as in transformers.
     """
 
     def process(tokens: Tensor, position: Tensor, scores: Tensor) -> Tensor:
-        places = source_ids.shape[1] - size + 1
-        if places <= 0 or tokens.shape[1] < size:
+        positions = source_ids.shape[1] - size + 1
+        if positions <= 0 or tokens.shape[1] < size:
             return scores
-        matches = _matches(source_ids, _last(tokens, position, size - 1), places)
+        matches = _matches(source_ids, _last(tokens, position, size - 1), positions)
         return _banned(scores, source_ids[:, size - 1 :], ops.logical_and(matches, position >= size - 1))
 
     return process
@@ -216,11 +217,11 @@ def no_bad_words(bad_words: Sequence[Sequence[int]]) -> Processor:
         for size, words in by_length.items():
             if tokens.shape[1] < size:
                 continue
-            table = np.asarray(words, "int32")  # (W, size)
+            table = np.asarray(words, "int32")  # (U, size)
             last = _last(tokens, position, size - 1)
             matches = ops.broadcast_to(ops.logical_or(position >= size, size == 1), (rows, len(words)))
-            for place, token in enumerate(last):
-                matches = ops.logical_and(matches, ops.equal(token[:, None], table[:, place]))
+            for column, token in enumerate(last):
+                matches = ops.logical_and(matches, ops.equal(token[:, None], table[:, column]))  # (R, U)
             scores = _banned(scores, ops.broadcast_to(table[:, -1], (rows, len(words))), matches)
         return scores
 
@@ -228,23 +229,23 @@ def no_bad_words(bad_words: Sequence[Sequence[int]]) -> Processor:
 
 
 def occurring(token_ids: Tensor, is_counted: Tensor, vocabulary: int) -> Tensor:
-    """Which tokens of the vocabulary occur in each row: bool (R, V).
+    """True for the tokens of the vocabulary that occur in each row: bool (R, V).
 
     Args:
         token_ids: int32 (R, J).
-        is_counted: bool (R, J), which of them count.
+        is_counted: bool (R, J), False for ids to ignore.
         vocabulary: V.
 
-    >>> found = occurring(ops.array([[2, 0]]), ops.array([[True, False]]), 3)
-    >>> ops.convert_to_numpy(found)[0].tolist()
+    >>> is_there = occurring(ops.array([[2, 0]]), ops.array([[True, False]]), 3)
+    >>> ops.convert_to_numpy(is_there)[0].tolist()
     [False, False, True]
     """
-    rows, places = ops.shape(token_ids)
-    # A token that does not count points to one column beyond the vocabulary, which is cut off.
+    rows, positions = ops.shape(token_ids)
+    # An ignored id becomes a column beyond the vocabulary, which is cut off.
     columns = ops.cast(ops.where(is_counted, token_ids, vocabulary), "int32")
-    row = ops.broadcast_to(ops.arange(rows, dtype="int32")[:, None], (rows, places))
-    indices = ops.reshape(ops.stack([row, columns], axis=-1), (rows * places, 2))
-    return ops.scatter(indices, ops.ones((rows * places,), "float32"), (rows, vocabulary + 1))[:, :vocabulary] > 0
+    row = ops.broadcast_to(ops.arange(rows, dtype="int32")[:, None], (rows, positions))
+    indices = ops.reshape(ops.stack([row, columns], axis=-1), (rows * positions, 2))
+    return ops.scatter(indices, ops.ones((rows * positions,), "float32"), (rows, vocabulary + 1))[:, :vocabulary] > 0
 
 
 def _penalized(scores: Tensor, penalty: float) -> Tensor:
@@ -252,7 +253,7 @@ def _penalized(scores: Tensor, penalty: float) -> Tensor:
 
 
 def _marks(marked: Sequence[int], vocabulary: int) -> np.ndarray:
-    """Bool (V,), known when the search is compiled."""
+    """True for the marked tokens: bool (V,), a constant of the compiled search."""
     return np.isin(np.arange(vocabulary), list(marked))
 
 
@@ -261,11 +262,11 @@ def _last(tokens: Tensor, position: Tensor, count: int) -> list[Tensor]:
     return [ops.take(tokens, ops.maximum(position - count + offset, 0), axis=1) for offset in range(count)]
 
 
-def _matches(sequences: Tensor, last: Sequence[Tensor], places: int) -> Tensor:
-    """At which places of `sequences` (R, S) the tokens `last` stand: bool (R, J)."""
-    matches = ops.ones_like(sequences[:, :places], dtype="bool")
+def _matches(sequences: Tensor, last: Sequence[Tensor], positions: int) -> Tensor:
+    """True for the first J positions of `sequences` (R, S) at which the tokens `last` begin: bool (R, J)."""
+    matches = ops.ones_like(sequences[:, :positions], dtype="bool")
     for offset, token in enumerate(last):
-        matches = ops.logical_and(matches, ops.equal(sequences[:, offset : offset + places], token[:, None]))
+        matches = ops.logical_and(matches, ops.equal(sequences[:, offset : offset + positions], token[:, None]))
     return matches
 
 

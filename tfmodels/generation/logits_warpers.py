@@ -11,7 +11,7 @@ def logits_warpers(config: GenerationConfig) -> list[Processor]:
     """The warpers that the settings request, in the order of transformers; none without `do_sample`."""
     if not config.do_sample:
         return []
-    # Beams that could only end would leave none to go on with.
+    # With beams, at least one token besides the end tokens must remain.
     least = 1 if config.num_beams == 1 else len(config.end_tokens) + 1
     chosen: list[Processor] = []
     if config.temperature != 1.0:
@@ -29,7 +29,7 @@ def logits_warpers(config: GenerationConfig) -> list[Processor]:
 
 
 def keep_best(scores: Tensor, count: int) -> Tensor:
-    """Forbid all but the `count` best tokens, and those that tie with the last of them (Fan et al. 2018).
+    """Forbid all tokens except the `count` best and ties with the last of these (Fan et al. 2018).
 
     >>> ops.convert_to_numpy(keep_best(ops.array([[1.0, 3.0, 2.0]]), 2))[0].tolist()
     [-inf, 3.0, 2.0]
@@ -39,9 +39,9 @@ def keep_best(scores: Tensor, count: int) -> Tensor:
 
 
 def keep_nucleus(scores: Tensor, mass: float, least: int) -> Tensor:
-    """Forbid the least likely tokens that together have at most 1 - `mass` (Holtzman et al. 2020, section 3.1).
+    """Forbid the least likely tokens, of probability 1 - `mass` together (Holtzman et al. 2020, section 3.1).
 
-    At least the `least` best are kept.
+    The `least` best tokens are always kept.
     """
     order = ops.argsort(scores, axis=-1)
     cumulative = ops.cumsum(ops.softmax(ops.take_along_axis(scores, order, axis=1), axis=-1), axis=-1)
@@ -51,7 +51,10 @@ def keep_nucleus(scores: Tensor, mass: float, least: int) -> Tensor:
 
 
 def keep_likely(scores: Tensor, share: float, least: int) -> Tensor:
-    """Forbid tokens of less than `share` times the best one's probability (Nguyen et al. 2024)."""
+    """Forbid tokens below `share` times the best token's probability (Nguyen et al. 2024).
+
+    The `least` best tokens are always kept.
+    """
     probabilities = ops.softmax(scores, axis=-1)
     is_dropped = probabilities < share * ops.max(probabilities, axis=-1, keepdims=True)
     worst_kept = ops.top_k(scores, min(least, scores.shape[1]))[0][:, -1:]
@@ -59,13 +62,13 @@ def keep_likely(scores: Tensor, share: float, least: int) -> Tensor:
 
 
 def keep_typical(scores: Tensor, mass: float, least: int) -> Tensor:
-    """Keep the tokens whose surprise is nearest to the entropy, together of `mass` (Meister et al. 2023, section 3).
+    """Keep the tokens whose surprise is nearest to the entropy, of `mass` together (Meister et al. 2023, section 3).
 
-    At least the `least` nearest are kept.
+    The `least` nearest tokens are always kept.
     """
     log_probabilities = ops.log_softmax(scores, axis=-1)
     probabilities = ops.exp(log_probabilities)
-    # A forbidden token counts nothing: zero times infinity is no number.
+    # A forbidden token contributes 0: zero times infinity would be NaN.
     terms = ops.where(probabilities > 0, -log_probabilities * probabilities, 0.0)
     distance = ops.abs(-log_probabilities - ops.sum(terms, axis=-1, keepdims=True))
     order = ops.argsort(distance, axis=-1)
@@ -79,5 +82,5 @@ def keep_typical(scores: Tensor, mass: float, least: int) -> Tensor:
 
 
 def _back(marks: Tensor, order: Tensor) -> Tensor:
-    """Marks (R, V) of sorted tokens at the tokens' own places; `order` says which token each mark is of."""
+    """Undo a sort: marks (R, V) in sorted order, back in the order of the vocabulary."""
     return ops.take_along_axis(marks, ops.argsort(order, axis=-1), axis=1)

@@ -1,8 +1,8 @@
-"""Settings of transformers' `GenerationConfig` that have no place here: harmless ones, and those that are not built."""
+"""Settings of transformers' `GenerationConfig` that are absent here: harmless ones, and unsupported ones."""
 
 from typing import Any
 
-# They change no output here, or say how transformers computes it or what it returns.
+# Settings without an effect here, or about transformers' implementation and return types.
 HARMLESS = frozenset(
     (
         "_from_model_config",
@@ -44,11 +44,11 @@ NOT_BUILT: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("max_time", "stop_strings", "sequence_bias", "watermarking_config", "penalty_alpha"), ()),
     **dict.fromkeys(("dola_layers", "constraints", "force_words_ids", "prompt_lookup_num_tokens"), ()),
 }
-"""By name, the values besides None at which they do nothing."""
+"""{unsupported setting: values besides None without an effect}."""
 
 
 def is_idle(name: str, value: Any) -> bool:
-    """Whether a setting that is not built has a value at which it does nothing.
+    """Whether an unsupported setting has a value without an effect.
 
     >>> is_idle("num_beam_groups", 1), is_idle("num_beam_groups", 2)
     (True, False)

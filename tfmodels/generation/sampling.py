@@ -1,6 +1,6 @@
-"""Greedy search and sampling: every row goes on by itself.
+"""Greedy search and sampling: every row is continued by itself.
 
-Further shape letters: K rows of a document, T full length.
+K are here the rows of a document, and T the full length.
 """
 
 from typing import NamedTuple
@@ -15,14 +15,14 @@ from tfmodels.generation.search import Search, State, write_token
 
 class _Rows(NamedTuple):
     scores: Tensor  # float32 (B, K): summed log-probabilities
-    ended_at: Tensor  # int32 (B, K): place of the last token, 0 before there is one
+    ended_at: Tensor  # int32 (B, K): position of the last token, 0 for a row that has not ended
 
 
 class SamplingSearch(Search):
-    """Greedy search, which takes the best token at each place; with `do_sample` a drawn one."""
+    """Greedy search, which takes the best token at each position; with `do_sample` sampling, which draws it."""
 
     def init_search_state(self, tokens: Tensor) -> _Rows:
-        """No scores, nothing ended but empty documents."""
+        """Scores of 0; the rows of empty documents have ended."""
         first = tokens[:, :, 0]
         ended_at = ops.zeros_like(first)
         if self.inputs.is_empty is not None:
@@ -30,7 +30,7 @@ class SamplingSearch(Search):
         return _Rows(ops.zeros_like(first, dtype="float32"), ended_at)
 
     def base_scores(self, logits: Tensor) -> Tensor:
-        """The logits: transformers' processors see them here."""
+        """The logits unchanged, as for transformers' processors."""
         return logits
 
     def choose(self, state: State, scores: Tensor) -> State:
@@ -40,7 +40,7 @@ class SamplingSearch(Search):
             noisy = scores + gumbel(self.inputs.seed, state.position, ops.shape(scores)[0], scores.shape[1])
         chosen = ops.cast(ops.argmax(noisy, axis=-1), "int32")  # (R,)
         gained = ops.take_along_axis(ops.log_softmax(scores, axis=-1), chosen[:, None], axis=1)
-        # Where all is forbidden there is no distribution, and its logarithm no number.
+        # If all tokens are forbidden, the softmax is NaN.
         gained = ops.where(ops.max(scores, axis=-1, keepdims=True) > FORBIDDEN, gained, FORBIDDEN)
         shape = (-1, self.rows)
         chosen, gained = ops.reshape(chosen, shape), ops.reshape(gained, shape)
@@ -54,6 +54,6 @@ class SamplingSearch(Search):
         return state._replace(tokens=tokens, search=rows, is_running=ops.any(ops.equal(ended_at, 0)))
 
     def results(self, state: State) -> dict[str, Tensor]:
-        """All rows, and their log-probabilities over their length."""
+        """All rows, and their length-penalised log-probabilities."""
         scores = state.search.scores / self.length_factor(state.search.ended_at + 1 - self.prompt_length)
         return {"sequences": state.tokens, "sequences_scores": scores}

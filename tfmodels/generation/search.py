@@ -1,6 +1,7 @@
-"""The loop that all searches share: a state of fixed size, one token further with each step.
+"""The loop of all searches: a state of fixed size, advanced by one token with each step.
 
-Further shape letters: K rows of a document, P prompt length, T full length.
+K are here the rows of a document, with beams or without, and T the full length. Further shape letters: P prompt tokens,
+Q returned sequences of a document (`num_return_sequences`).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,20 +17,20 @@ from tfmodels.generation.logits_warpers import logits_warpers
 DecodeStep = Callable[[Tensor, Tensor, Any, Tensor | None], tuple[Tensor, Any]]
 """(tokens, position, caches, ancestors) -> (logits of the last token, caches).
 
-Without ancestors: tokens int32 (R, n) that follow each other from `position`, logits (R, V); a row sees what its own
-row of the caches holds. With ancestors, int32 (B, K, T - 1): tokens int32 (B, K), one of each beam, logits (R, V); at
-each place before `position` a beam sees what the beam `ancestors[b, k, place]` wrote there. So nothing in the caches
-moves when beams are reordered. What is the same for all rows of a document belongs to the function, not to the caches.
+Without ancestors: consecutive tokens from `position`, int32 (R, any), logits (R, V); a row sees its own row of the
+caches. With ancestors, int32 (B, K, T - 1): tokens int32 (B, K), one of each beam, logits (R, V); at each place before
+`position` a beam sees the token that the beam `ancestors[b, k, place]` wrote there. So the caches stay in place when
+beams are reordered. Tensors that are equal for all rows of a document belong to the function, not to the caches.
 """
 
 
 class SearchInputs(NamedTuple):
     """Per-document inputs of a search.
 
-    prompt: int32 (B, P), from the start token on. source_ids: int32 (B, S), where a processor needs them. is_empty:
-    bool (B,), documents of padding alone, whose summary is empty. seed: two uint32, where tokens are drawn. allowed:
-    see `logits_processors.allow`. limits: int32 (B,), the most new tokens of each document; None: as many as there is
-    room for.
+    prompt: int32 (B, P), with the start token. source_ids: int32 (B, S), for processors that read the document.
+    is_empty: bool (B,), True for documents of padding alone, whose summary is empty. seed: two uint32, for sampling.
+    allowed: see `logits_processors.allow`. limits: int32 (B,), the largest number of new tokens of each document; None:
+    the full length.
     """
 
     prompt: Tensor
@@ -41,9 +42,12 @@ class SearchInputs(NamedTuple):
 
 
 class State(NamedTuple):
-    """position: int32 scalar, place of the next token. tokens: int32 (B, K, T). is_running: bool scalar. search: the
-    part of the state that each kind of search has for itself. scores: float32 (T - P, R, V), one for each step, or an
-    empty tuple. caches: of `step`."""
+    """The state of a search.
+
+    position: int32 scalar, the position of the next token. tokens: int32 (B, K, T). is_running: bool scalar. search:
+    the state of the subclass. scores: float32 (T - P, R, V), the scores of each step, or an empty tuple. caches: the
+    caches of `step`.
+    """
 
     position: Tensor
     tokens: Tensor
@@ -61,7 +65,7 @@ class Search:
         inputs: the documents.
         config: the settings, with special ids.
         vocabulary: V.
-        further: processors of the user, after those of the settings.
+        further: processors of the user, applied after the settings' processors.
         output_scores: keep every step's scores.
     """
 
@@ -82,7 +86,7 @@ class Search:
         self.rows = config.rows_per_document
         self.prompt_length = inputs.prompt.shape[1]
         self.length = config.total_length(self.prompt_length)
-        # Full lengths: one for all, or int32 (B, 1).
+        # The full length: one for all documents, or int32 (B, 1).
         self.lengths: int | Tensor = self.length
         if inputs.limits is not None:
             self.lengths = ops.clip(self.prompt_length + inputs.limits, self.prompt_length + 1, self.length)[:, None]
@@ -94,15 +98,15 @@ class Search:
 
     @property
     def documents(self) -> int | Tensor:
-        """B."""
+        """B, the number of documents."""
         return ops.shape(self.inputs.prompt)[0]
 
     def init_search_state(self, tokens: Tensor) -> Any:
-        """The search's own part of the state, before the first step."""
+        """The subclass's part of the state before the first step; `tokens` is int32 (B, K, T)."""
         raise NotImplementedError
 
     def ancestors(self, state: State) -> Tensor | None:
-        """Which beam wrote each token, or None where every row goes on with its own."""
+        """The beam that wrote each token, int32 (B, K, T - 1), or None for searches without beams."""
         return None
 
     def base_scores(self, logits: Tensor) -> Tensor:
@@ -110,24 +114,24 @@ class Search:
         raise NotImplementedError
 
     def choose(self, state: State, scores: Tensor) -> State:
-        """The state with the next token of every row, but for `position`, `scores` and `caches`."""
+        """The state with the next token of every row; `position`, `scores` and `caches` are unchanged."""
         raise NotImplementedError
 
     def results(self, state: State) -> dict[str, Tensor]:
-        """Sequences, of beams the best first, and their scores: (B, N, T) and (B, N); N `num_return_sequences`."""
+        """The sequences, with beams the best first, and their scores: (B, Q, T) and (B, Q)."""
         raise NotImplementedError
 
     def run(self, caches: Any) -> dict[str, Tensor]:
-        """The whole search: one `while_loop`, left when nothing can change any more.
+        """Run the whole search: one `while_loop`, which ends when no sequence can change any more.
 
         Args:
             caches: see `start`.
 
         Returns:
-            "sequences": int32 (B * N, T), the prompt first, padded with the pad id, N `num_return_sequences`;
-            "sequences_scores": float32 (B * N,), the log-probability of the new tokens over their number to the power
-            of `length_penalty`; with `output_scores` "scores": float32 (T - P, R, V), each step's for every row after
-            all processors, zeros where no step was made; and of beams "beam_indices", see `BeamSearch.results`.
+            "sequences": int32 (B * Q, T), the prompt first, padded with the pad id; "sequences_scores": float32
+            (B * Q,), the log-probability of the new tokens over their number to the power of `length_penalty`; with
+            `output_scores` "scores": float32 (T - P, R, V), the scores of each step after all processors, zeros for
+            steps after the end; and with beams "beam_indices", see `BeamSearch.results`.
         """
         (state,) = ops.while_loop(
             lambda state: state.is_running, lambda state: (self.advance(state),), (self.start(caches),)
@@ -135,10 +139,10 @@ class Search:
         return self.finalize(state)
 
     def start(self, caches: Any) -> State:
-        """The state before the first step, the prompt's tokens but the last in the caches.
+        """The state before the first step, with all tokens of the prompt except the last in the caches.
 
         Args:
-            caches: empty ones, with room for T - 1 tokens of each row.
+            caches: empty caches, with room for T - 1 tokens of each row.
         """
         prompt = ops.repeat(self.inputs.prompt[:, None], self.rows, axis=1)  # (B, K, P)
         if self.prompt_length > 1:
@@ -155,12 +159,12 @@ class Search:
         return State(position, tokens, ops.convert_to_tensor(True), self.init_search_state(tokens), scores, caches)
 
     def read_prompt(self, tokens: Tensor, caches: Any) -> Any:
-        """The caches with the tokens (B, K, P - 1) in them."""
+        """Write the tokens (B, K, P - 1) into the caches."""
         rows = ops.reshape(tokens, (-1, self.prompt_length - 1))
         return self.step(rows, ops.zeros((), "int32"), caches, None)[1]
 
     def advance(self, state: State) -> State:
-        """One token further."""
+        """Advance the state by one token."""
         last = ops.take(state.tokens, state.position - 1, axis=2)  # (B, K)
         ancestors = self.ancestors(state)
         tokens = ops.reshape(last, (-1, 1)) if ancestors is None else last
@@ -173,10 +177,10 @@ class Search:
             scores = ops.log_softmax(scores, axis=-1)
         chosen = self.choose(state, scores)
         is_running = ops.logical_and(chosen.is_running, state.position + 1 < self.length)
-        kept = state.scores
+        all_scores = state.scores
         if self.output_scores:
-            kept = ops.scatter_update(kept, [[state.position - self.prompt_length]], scores[None])
-        return chosen._replace(position=state.position + 1, is_running=is_running, scores=kept, caches=caches)
+            all_scores = ops.scatter_update(all_scores, [[state.position - self.prompt_length]], scores[None])
+        return chosen._replace(position=state.position + 1, is_running=is_running, scores=all_scores, caches=caches)
 
     def finalize(self, state: State) -> dict[str, Tensor]:
         """The results of `run`, from the last state."""
@@ -189,23 +193,23 @@ class Search:
         return {**results, "scores": state.scores} if self.output_scores else results
 
     def empty_sequences(self) -> Tensor:
-        """The prompt, an end token and padding: int32 (B, T)."""
+        """The sequences of empty documents: the prompt, an end token and padding: int32 (B, T)."""
         tail = [*self.config.end_tokens[:1], *(self.config.pad_token_id,) * self.length]
         tail = ops.convert_to_tensor(tail[: self.length - self.prompt_length], "int32")
         tails = ops.broadcast_to(tail[None], (self.documents, self.length - self.prompt_length))
         return ops.concatenate([self.inputs.prompt, tails], axis=1)
 
     def is_end(self, tokens: Tensor) -> Tensor:
-        """Which of the tokens end a sequence."""
+        """True for end tokens: bool of the same shape."""
         return is_among(tokens, self.config.end_tokens)
 
     def length_factor(self, new_tokens: Tensor) -> Tensor:
-        """The divisor of a log-probability of so many new tokens."""
+        """The divisor of a sequence's log-probability: the number of new tokens to the power `length_penalty`."""
         return ops.cast(new_tokens, "float32") ** self.config.length_penalty
 
 
 def is_among(tokens: Tensor, ids: Sequence[int]) -> Tensor:
-    """Which of the tokens are one of a few ids: bool of the same shape.
+    """True for tokens among a few ids: bool of the same shape.
 
     >>> ops.convert_to_numpy(is_among(ops.array([5, 2, 7]), (2, 5))).tolist()
     [True, True, False]
@@ -217,10 +221,10 @@ def is_among(tokens: Tensor, ids: Sequence[int]) -> Tensor:
 
 
 def write_token(tokens: Tensor, position: Tensor, token: Tensor) -> Tensor:
-    """`token` (...) written into `tokens` (..., T) at one place of the last axis.
+    """Write `token` (...) into `tokens` (..., T) at one position of the last axis.
 
     >>> ops.convert_to_numpy(write_token(ops.zeros((1, 3), "int32"), 1, ops.array([7], "int32"))).tolist()
     [[0, 7, 0]]
     """
-    # A select and not `ops.slice_update`, which on TensorFlow is an XLA op that stock servers may not have.
+    # A select in place of `ops.slice_update`, which on TensorFlow is an XLA op that stock servers may lack.
     return ops.where(ops.equal(ops.arange(tokens.shape[-1], dtype="int32"), position), token[..., None], tokens)

@@ -1,4 +1,4 @@
-"""Settings of a file that can be followed: as many as there are, and why the others cannot."""
+"""The usable settings of a file: as many as possible, and the reason against each of the rest."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -8,7 +8,7 @@ from typing import Any
 from tfmodels.generation.validation import RULES
 from tfmodels.utils.plain_values import plain
 
-# What can contradict something else; of two that do, the first goes.
+# Settings that can contradict each other; of a contradictory pair the earlier one is dropped.
 _CONTRADICTABLE = (
     "num_return_sequences",
     "min_new_tokens",
@@ -24,14 +24,14 @@ _CONTRADICTABLE = (
 
 
 def usable_settings(make: Callable[..., Any], settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The settings without those that break a rule, and without as few as can be where some contradict each other.
+    """Drop the settings that break a rule, and as few as possible of contradictory ones.
 
     Args:
-        make: the class of settings, whose `ValueError` says that they contradict each other.
-        settings: by name.
+        make: the class of settings; its `ValueError` reports a contradiction.
+        settings: {name: value}.
 
     Returns:
-        The settings that stay; and by name of each that does not, the rule that it breaks.
+        The usable settings, and {name of a dropped setting: the rule that it breaks}.
 
     >>> from tfmodels.generation.config import GenerationConfig
     >>> usable_settings(GenerationConfig, {"num_beams": 4, "top_p": 7})
@@ -41,10 +41,10 @@ def usable_settings(make: Callable[..., Any], settings: Mapping[str, Any]) -> tu
     kept = {name: value for name, value in settings.items() if reasons[name] is None}
     candidates = [name for name in _CONTRADICTABLE if name in kept]
     for count in range(len(candidates) + 1):
-        for gone in combinations(candidates, count):
-            rest = {name: value for name, value in kept.items() if name not in gone}
+        for dropped in combinations(candidates, count):
+            rest = {name: value for name, value in kept.items() if name not in dropped}
             if _broken(partial(make, **rest)) is None:
-                reasons |= {name: _broken(partial(make, **rest, **{name: kept[name]})) for name in gone}
+                reasons |= {name: _broken(partial(make, **rest, **{name: kept[name]})) for name in dropped}
                 return rest, {name: reason for name, reason in reasons.items() if reason is not None}
     raise ValueError(f"settings must be among those of {make}. Received: {sorted(settings)}")
 
@@ -54,7 +54,7 @@ def _follow(name: str, value: Any) -> None:
 
 
 def _broken(check: Callable[[], Any]) -> str | None:
-    """The rule that a check finds broken."""
+    """The rule that a check reports as broken, or None."""
     try:
         check()
     except ValueError as error:

@@ -1,69 +1,38 @@
-"""The rules that settings of generation keep, each with an error that names the setting, the rule and what came."""
+"""The rules of the settings of generation; errors name the setting, the rule and the value."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tfmodels.utils.checks import check_at_least, check_finite, check_flag, check_number
+
 Rule = Callable[[str, Any], Any]
-"""(name, value) -> the value as a setting holds it; `ValueError` where it is none."""
-
-
-def check_at_least(name: str, value: Any, lowest: int) -> None:
-    """Raise `ValueError` unless `value` is an integer of at least `lowest`.
-
-    >>> check_at_least("num_beams", 0, 1)
-    Traceback (most recent call last):
-    ValueError: num_beams must be an integer of at least 1. Received: num_beams=0
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        raise ValueError(f"{name} must be an integer of at least {lowest}. Received: {name}={value!r:.80}")
-
-
-def check_number(name: str, value: Any, low: float, high: float = 1e300, above: bool = False) -> None:
-    """Raise `ValueError` unless `value` is a number from `low` (where `above`: beyond it) to `high`."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if is_number and (low < value if above else low <= value) and value <= high:
-        return
-    wanted = f"above {low:g}" if above else f"of at least {low:g}"
-    wanted += "" if high >= 1e300 else f" and at most {high:g}"
-    raise ValueError(f"{name} must be a number {wanted}. Received: {name}={value!r:.80}")
-
-
-def check_finite(name: str, value: Any) -> None:
-    """Raise `ValueError` unless `value` is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
-        raise ValueError(f"{name} must be a finite number. Received: {name}={value!r:.80}")
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Raise `ValueError` unless `value` is True or False."""
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be True or False. Received: {name}={value!r:.80}")
+"""(name, value) -> the value in a setting's own type; `ValueError` for a value that breaks the rule."""
 
 
 def token_ids(name: str, value: Any) -> tuple[int, ...]:
-    """One id or several as a tuple without repetitions.
+    """Convert one id or several to a tuple without repetitions.
 
     >>> token_ids("eos_token_id", 2), token_ids("eos_token_id", [2, 5, 2]), token_ids("eos_token_id", None)
     ((2,), (2, 5), ())
     """
     if value is None:
         return ()
-    found = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
-    for token in found:
+    ids = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    for token in ids:
         check_at_least(name, token, 0)
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(ids))
 
 
 def words(name: str, value: Any) -> tuple[tuple[int, ...], ...] | None:
-    """A list of words, each of at least one id, as tuples; None: there are none."""
+    """Convert a list of words, each of at least one id, to tuples; None stays None."""
     if value is None:
         return None
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(x, Sequence) for x in value):
         raise ValueError(f"{name} must be a list of lists of ids. Received: {name}={value!r:.80}")
-    found = tuple(token_ids(name, word) if len(word) < 2 else _word(name, word) for word in value)
-    if not all(found):
+    tuples = tuple(token_ids(name, word) if len(word) < 2 else _word(name, word) for word in value)
+    if not all(tuples):
         raise ValueError(f"{name} must hold words of at least one id. Received: {name}={value!r:.80}")
-    return found
+    return tuples
 
 
 def _word(name: str, word: Sequence[Any]) -> tuple[int, ...]:
@@ -73,7 +42,7 @@ def _word(name: str, word: Sequence[Any]) -> tuple[int, ...]:
 
 
 def decay(name: str, value: Any) -> tuple[int, float] | None:
-    """A start in tokens and a factor, as a tuple."""
+    """Convert a start in tokens and a factor to a tuple; None stays None."""
     if value is None:
         return None
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
@@ -88,8 +57,8 @@ def _ids(name: str, value: Any) -> tuple[int, ...] | None:
 
 
 def _id_or_ids(name: str, value: Any) -> int | tuple[int, ...] | None:
-    found = token_ids(name, value)
-    return found[0] if len(found) == 1 else found or None
+    ids = token_ids(name, value)
+    return ids[0] if len(ids) == 1 else ids or None
 
 
 def _at_least(lowest: int, optional: bool = True) -> Rule:
@@ -145,4 +114,4 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens"), _ids),
     **dict.fromkeys(("eos_token_id", "forced_eos_token_id"), _id_or_ids),
 }
-"""The rule that each setting keeps by itself."""
+"""The rule of each setting by itself."""

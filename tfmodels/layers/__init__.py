@@ -1,1 +1,1 @@
-"""Attention and feed-forward layers of LED and LongT5, and the block arithmetic under them."""
+"""Attention and feed-forward layers, and their block arithmetic."""

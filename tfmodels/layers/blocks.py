@@ -1,7 +1,4 @@
-"""Pure block arithmetic: cut a sequence into blocks and heads, and join it again.
-
-Shape letters: B batch, H heads, L length, N blocks, C block length, D head size.
-"""
+"""Pure block arithmetic: cut a sequence into blocks and heads, and join them again."""
 
 from keras import ops
 
@@ -9,12 +6,12 @@ from tfmodels.backend.types import Tensor
 
 
 def padding_to_multiple(length: int | Tensor, multiple: int) -> int | Tensor:
-    """Positions that must be appended so that `length` becomes a multiple of `multiple`.
+    """The number of positions that complete `length` to a multiple of `multiple`.
 
     >>> padding_to_multiple(5, 4)
     3
     """
-    # Not as a remainder: JAX must see that a length that is not yet known becomes a multiple above zero.
+    # No remainder operator: JAX must see that a symbolic length becomes a multiple above zero.
     return -(-length // multiple) * multiple - length
 
 

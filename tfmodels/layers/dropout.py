@@ -1,7 +1,7 @@
-"""Dropout (Srivastava et al. 2014) whose mask is a hash of each entry's place.
+"""Dropout (Srivastava et al. 2014) whose mask is a hash of each entry's index.
 
 A mask drawn by the backend's generator is kept for the backward pass, and on a CPU costs more than the attention whose
-probabilities it drops. This one is a few integer operations that fuse into the computation around it, done twice.
+probabilities it drops. This mask is a few integer operations, computed twice and fused into the surrounding code.
 """
 
 from dataclasses import dataclass
@@ -18,23 +18,23 @@ from tfmodels.backend.types import Tensor
 
 @dataclass(frozen=True)
 class HashDropout:
-    """Dropout as a function of seed, stream and place.
+    """Dropout as a function of seed, stream and index.
 
     Args:
-        rate: share of the entries that are dropped; the others are divided by 1 - rate.
-        seed: two integers, from `keras.random.SeedGenerator.next`; other seeds give unrelated masks.
+        rate: share of the entries that are dropped; the kept ones are divided by 1 - rate.
+        seed: two integers, from `keras.random.SeedGenerator.next`; different seeds give unrelated masks.
     """
 
     rate: float
     seed: Tensor
 
     def scale(self, shape: tuple[Any, ...], stream: Tensor, part: int = 0) -> Tensor:
-        """What the entries are multiplied by: float32 of `shape`, 0 or 1 / (1 - rate).
+        """The factor of each entry: float32 of `shape`, 0 or 1 / (1 - rate).
 
         Args:
-            shape: with fewer than 2^31 entries.
-            stream: int32 scalar, such as the number of a block.
-            part: tells apart tensors of one stream.
+            shape: of the tensor; fewer than 2^31 entries.
+            stream: int32 scalar, such as the index of a block.
+            part: the index of the tensor within its stream, 0 or 1.
 
         >>> scale = HashDropout(0.25, ops.array([1, 2], "uint32")).scale((100, 100), ops.zeros((), "int32"))
         >>> abs(float(ops.mean(scale)) - 1) < 0.05
@@ -48,7 +48,7 @@ class HashDropout:
 
 
 class Dropout(keras.layers.Dropout):
-    """`keras.layers.Dropout` by `HashDropout`: the same seeds and expectation, other masks, no `noise_shape`.
+    """`keras.layers.Dropout` with the masks of `HashDropout`: the same seeds and expectation, no `noise_shape`.
 
     >>> layer = Dropout(0.5)
     >>> sorted(set(ops.convert_to_numpy(layer(ops.ones(100), training=True)).tolist()))
@@ -61,7 +61,7 @@ class Dropout(keras.layers.Dropout):
             raise ValueError(f"noise_shape must be None. Received: noise_shape={self.noise_shape}")
 
     def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:
-        """Drop in training, and only then."""
+        """Drop entries in training; otherwise return `inputs`."""
         dropout = hash_dropout(self, training)
         if dropout is None:
             return inputs
@@ -69,7 +69,7 @@ class Dropout(keras.layers.Dropout):
 
 
 def hash_dropout(layer: keras.layers.Dropout, training: bool | None) -> HashDropout | None:
-    """What a `Dropout` layer would do in this call, with the next of its seeds; None where it would do nothing.
+    """The dropout of one call of a `Dropout` layer, with the layer's next seed; None outside training or at rate 0.
 
     >>> hash_dropout(keras.layers.Dropout(0.1), training=False) is None
     True

@@ -10,6 +10,7 @@ from tfmodels.backend.precision import overflow_safe_dtype
 from tfmodels.backend.scan import can_reuse, scan
 from tfmodels.backend.types import Tensor
 from tfmodels.layers.blocks import merge_blocks, split_into_blocks
+from tfmodels.layers.composite import CompositeLayer
 from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.projection import projection
 from tfmodels.utils.checks import check_positive
@@ -24,7 +25,7 @@ def _gelu_erf(x: Tensor) -> Tensor:
 
 
 CHUNK_LENGTH = 2048
-"""Positions whose hidden values exist at one time outside training: a long document's are its largest tensors."""
+"""The number of tokens per chunk outside training: a long document's hidden values would be its largest tensors."""
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": _gelu_erf,
@@ -35,7 +36,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def activation_function(name: str) -> Callable[[Tensor], Tensor]:
-    """The activation that the reference calls `name`; `ValueError` for an unknown one.
+    """The activation with transformers' name `name`; `ValueError` for an unknown one.
 
     >>> float(activation_function("relu")(-1.0))
     0.0
@@ -46,7 +47,7 @@ def activation_function(name: str) -> Callable[[Tensor], Tensor]:
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class FeedForward(keras.layers.Layer):
+class FeedForward(CompositeLayer):
     """Two projections with an activation between them; gated, the activation is multiplied by a third projection.
 
     Plain: `wo(dropout(act(wi(x))))` (Vaswani et al. 2017, section 3.3); gated: `wo(dropout(act(wi(x)) * wi_linear(x)))`
@@ -79,8 +80,7 @@ class FeedForward(keras.layers.Layer):
         output_stddev: float = 0.02,
         **kwargs: Any,
     ) -> None:
-        # The parts cast for themselves: casting here would round float32 biases and residuals to 16 bits.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         check_positive("hidden_size", hidden_size)
         self.hidden_size = hidden_size
         self.activation = activation
@@ -104,13 +104,13 @@ class FeedForward(keras.layers.Layer):
         self.wo = self._projection("wo", inputs_shape[-1], self.output_stddev, output_dtype)
         self.wo.build((*inputs_shape[:-1], self.hidden_size))
 
-    def _projection(self, name: str, units: int, stddev: float, policy: Any) -> keras.layers.Dense:
+    def _projection(self, name: str, units: int, stddev: float, policy: keras.DTypePolicy) -> keras.layers.Dense:
         return projection(name, units, stddev, self.use_bias, policy)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Transform each position by itself."""
+        """Transform each token by itself; see the class docstring."""
         length = inputs.shape[1]
-        # An int, or None in TensorFlow's graphs, or JAX's symbol for a length that is not known.
+        # An int, or for an unknown length None in TensorFlow's graphs and a symbol of JAX.
         if training or not isinstance(length, int) or length <= CHUNK_LENGTH:
             return self._transform(inputs, training)
         blocks = ops.transpose(split_into_blocks(inputs, CHUNK_LENGTH, axis=1), (1, 0, 2, 3))  # (N, B, C, E)
@@ -123,7 +123,7 @@ class FeedForward(keras.layers.Layer):
             [blocks],
             reuse={0: 0} if can_reuse(output, blocks) else {},
         )
-        return merge_blocks(ops.transpose(transformed, (1, 0, 2, 3)), length, axis=1)
+        return merge_blocks(ops.transpose(transformed, (1, 0, 2, 3)), length, axis=1)  # (N, B, C, E) -> (B, L, E)
 
     def _transform(self, inputs: Tensor, training: bool | None) -> Tensor:
         hidden = self.activate(self.wi(inputs))
@@ -131,7 +131,7 @@ class FeedForward(keras.layers.Layer):
             hidden = hidden * self.wi_linear(inputs)
         return self.wo(self.hidden_dropout(hidden, training=training))
 
-    # By tracing the call, as where there is no `compute_output_shape`: it checks the inputs.
+    # Trace the call, as Keras does without `compute_output_shape`: the call checks its inputs.
     compute_output_spec = keras.Operation.compute_output_spec
 
     def compute_output_shape(self, inputs_shape: Any) -> tuple[Any, ...]:

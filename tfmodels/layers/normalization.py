@@ -1,4 +1,4 @@
-"""T5's norm with the reference's initial scale."""
+"""T5's norm with transformers' initial scale."""
 
 from typing import Any
 

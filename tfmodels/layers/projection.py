@@ -1,6 +1,4 @@
-"""The projections that all layers are made of."""
-
-from typing import Any
+"""The projections of the layers."""
 
 import keras
 from keras import ops
@@ -8,8 +6,10 @@ from keras import ops
 from tfmodels.backend.types import Tensor
 
 
-def projection(name: str, units: int, stddev: float, use_bias: bool, policy: Any) -> keras.layers.Dense:
-    """A `Dense` layer whose kernel starts as noise of the given standard deviation.
+def projection(
+    name: str, units: int, stddev: float, use_bias: bool, policy: keras.DTypePolicy | str
+) -> keras.layers.Dense:
+    """A `Dense` layer whose kernel starts as normal noise of standard deviation `stddev`.
 
     >>> projection("query", units=4, stddev=0.02, use_bias=False, policy="float32").use_bias
     False
@@ -19,10 +19,10 @@ def projection(name: str, units: int, stddev: float, use_bias: bool, policy: Any
 
 
 def zero_of(*layers: keras.layers.Layer) -> Tensor:
-    """A zero, float32, whose gradient for the weights of layers is zero.
+    """A float32 zero that depends on the weights of layers, with zero gradients.
 
-    For weights that a call has no use for: TensorFlow has no gradient for them otherwise, of which Keras warns at each
-    compilation, and JAX has zeros.
+    For weights that a call does not use: without it TensorFlow has no gradient for them, and Keras warns at each
+    compilation. (JAX has zeros.)
 
     >>> layer = projection("key", units=4, stddev=0.02, use_bias=True, policy="float32")
     >>> layer.build((None, 3))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tfmodels.layers.feed_forward import activation_function
-from tfmodels.modeling.config import ModelConfig
+from tfmodels.modeling.config import FieldCheck, ModelConfig
 from tfmodels.modeling.config_keys import SAME_ACTIVATIONS, resolved
 from tfmodels.utils.checks import check_divides, check_even_positive, check_not_negative, check_positive, check_rate
 
@@ -14,10 +14,11 @@ DEFAULT_SLOTS = 64
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LEDConfig(ModelConfig):
-    """Sizes and settings of an LED model (Beltagy et al. 2020, section 7), under the reference's names and defaults.
+    """Sizes and settings of an LED model (Beltagy et al. 2020, section 7), under transformers' names and defaults.
 
     `attention_window` is one width for all encoder layers or one per layer, both sides of the window together.
-    `max_global_tokens` is ours: the slots for global tokens (see `LongformerSelfAttention`).
+    `max_global_tokens`, unknown to transformers, is the number of slots for global tokens (see
+    `LongformerSelfAttention`).
 
     Raises:
         ValueError: a field out of range.
@@ -33,6 +34,25 @@ class LEDConfig(ModelConfig):
         "hidden_size": "d_model",
         "attention_probs_dropout_prob": "attention_dropout",
         "initializer_range": "init_std",
+    }
+    field_checks: ClassVar[Mapping[str, FieldCheck]] = {
+        "vocab_size": check_positive,
+        "max_encoder_position_embeddings": check_positive,
+        "max_decoder_position_embeddings": check_positive,
+        "d_model": check_positive,
+        "encoder_layers": check_positive,
+        "encoder_ffn_dim": check_positive,
+        "encoder_attention_heads": check_positive,
+        "decoder_layers": check_positive,
+        "decoder_ffn_dim": check_positive,
+        "decoder_attention_heads": check_positive,
+        "dropout": check_rate,
+        "attention_dropout": check_rate,
+        "activation_dropout": check_rate,
+        "classifier_dropout": check_rate,
+        "encoder_layerdrop": check_rate,
+        "decoder_layerdrop": check_rate,
+        "init_std": check_not_negative,
     }
 
     vocab_size: int = 50265
@@ -63,29 +83,6 @@ class LEDConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in (
-            "vocab_size",
-            "max_encoder_position_embeddings",
-            "max_decoder_position_embeddings",
-            "d_model",
-            "encoder_layers",
-            "encoder_ffn_dim",
-            "encoder_attention_heads",
-            "decoder_layers",
-            "decoder_ffn_dim",
-            "decoder_attention_heads",
-        ):
-            check_positive(name, getattr(self, name))
-        for name in (
-            "dropout",
-            "attention_dropout",
-            "activation_dropout",
-            "classifier_dropout",
-            "encoder_layerdrop",
-            "decoder_layerdrop",
-        ):
-            check_rate(name, getattr(self, name))
-        check_not_negative("init_std", self.init_std)
         for name in ("encoder_attention_heads", "decoder_attention_heads"):
             check_divides(name, getattr(self, name), "d_model", self.d_model)
         most = max(DEFAULT_SLOTS, self.max_encoder_position_embeddings)
@@ -94,6 +91,9 @@ class LEDConfig(ModelConfig):
                 f"max_global_tokens must be from 0 to {most}. Received: max_global_tokens={self.max_global_tokens!r}"
             )
         activation_function(self.activation_function)
+        self._check_windows()
+
+    def _check_windows(self) -> None:
         window = self.attention_window
         widest = 2 * self.max_encoder_position_embeddings
         for width in window if isinstance(window, (list, tuple)) else [window]:
@@ -111,38 +111,38 @@ class LEDConfig(ModelConfig):
 
     @classmethod
     def resolved_keys(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """The keys under the fields' own names, and remarks."""
-        found, told = resolved(values, cls.aliases)
-        # transformers writes it and compares it with the list of windows; `encoder_layers` is what it builds.
-        number, layers = found.pop("num_hidden_layers", None), found.get("encoder_layers", cls.encoder_layers)
+        """The keys of a `config.json` under the names of the fields, and remarks on keys that are not followed."""
+        fields, remarks = resolved(values, cls.aliases)
+        # transformers writes it and compares it with the list of windows, and builds `encoder_layers` layers.
+        number, layers = fields.pop("num_hidden_layers", None), fields.get("encoder_layers", cls.encoder_layers)
         if number not in (None, layers):
-            told.append(f"num_hidden_layers={number!r:.80}: encoder_layers={layers!r:.80} is followed")
-        name = found.get("activation_function")
+            remarks.append(f"num_hidden_layers={number!r:.80}: encoder_layers={layers!r:.80} is followed")
+        name = fields.get("activation_function")
         if isinstance(name, str):
-            found["activation_function"] = SAME_ACTIVATIONS.get(name, name)
-        return found, told
+            fields["activation_function"] = SAME_ACTIVATIONS.get(name, name)
+        return fields, remarks
 
     @property
     def hidden_size(self) -> int:
-        """The reference's other name of `d_model`."""
+        """transformers' second name of `d_model`."""
         return self.d_model
 
     @property
     def num_hidden_layers(self) -> int:
-        """The reference's other name of `encoder_layers`."""
+        """transformers' second name of `encoder_layers`."""
         return self.encoder_layers
 
     @property
     def num_attention_heads(self) -> int:
-        """The reference's other name of `encoder_attention_heads`."""
+        """transformers' second name of `encoder_attention_heads`."""
         return self.encoder_attention_heads
 
     def min_parameters(self, with_decoder: bool) -> int:
-        """Numbers in the matrices of a model's body: what a file must hold at least, whatever its head."""
+        """The count of numbers in the matrices of a model's body, the least that a file with any head holds."""
         width = self.d_model
-        left_out = sum(map(len, self.pruned_heads.values())) * (width // self.encoder_attention_heads)
+        pruned = sum(map(len, self.pruned_heads.values())) * (width // self.encoder_attention_heads)
         # Six projections of the attention and its output; two of the feed-forward part.
-        total = self.encoder_layers * (7 * width * width + 2 * width * self.encoder_ffn_dim) - 7 * width * left_out
+        total = self.encoder_layers * (7 * width * width + 2 * width * self.encoder_ffn_dim) - 7 * width * pruned
         total += self.vocab_size * width + self.max_encoder_position_embeddings * width
         if with_decoder:
             total += self.decoder_layers * (8 * width * width + 2 * width * self.decoder_ffn_dim)
@@ -151,7 +151,7 @@ class LEDConfig(ModelConfig):
 
     @property
     def encoder_sizes(self) -> tuple[int, int]:
-        """Layers of the encoder, and heads in each."""
+        """The number of encoder layers, and of heads in each."""
         return self.encoder_layers, self.encoder_attention_heads
 
     @property

@@ -15,7 +15,7 @@ from tfmodels.modeling.stack import layerdrop_seeds
 from tfmodels.utils.checks import check_length
 
 
-def _attention(config: LEDConfig, policy: Any, name: str) -> CachedAttention:
+def _attention(config: LEDConfig, policy: keras.DTypePolicy, name: str) -> CachedAttention:
     return CachedAttention(
         config.decoder_attention_heads,
         config.d_model // config.decoder_attention_heads,
@@ -32,8 +32,7 @@ class LEDDecoderBlock(DecoderBlock):
     """Self-attention, cross-attention and feed-forward, each beside a residual connection and before a norm."""
 
     def __init__(self, config: LEDConfig, **kwargs: Any) -> None:
-        # Not cast on entry: a cast would round float32 biases and copy the caches.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         policy = self.dtype_policy
         self.self_attention = _attention(config, policy, "self_attention")
         self.self_attention_norm = layer_norm(policy, "self_attention_norm")
@@ -44,7 +43,7 @@ class LEDDecoderBlock(DecoderBlock):
         self.residual_dropout = Dropout(config.dropout, dtype=policy, name="residual_dropout")
 
     def build(self, hidden_states_shape: Any) -> None:
-        """Build every part."""
+        """Build every sublayer."""
         for part in (self.self_attention, self.self_attention_norm, self.cross_attention, self.cross_attention_norm):
             part.build(hidden_states_shape)
         self.feed_forward.build(hidden_states_shape)
@@ -60,8 +59,8 @@ class LEDDecoderBlock(DecoderBlock):
         training: bool | None = None,
     ) -> BlockOutputs:
         """(R, T, E) -> (R, T, E); see `DecoderBlock`."""
-        own = self.self_attend(hidden_states, context, layer, one_per_beam, output_attentions, training)
-        attended = self.residual_dropout(own.attended, training=training)
+        attention = self.self_attend(hidden_states, context, layer, one_per_beam, output_attentions, training)
+        attended = self.residual_dropout(attention.attended, training=training)
         hidden_states = self.self_attention_norm(hidden_states + attended)
 
         cross = self.cross_attend(hidden_states, context, layer, output_attentions, training)
@@ -71,16 +70,16 @@ class LEDDecoderBlock(DecoderBlock):
         forwarded = self.feed_forward(hidden_states, training=training)
         forwarded = self.residual_dropout(forwarded, training=training)
         hidden_states = self.final_norm(hidden_states + forwarded)
-        return BlockOutputs(hidden_states, own.keys_values, own.probabilities, cross.probabilities)
+        return BlockOutputs(hidden_states, attention.keys_values, attention.probabilities, cross.probabilities)
 
 
 @keras.saving.register_keras_serializable("tfmodels")
 class LEDDecoder(Decoder):
-    """Decoder of LED: BART's (Lewis et al. 2020) with learned positions and no offset. See `Decoder`."""
+    """LED's decoder: BART's (Lewis et al. 2020) with learned positions and no offset. See `Decoder`."""
 
     config_class: ClassVar[type] = LEDConfig
 
-    def create_layers(self, embed_tokens: keras.layers.Layer | None, policy: Any) -> None:
+    def create_layers(self, embed_tokens: keras.layers.Layer | None, policy: keras.DTypePolicy) -> None:
         """Create the sublayers."""
         config = self.config
         self.num_heads = config.decoder_attention_heads
@@ -114,5 +113,5 @@ class LEDDecoder(Decoder):
         return None
 
     def finalize(self, hidden_states: Tensor, training: bool | None) -> Tensor:
-        """The last block's output: it ends in a norm."""
+        """Return the last block's output, which ends in a norm."""
         return hidden_states

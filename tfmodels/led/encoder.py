@@ -47,7 +47,7 @@ class LEDEncoderBlock(EncoderBlock):
         self.residual_dropout = Dropout(config.dropout, dtype=policy, name="residual_dropout")
 
     def build(self, hidden_states_shape: Any) -> None:
-        """Build every part."""
+        """Build every sublayer."""
         for part in (self.self_attention, self.self_attention_norm, self.feed_forward, self.final_norm):
             part.build(hidden_states_shape)
         units = len(self.self_attention.heads) * self.self_attention.head_size
@@ -89,23 +89,23 @@ class LEDEncoderBlock(EncoderBlock):
 
 @keras.saving.register_keras_serializable("tfmodels")
 class LEDEncoder(Encoder):
-    """Encoder of LED (Beltagy et al. 2020, section 7).
+    """LED's encoder (Beltagy et al. 2020, section 7).
 
     Args:
         config: an `LEDConfig`.
-        embed_tokens: the embedding layer to share; None: one of its own.
+        embed_tokens: the embedding layer to share; None: create one.
 
     Call arguments (keywords, one dict, or a list in this order):
         input_ids: int32 (B, L), L at most `max_encoder_position_embeddings`.
         attention_mask: (B, L), 0 on padding; None: no padding.
         global_attention_mask: (B, L), non-zero on global tokens; None: no global tokens.
-        head_mask: (layers, H) or (H,), 0 where an attention head is left out.
+        head_mask: (layers, H) or (H,), 0 for masked attention heads.
         inputs_embeds: (B, L, E) in place of `input_ids`.
-        output_attentions, output_hidden_states: return those too; None: as the config says.
+        output_attentions, output_hidden_states: return attentions, hidden states; None: the config's setting.
 
     Returns:
         {"last_hidden_state": (B, L, E)}; on request "hidden_states", the embeddings and each layer's (B, L, E), and
-        "attentions" (B, H, L, G + window + 1) and "global_attentions" (B, H, L, G) per layer, float32, with
+        "attentions" (B, H, L, G + 2 * W + 1) and "global_attentions" (B, H, L, G) per layer, float32, with
         G = `max_global_tokens`; see `LongformerSelfAttention.attention_probabilities`.
 
     Raises:
@@ -123,15 +123,15 @@ class LEDEncoder(Encoder):
 
     @classmethod
     def position_fields(cls) -> tuple[str, ...]:
-        """Fields of the config that `resize_position_embeddings` changes."""
+        """The config fields that `resize_position_embeddings` changes."""
         return POSITION_FIELDS[:1]
 
     @classmethod
     def weight_map(cls, config: LEDConfig) -> WeightMap:
-        """The tensors of a checkpoint, and the weight that each is."""
+        """The map from the tensors of a checkpoint to this class's weights."""
         return encoder_map(config)
 
-    def create_layers(self, embed_tokens: keras.layers.Layer | None, policy: Any) -> None:
+    def create_layers(self, embed_tokens: keras.layers.Layer | None, policy: keras.DTypePolicy) -> None:
         """Create the sublayers."""
         config = self.config
         self.num_heads = config.encoder_attention_heads
@@ -146,7 +146,7 @@ class LEDEncoder(Encoder):
         self.dropout = Dropout(config.dropout, dtype=policy, name="dropout")
 
     def resize_position_embeddings(self, **positions: int) -> None:
-        """Repeat or cut the learnt positions; see `LEDModel.resize_position_embeddings`."""
+        """Repeat or cut the learned positions; see `LEDModel.resize_position_embeddings`."""
         if self.owner() is not None:
             self.owner().resize_position_embeddings(**positions)
             return
@@ -169,9 +169,9 @@ class LEDEncoder(Encoder):
         return self.dropout(self.embedding_norm(hidden_states), training=training)
 
     def context(self, hidden_states: Tensor, inputs: EncoderInputs) -> EncoderContext:
-        """The two masks."""
+        """The two masks as the blocks' context."""
         return EncoderContext(inputs.attention_mask, inputs.global_attention_mask)
 
     def finalize(self, hidden_states: Tensor, training: bool | None) -> Tensor:
-        """The last block's output: it ends in a norm."""
+        """Return the last block's output, which ends in a norm."""
         return hidden_states

@@ -1,6 +1,6 @@
 """LED's models: a backbone, and the heads on it."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -25,8 +25,8 @@ from tfmodels.modeling.language_model import Seq2SeqLM
 from tfmodels.modeling.seq2seq import Seq2SeqModel
 
 
-def _create(config: LEDConfig, policy: Any) -> tuple[keras.layers.Layer, LEDEncoder, LEDDecoder]:
-    """The table of token embeddings, the encoder and the decoder."""
+def _create(config: LEDConfig, policy: keras.DTypePolicy) -> tuple[keras.layers.Layer, LEDEncoder, LEDDecoder]:
+    """Create the table of token embeddings, the encoder and the decoder."""
     shared = token_embedding(config, policy, "shared")
     encoder = LEDEncoder(config, embed_tokens=shared, dtype=policy, name="encoder")
     return shared, encoder, LEDDecoder(config, embed_tokens=shared, dtype=policy, name="decoder")
@@ -62,7 +62,7 @@ class LEDModel(Seq2SeqModel):
 
     @classmethod
     def weight_map(cls, config: LEDConfig) -> WeightMap:
-        """The tensors of a checkpoint, and the weight that each is."""
+        """The map from the tensors of a checkpoint to this class's weights."""
         return model_map(config)
 
 
@@ -89,10 +89,10 @@ class LEDForConditionalGeneration(Seq2SeqLM):
 
     @classmethod
     def weight_map(cls, config: LEDConfig) -> WeightMap:
-        """The tensors of a checkpoint, and the weight that each is."""
+        """The map from the tensors of a checkpoint to this class's weights."""
         return language_model_map(config)
 
-    def create_head(self, policy: Any) -> None:
+    def create_head(self, policy: keras.DTypePolicy) -> None:
         """Create the head, and the bias that transformers adds to its logits."""
         super().create_head(policy)
         self.final_logits_bias = self.add_weight(
@@ -100,7 +100,7 @@ class LEDForConditionalGeneration(Seq2SeqLM):
         )
 
     def head_stddev(self) -> float:
-        """Standard deviation of the initial kernel of a head that is not tied."""
+        """The standard deviation of an untied head's initial kernel."""
         return self.config.init_std
 
     def logits(self, hidden_states: Tensor, tied_kernel: Tensor | None = None) -> Tensor:
@@ -109,12 +109,12 @@ class LEDForConditionalGeneration(Seq2SeqLM):
         return logits + keras.ops.cast(self.final_logits_bias[0], logits.dtype)
 
     def head_variables(self) -> tuple[list[keras.Variable], list[keras.Variable]]:
-        """The variables that `logits` uses: trainable ones and others."""
+        """The trainable and the frozen variables of `logits`."""
         trainable, frozen = super().head_variables()
         return trainable, [*frozen, self.final_logits_bias]
 
     def resize_head(self, vocab_size: int) -> None:
-        """Give the head another number of tokens; new ones have no bias."""
+        """Resize the head to `vocab_size` tokens; the bias of new tokens is zero."""
         super().resize_head(vocab_size)
         bias = np.asarray(self.final_logits_bias)[:, :vocab_size]
         missing = vocab_size - bias.shape[1]
@@ -128,7 +128,7 @@ class LEDForSequenceClassification(Seq2SeqForSequenceClassification):
     Inputs, outputs and methods: see `Seq2SeqModel` and `Seq2SeqForSequenceClassification`.
 
     Args:
-        config: an `LEDConfig` with `num_labels` and, where the labels do not tell, `problem_type`.
+        config: an `LEDConfig` with `num_labels` and, for labels of an ambiguous dtype, `problem_type`.
     """
 
     backbone = BACKBONE
@@ -136,7 +136,7 @@ class LEDForSequenceClassification(Seq2SeqForSequenceClassification):
 
     @classmethod
     def weight_map(cls, config: LEDConfig) -> WeightMap:
-        """The tensors of a checkpoint, and the weight that each is."""
+        """The map from the tensors of a checkpoint to this class's weights."""
         return head_map(config, CLASSIFICATION_RULES)
 
 
@@ -155,5 +155,5 @@ class LEDForQuestionAnswering(Seq2SeqForQuestionAnswering):
 
     @classmethod
     def weight_map(cls, config: LEDConfig) -> WeightMap:
-        """The tensors of a checkpoint, and the weight that each is."""
+        """The map from the tensors of a checkpoint to this class's weights."""
         return head_map(config, SPAN_RULES)

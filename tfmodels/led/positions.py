@@ -1,4 +1,4 @@
-"""Other numbers of LED's learnt positions."""
+"""Resizing of LED's learned positions."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ POSITION_FIELDS = ("max_encoder_position_embeddings", "max_decoder_position_embe
 
 
 def repeated_rows(table: np.ndarray, rows: int) -> np.ndarray:
-    """The rows of a table over and over, as many as are wanted (Beltagy et al. 2020, section 5).
+    """Repeat the rows of a table up to `rows` rows, or cut it there (Beltagy et al. 2020, section 5).
 
     >>> repeated_rows(np.array([[1], [2]]), 5).ravel().tolist()
     [1, 2, 1, 2, 1]
@@ -23,15 +23,18 @@ def repeated_rows(table: np.ndarray, rows: int) -> np.ndarray:
 
 
 def resize_positions(model: Any, tables: dict[str, keras.layers.Embedding], positions: dict[str, int]) -> Any:
-    """Repeat or cut the learnt positions of some tables; returns the config that says so.
+    """Repeat or cut the learned positions of some tables.
 
     Args:
-        model: whose config they are sizes of.
-        tables: by the field of the config.
-        positions: new numbers, likewise.
+        model: the model whose config holds the sizes.
+        tables: {config field: table}.
+        positions: {config field: new number of positions}.
+
+    Returns:
+        The config with the new numbers.
 
     Raises:
-        ValueError: another field, a number that is not positive, or sizes that do not go together.
+        ValueError: an unknown field, a number below 1, or contradictory sizes.
     """
     unknown = sorted(set(positions) - set(tables))
     if unknown:

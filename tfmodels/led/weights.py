@@ -1,7 +1,7 @@
-"""The tensors of LED's checkpoints, and the weight of ours that each is.
+"""The maps from the tensors of LED's checkpoints to weights.
 
-The body's tensors stand under "led." in a model with a head and under their bare names in `LEDModel`'s files; a table
-names one of the two and accepts the other.
+The body's tensors have the prefix "led." in a model with a head and none in `LEDModel`'s files; a map names one of the
+two forms and accepts both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ TOKEN_EMBEDDING_NAMES = (*(PREFIX + name for name in _TABLES), *_TABLES)
 HEAD_PREFIXES = ("final_logits_bias", "lm_head.", "classification_head.", "qa_outputs.")
 DECODER_PREFIXES = ("led.decoder.", "decoder.")
 IGNORED_NAMES = ("led.encoder.version", "led.decoder.version", "encoder.version", "decoder.version")
-"""What fairseq's BART wrote, and transformers' LED passed over by name as long as files held it."""
+"""Tensors that fairseq's BART wrote; transformers' LED ignored them by name while files held them."""
 _LONGFORMER_PROJECTIONS = ("query", "key", "value", "query_global", "key_global", "value_global")
 
 
@@ -45,7 +45,7 @@ def language_model_map(config: LEDConfig) -> WeightMap:
         rules = [*_body_rules(PREFIX, ("lm_head",)), bias]
     else:
         rules = [*_body_rules(PREFIX), bias, WeightRule("lm_head", "lm_head", DENSE)]
-    # Zeros at first and in the public models, and missing in TensorFlow files, which once held weights of layers alone.
+    # Zero initially and in the public models, and absent from older TensorFlow files, which hold layers' weights alone.
     return _map(config, rules, ("final_logits_bias", "lm_head."), optional_prefixes=("final_logits_bias",))
 
 
@@ -85,7 +85,7 @@ def _required_shapes(config: LEDConfig) -> Mapping[tuple[str, ...], tuple[int, .
 
 
 def _required_shapes_with_decoder(config: LEDConfig) -> Mapping[tuple[str, ...], tuple[int, ...]]:
-    """The same for files with a decoder."""
+    """As `_required_shapes`, for files with a decoder."""
     last, width = config.decoder_layers - 1, config.d_model
     shapes = {
         "decoder.embed_positions.weight": (config.max_decoder_position_embeddings, width),

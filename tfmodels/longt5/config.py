@@ -5,20 +5,26 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tfmodels.layers.feed_forward import activation_function
-from tfmodels.modeling.config import ModelConfig
+from tfmodels.modeling.config import FieldCheck, ModelConfig
 from tfmodels.modeling.config_keys import SAME_ACTIVATIONS, resolved
 from tfmodels.utils.checks import check_not_negative, check_positive, check_rate
 
 WIDEST_BLOCK = 8192
-"""A block of queries takes memory with the square of its width, however short the document is."""
+"""The memory of a block of queries grows with the square of its width, even for short documents."""
 ATTENTION_TYPES = ("local", "transient-global")
+
+
+def _check_block(name: str, value: Any) -> None:
+    check_positive(name, value)
+    if value > WIDEST_BLOCK:
+        raise ValueError(f"{name} must be at most {WIDEST_BLOCK}. Received: {name}={value}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LongT5Config(ModelConfig):
-    """Sizes and settings of a LongT5 model (Guo et al. 2022), under the reference's names and defaults.
+    """Sizes and settings of a LongT5 model (Guo et al. 2022), under transformers' names and defaults.
 
-    The defaults are the reference class's, not those of the public checkpoints (12 layers of 768, gated-gelu, untied).
+    The public checkpoints differ from the defaults: 12 layers of 768, gated-gelu, untied.
 
     Raises:
         ValueError: a field out of range.
@@ -34,6 +40,23 @@ class LongT5Config(ModelConfig):
         "num_attention_heads": "num_heads",
         "num_hidden_layers": "num_layers",
         "head_dim": "d_kv",
+    }
+    field_checks: ClassVar[Mapping[str, FieldCheck]] = {
+        "vocab_size": check_positive,
+        "d_model": check_positive,
+        "d_kv": check_positive,
+        "d_ff": check_positive,
+        "num_layers": check_positive,
+        "num_heads": check_positive,
+        "local_radius": _check_block,
+        "global_block_size": _check_block,
+        "relative_attention_num_buckets": check_positive,
+        "relative_attention_max_distance": check_positive,
+        "decoder_layers": check_positive,
+        "dropout_rate": check_rate,
+        "classifier_dropout": check_rate,
+        "initializer_factor": check_not_negative,
+        "layer_norm_epsilon": check_not_negative,
     }
 
     vocab_size: int = 32128
@@ -60,27 +83,6 @@ class LongT5Config(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in (
-            "vocab_size",
-            "d_model",
-            "d_kv",
-            "d_ff",
-            "num_layers",
-            "num_heads",
-            "local_radius",
-            "global_block_size",
-            "relative_attention_num_buckets",
-            "relative_attention_max_distance",
-            "decoder_layers",
-        ):
-            check_positive(name, getattr(self, name))
-        for name in ("local_radius", "global_block_size"):
-            if getattr(self, name) > WIDEST_BLOCK:
-                raise ValueError(f"{name} must be at most {WIDEST_BLOCK}. Received: {name}={getattr(self, name)}")
-        check_rate("dropout_rate", self.dropout_rate)
-        check_rate("classifier_dropout", self.classifier_dropout)
-        check_not_negative("initializer_factor", self.initializer_factor)
-        check_not_negative("layer_norm_epsilon", self.layer_norm_epsilon)
         buckets, distance = self.relative_attention_num_buckets, self.relative_attention_max_distance
         if buckets < 4 or distance <= buckets // 2:
             raise ValueError(
@@ -101,49 +103,49 @@ class LongT5Config(ModelConfig):
         activation_function(self.activation)
 
     def min_parameters(self, with_decoder: bool) -> int:
-        """Numbers in the matrices of a model's body: what a file must hold at least, whatever its head."""
+        """The count of numbers in the matrices of a model's body, the least that a file with any head holds."""
         inner, width = self.num_heads * self.d_kv, self.d_model
         forward = (3 if self.is_gated else 2) * width * self.d_ff
-        left_out = sum(map(len, self.pruned_heads.values())) * self.d_kv
-        total = self.vocab_size * width + self.num_layers * (4 * width * inner + forward) - 4 * width * left_out
+        pruned = sum(map(len, self.pruned_heads.values())) * self.d_kv
+        total = self.vocab_size * width + self.num_layers * (4 * width * inner + forward) - 4 * width * pruned
         return total + (self.decoder_layers * (8 * width * inner + forward) if with_decoder else 0)
 
     @classmethod
     def resolved_keys(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """The keys under the fields' own names, and remarks."""
-        found, told = resolved(values, cls.aliases)
+        """The keys of a `config.json` under the names of the fields, and remarks on keys that are not followed."""
+        fields, remarks = resolved(values, cls.aliases)
         if "num_hidden_layers" in values and values.get("num_decoder_layers") is None:
-            # transformers gives the decoder the layers that it read before the other name.
-            found["num_decoder_layers"] = values.get("num_layers", cls.num_layers)
-        name, is_gated = found.pop("dense_act_fn", None), found.pop("is_gated_act", None)
-        form = found.get("feed_forward_proj", cls.feed_forward_proj)
+            # transformers reads the decoder's number of layers before it reads this name.
+            fields["num_decoder_layers"] = values.get("num_layers", cls.num_layers)
+        name, is_gated = fields.pop("dense_act_fn", None), fields.pop("is_gated_act", None)
+        form = fields.get("feed_forward_proj", cls.feed_forward_proj)
         if isinstance(form, str) and (name is not None or is_gated is not None):
-            found["feed_forward_proj"] = _feed_forward_of(form, name, is_gated)
-        return found, told
+            fields["feed_forward_proj"] = _feed_forward_of(form, name, is_gated)
+        return fields, remarks
 
     @property
     def hidden_size(self) -> int:
-        """The reference's other name of `d_model`."""
+        """transformers' second name of `d_model`."""
         return self.d_model
 
     @property
     def num_hidden_layers(self) -> int:
-        """The reference's other name of `num_layers`."""
+        """transformers' second name of `num_layers`."""
         return self.num_layers
 
     @property
     def num_attention_heads(self) -> int:
-        """The reference's other name of `num_heads`."""
+        """transformers' second name of `num_heads`."""
         return self.num_heads
 
     @property
     def encoder_sizes(self) -> tuple[int, int]:
-        """Layers of the encoder, and heads in each."""
+        """The number of encoder layers, and of heads in each."""
         return self.num_layers, self.num_heads
 
     @property
     def decoder_layers(self) -> int:
-        """Layers of the decoder: those of the encoder unless `num_decoder_layers` says otherwise."""
+        """The number of decoder layers: `num_decoder_layers`, or as many as the encoder has."""
         return self.num_layers if self.num_decoder_layers is None else self.num_decoder_layers
 
     @property
@@ -153,13 +155,13 @@ class LongT5Config(ModelConfig):
 
     @property
     def activation(self) -> str:
-        """Activation of the feed-forward parts; the reference reads gated-gelu as the tanh form."""
+        """The activation of the feed-forward parts; as in transformers, gated-gelu is the tanh form."""
         name = self.feed_forward_proj.split("-")[-1]
         return "gelu_new" if self.feed_forward_proj == "gated-gelu" else SAME_ACTIVATIONS.get(name, name)
 
 
 def _feed_forward_of(form: str, activation: Any, is_gated: Any) -> str:
-    """The `feed_forward_proj` that says the same as the two keys into which transformers takes it apart.
+    """The `feed_forward_proj` for the two keys into which transformers splits it.
 
     >>> _feed_forward_of("relu", "gelu_new", True), _feed_forward_of("gated-gelu", "gelu_new", True)
     ('gated-gelu_new', 'gated-gelu')
@@ -170,5 +172,5 @@ def _feed_forward_of(form: str, activation: Any, is_gated: Any) -> str:
     name = usual if activation is None else str(activation)
     if gated == (parts[0] == "gated") and name == usual:
         return form
-    # "gated-gelu" means the tanh form; the exact one has another name, too.
+    # "gated-gelu" means the tanh form; gelu_python is a second name of the exact form.
     return f"gated-{'gelu_python' if name == 'gelu' else name}" if gated else name

@@ -14,7 +14,7 @@ from tfmodels.modeling.decoder import Decoder
 from tfmodels.modeling.decoder_block import BlockOutputs, DecoderBlock, DecoderContext, LayerInputs
 
 
-def _attention(config: LongT5Config, policy: Any, name: str) -> CachedAttention:
+def _attention(config: LongT5Config, policy: keras.DTypePolicy, name: str) -> CachedAttention:
     factor = config.initializer_factor
     return CachedAttention(
         config.num_heads,
@@ -34,8 +34,7 @@ class LongT5DecoderBlock(DecoderBlock):
     """Self-attention, cross-attention and feed-forward, each behind a norm and beside a residual connection."""
 
     def __init__(self, config: LongT5Config, **kwargs: Any) -> None:
-        # Not cast on entry: under float16 the residual stream is float32.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         policy = self.dtype_policy
         self.self_attention_norm = rms_norm(config, policy, "self_attention_norm")
         self.self_attention = _attention(config, policy, "self_attention")
@@ -46,7 +45,7 @@ class LongT5DecoderBlock(DecoderBlock):
         self.residual_dropout = residual_dropout(config, policy)
 
     def build(self, hidden_states_shape: Any) -> None:
-        """Build every part."""
+        """Build every sublayer."""
         for part in (self.self_attention_norm, self.self_attention, self.cross_attention_norm, self.cross_attention):
             part.build(hidden_states_shape)
         self.feed_forward_norm.build(hidden_states_shape)
@@ -63,8 +62,8 @@ class LongT5DecoderBlock(DecoderBlock):
     ) -> BlockOutputs:
         """(R, T, E) -> (R, T, E); see `DecoderBlock`."""
         normed = self.self_attention_norm(hidden_states)
-        own = self.self_attend(normed, context, layer, one_per_beam, output_attentions, training)
-        hidden_states = ops.add(hidden_states, self.residual_dropout(own.attended, training=training))
+        attention = self.self_attend(normed, context, layer, one_per_beam, output_attentions, training)
+        hidden_states = ops.add(hidden_states, self.residual_dropout(attention.attended, training=training))
 
         normed = self.cross_attention_norm(hidden_states)
         cross = self.cross_attend(normed, context, layer, output_attentions, training)
@@ -72,16 +71,16 @@ class LongT5DecoderBlock(DecoderBlock):
 
         forwarded = self.feed_forward(self.feed_forward_norm(hidden_states), training=training)
         hidden_states = ops.add(hidden_states, self.residual_dropout(forwarded, training=training))
-        return BlockOutputs(hidden_states, own.keys_values, own.probabilities, cross.probabilities)
+        return BlockOutputs(hidden_states, attention.keys_values, attention.probabilities, cross.probabilities)
 
 
 @keras.saving.register_keras_serializable("tfmodels")
 class LongT5Decoder(Decoder):
-    """Decoder of LongT5 (Raffel et al. 2020, section 2.1): one causal relative bias shared by all blocks."""
+    """LongT5's decoder (Raffel et al. 2020, section 2.1): one causal relative bias shared by all blocks."""
 
     config_class: ClassVar[type] = LongT5Config
 
-    def create_layers(self, embed_tokens: keras.layers.Layer | None, policy: Any) -> None:
+    def create_layers(self, embed_tokens: keras.layers.Layer | None, policy: keras.DTypePolicy) -> None:
         """Create the sublayers."""
         config = self.config
         self.num_heads = config.num_heads
@@ -105,22 +104,22 @@ class LongT5Decoder(Decoder):
         return [*self.blocks, self.final_norm]
 
     def build(self, input_shape: Any = None) -> None:
-        """Create every weight: the config knows all sizes."""
+        """Create every weight; the config determines all shapes."""
         super().build(input_shape)
         self.relative_attention_bias.build()
 
     def embed(
         self, input_ids: Tensor | None, inputs_embeds: Tensor | None, positions: Tensor, training: bool | None
     ) -> Tensor:
-        """Token embeddings; T5 has no absolute positions."""
+        """Look up the token embeddings; T5 has no absolute positions."""
         embedded = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         return self.dropout(embedded, training=training)
 
     def position_bias(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        """Causal relative bias, float32 (H, T, keys)."""
+        """The causal relative bias: float32 (H, T, M), or (H, T, T) without a cache."""
         return self.relative_attention_bias(key_positions[None, :] - query_positions[:, None])
 
     def finalize(self, hidden_states: Tensor, training: bool | None) -> Tensor:
-        """The final norm."""
+        """Apply the final norm."""
         hidden_states = self.dropout(self.final_norm(hidden_states), training=training)
         return ops.cast(hidden_states, self.compute_dtype)

@@ -22,7 +22,7 @@ class LongT5EncoderBlock(EncoderBlock):
     """Self-attention and feed-forward, each behind a norm and beside a residual connection."""
 
     def __init__(self, config: LongT5Config, layer: int, **kwargs: Any) -> None:
-        # Not cast on entry: under float16 the residual stream is float32.
+        # Sublayers cast their own inputs; autocasting here would round float32 biases and residuals.
         super().__init__(autocast=False, **kwargs)
         self.self_attention_norm = rms_norm(config, self.dtype_policy, "self_attention_norm")
         self.self_attention = self_attention(config, layer, self.dtype_policy)
@@ -31,7 +31,7 @@ class LongT5EncoderBlock(EncoderBlock):
         self.residual_dropout = residual_dropout(config, self.dtype_policy)
 
     def build(self, hidden_states_shape: Any) -> None:
-        """Build every part."""
+        """Build every sublayer."""
         for part in (self.self_attention_norm, self.self_attention, self.feed_forward_norm, self.feed_forward):
             part.build(hidden_states_shape)
 
@@ -71,30 +71,30 @@ class LongT5EncoderBlock(EncoderBlock):
 
 
 def _biases(context: EncoderContext) -> dict[str, Tensor]:
-    """The biases as arguments: local attention takes no side bias."""
+    """The biases as call arguments; local attention has no side bias."""
     side = {} if context.side_bias is None else {"side_bias": context.side_bias}
     return {"window_bias": context.window_bias, **side}
 
 
 @keras.saving.register_keras_serializable("tfmodels")
 class LongT5Encoder(Encoder):
-    """Encoder of LongT5 (Guo et al. 2022, section 3): token embeddings, blocks of local or transient-global attention.
+    """LongT5's encoder (Guo et al. 2022, section 3): token embeddings, blocks of local or transient-global attention.
 
     Args:
         config: a `LongT5Config`.
-        embed_tokens: the embedding layer to share; None: one of its own.
+        embed_tokens: the embedding layer to share; None: create one.
 
     Call arguments (keywords, one dict, or a list in this order):
         input_ids: int32 (B, L).
         attention_mask: (B, L), 0 on padding; None: no padding.
-        head_mask: (layers, H) or (H,), 0 where an attention head is left out.
+        head_mask: (layers, H) or (H,), 0 for masked attention heads.
         inputs_embeds: (B, L, E) in place of `input_ids`.
-        output_attentions, output_hidden_states: return those too; None: as the config says.
+        output_attentions, output_hidden_states: return attentions, hidden states; None: the config's setting.
 
     Returns:
         {"last_hidden_state": (B, L, E)}; on request "hidden_states", the embeddings and each layer's (B, L, E), the
         last normed, and "attentions" (B, N, H, C, 3 * C) per layer, float32, in blocks of C = `local_radius` + 1
-        tokens, with one more column per summary where the attention is transient-global.
+        tokens, with one further column per summary in transient-global attention.
 
     >>> config = LongT5Config(vocab_size=50, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2, local_radius=3)
     >>> encoder = LongT5Encoder(config)
@@ -109,10 +109,10 @@ class LongT5Encoder(Encoder):
 
     @classmethod
     def weight_map(cls, config: LongT5Config) -> WeightMap:
-        """The tensors of a checkpoint, and the weight that each is."""
+        """The map from the tensors of a checkpoint to this class's weights."""
         return encoder_map(config)
 
-    def create_layers(self, embed_tokens: keras.layers.Layer | None, policy: Any) -> None:
+    def create_layers(self, embed_tokens: keras.layers.Layer | None, policy: keras.DTypePolicy) -> None:
         """Create the sublayers."""
         config = self.config
         self.num_heads = config.num_heads
@@ -128,14 +128,14 @@ class LongT5Encoder(Encoder):
         return [*self.blocks, self.final_norm]
 
     def embed(self, inputs: EncoderInputs, training: bool | None) -> Tensor:
-        """Token embeddings; T5 has no absolute positions."""
+        """Look up the token embeddings; T5 has no absolute positions."""
         embedded = inputs.inputs_embeds
         if embedded is None:
             embedded = self.embed_tokens(inputs.input_ids)
         return self.dropout(embedded, training=training)
 
     def context(self, hidden_states: Tensor, inputs: EncoderInputs) -> EncoderContext:
-        """The mask, and the biases of the first layer, made once per call for all layers."""
+        """The mask, and the biases of the first layer, computed once per call for all layers."""
         attention_mask = inputs.attention_mask
         if attention_mask is None:
             attention_mask = ops.ones(ops.shape(hidden_states)[:2], "int32")
@@ -148,12 +148,12 @@ class LongT5Encoder(Encoder):
         )
 
     def attention_context(self, context: EncoderContext) -> EncoderContext:
-        """The context with the window's bias for the blocks in which attentions are reported."""
+        """The context with the window bias of `reference_geometry`, the blocks of reported attentions."""
         first = self.blocks[0].self_attention
         return context._replace(window_bias=first.compute_window_bias(first.reference_geometry()))
 
     def finalize(self, hidden_states: Tensor, training: bool | None) -> Tensor:
-        """The final norm."""
+        """Apply the final norm."""
         hidden_states = self.dropout(self.final_norm(hidden_states), training=training)
         return ops.cast(hidden_states, self.compute_dtype)
 

@@ -1,6 +1,6 @@
 """LongT5's models: a backbone, and the heads on it."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 
@@ -22,8 +22,8 @@ from tfmodels.modeling.language_model import Seq2SeqLM
 from tfmodels.modeling.seq2seq import Seq2SeqModel
 
 
-def _create(config: LongT5Config, policy: Any) -> tuple[keras.layers.Layer, LongT5Encoder, LongT5Decoder]:
-    """The table of token embeddings, the encoder and the decoder."""
+def _create(config: LongT5Config, policy: keras.DTypePolicy) -> tuple[keras.layers.Layer, LongT5Encoder, LongT5Decoder]:
+    """Create the table of token embeddings, the encoder and the decoder."""
     shared = token_embedding(config, policy, "shared")
     encoder = LongT5Encoder(config, embed_tokens=shared, dtype=policy, name="encoder")
     return shared, encoder, LongT5Decoder(config, embed_tokens=shared, dtype=policy, name="decoder")
@@ -55,7 +55,7 @@ class LongT5Model(Seq2SeqModel):
 
     @classmethod
     def weight_map(cls, config: LongT5Config) -> WeightMap:
-        """The tensors of a checkpoint, and the weight that each is."""
+        """The map from the tensors of a checkpoint to this class's weights."""
         return model_map(config)
 
 
@@ -80,15 +80,15 @@ class LongT5ForConditionalGeneration(Seq2SeqLM):
 
     @classmethod
     def weight_map(cls, config: LongT5Config) -> WeightMap:
-        """The tensors of a checkpoint, and the weight that each is."""
+        """The map from the tensors of a checkpoint to this class's weights."""
         return language_model_map(config)
 
     def head_stddev(self) -> float:
-        """Standard deviation of the initial kernel of a head that is not tied."""
+        """The standard deviation of an untied head's initial kernel."""
         return self.config.initializer_factor
 
     def logits(self, hidden_states: Tensor, tied_kernel: Tensor | None = None) -> Tensor:
-        """(..., E) -> (..., V). Only a tied head scales its input."""
+        """(..., E) -> (..., V). A tied head scales its input."""
         if self.lm_head is None:
             hidden_states = hidden_states * self.config.d_model**-0.5
         return self._to_vocabulary(hidden_states, tied_kernel)
@@ -100,10 +100,10 @@ class LongT5ForSequenceClassification(Seq2SeqForSequenceClassification):
 
     Inputs, outputs and methods: see `Seq2SeqModel` and `Seq2SeqForSequenceClassification`.
 
-    transformers has no such class; the tensors are named as in its T5 of that name.
+    transformers has no such class; the tensors have the names of its T5 class with this head.
 
     Args:
-        config: a `LongT5Config` with `num_labels` and, where the labels do not tell, `problem_type`.
+        config: a `LongT5Config` with `num_labels` and, for labels of an ambiguous dtype, `problem_type`.
     """
 
     backbone = BACKBONE
@@ -111,7 +111,7 @@ class LongT5ForSequenceClassification(Seq2SeqForSequenceClassification):
 
     @classmethod
     def weight_map(cls, config: LongT5Config) -> WeightMap:
-        """The tensors of a checkpoint, and the weight that each is."""
+        """The map from the tensors of a checkpoint to this class's weights."""
         return head_map(config, CLASSIFICATION_RULES, PREFIX)
 
 
@@ -121,7 +121,7 @@ class LongT5ForQuestionAnswering(Seq2SeqForQuestionAnswering):
 
     Inputs, outputs and methods: see `Seq2SeqModel` and `Seq2SeqForQuestionAnswering`.
 
-    transformers has no such class; the tensors are named as in its T5 of that name.
+    transformers has no such class; the tensors have the names of its T5 class with this head.
 
     Args:
         config: a `LongT5Config`.
@@ -132,5 +132,5 @@ class LongT5ForQuestionAnswering(Seq2SeqForQuestionAnswering):
 
     @classmethod
     def weight_map(cls, config: LongT5Config) -> WeightMap:
-        """The tensors of a checkpoint, and the weight that each is."""
+        """The map from the tensors of a checkpoint to this class's weights."""
         return head_map(config, SPAN_RULES, "")

@@ -13,30 +13,30 @@ from tfmodels.layers.normalization import ScaledRMSNormalization
 from tfmodels.longt5.config import LongT5Config
 
 
-def rms_norm(config: LongT5Config, policy: Any, name: str) -> keras.layers.Layer:
-    """T5's norm: no mean, no bias; float32 under float16, where the residual stream passes that type's range."""
+def rms_norm(config: LongT5Config, policy: keras.DTypePolicy, name: str) -> keras.layers.Layer:
+    """T5's norm: no mean, no bias; float32 under float16, as the residual stream exceeds float16's range."""
     return ScaledRMSNormalization(
         config.initializer_factor, epsilon=config.layer_norm_epsilon, dtype=overflow_safe_dtype(policy), name=name
     )
 
 
-def residual_dropout(config: LongT5Config, policy: Any) -> Dropout:
-    """Dropout on the residual stream, in its dtype."""
+def residual_dropout(config: LongT5Config, policy: keras.DTypePolicy) -> Dropout:
+    """Dropout on the residual stream, in the stream's dtype."""
     return Dropout(config.dropout_rate, dtype=overflow_safe_dtype(policy), name="residual_dropout")
 
 
-def token_embedding(config: LongT5Config, policy: Any, name: str) -> keras.layers.ReversibleEmbedding:
-    """The table of token embeddings, which is also the head where the two are tied."""
+def token_embedding(config: LongT5Config, policy: keras.DTypePolicy, name: str) -> keras.layers.ReversibleEmbedding:
+    """The table of token embeddings, which is also the tied head."""
     initializer = keras.initializers.RandomNormal(stddev=config.initializer_factor)
     embedding = keras.layers.ReversibleEmbedding(
         config.vocab_size, config.d_model, embeddings_initializer=initializer, dtype=policy, name=name
     )
     embedding.build((None, None))
-    embedding.output_shape = (None, None, config.d_model)  # for `summary`: Keras' own needs another name of the input's
+    embedding.output_shape = (None, None, config.d_model)  # for `summary`: Keras' method requires another argument name
     return embedding
 
 
-def feed_forward(config: LongT5Config, policy: Any) -> FeedForward:
+def feed_forward(config: LongT5Config, policy: keras.DTypePolicy) -> FeedForward:
     """The feed-forward part of encoder and decoder blocks."""
     return FeedForward(
         config.d_ff,
@@ -51,8 +51,8 @@ def feed_forward(config: LongT5Config, policy: Any) -> FeedForward:
     )
 
 
-def self_attention(config: LongT5Config, layer: int, policy: Any) -> LongT5LocalSelfAttention:
-    """The self-attention that the config names; the first layer owns the biases that all share."""
+def self_attention(config: LongT5Config, layer: int, policy: keras.DTypePolicy) -> LongT5LocalSelfAttention:
+    """The self-attention of the config's type; the first layer owns the biases that all layers share."""
     arguments: dict[str, Any] = {
         "num_heads": config.num_heads,
         "head_size": config.d_kv,

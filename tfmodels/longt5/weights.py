@@ -1,7 +1,7 @@
-"""The tensors of LongT5's checkpoints, and the weight of ours that each is.
+"""The maps from the tensors of LongT5's checkpoints to weights.
 
-Bodies stand under their bare names, but under "transformer." in a sequence classifier, as T5's does; a table names one
-of the two and accepts the other.
+The body's tensors have no prefix, but "transformer." in a sequence classifier, as in T5's; a map names one of the two
+forms and accepts both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ HEAD_PREFIXES = ("lm_head.", "classification_head.", "qa_outputs.")
 DECODER_PREFIXES = ("transformer.decoder.", "decoder.")
 _UNUSED_BIAS = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 IGNORED_NAMES = (_UNUSED_BIAS, PREFIX + _UNUSED_BIAS)
-"""A bias that older cross-attentions had and none used; transformers passes over it by name."""
+"""An unused bias of older cross-attentions; transformers ignores it by name."""
 
 
 def encoder_map(config: LongT5Config) -> WeightMap:
@@ -48,7 +48,7 @@ def language_model_map(config: LongT5Config) -> WeightMap:
 
 
 def head_map(config: LongT5Config, head_rules: Sequence[WeightRule], prefix: str) -> WeightMap:
-    """The map of a model with one of the small heads, whose body stands under `prefix`."""
+    """The map of a model with one of the small heads; `prefix` is the body's."""
     prefixes = tuple(dict.fromkeys(f"{rule.reference.partition('.')[0]}." for rule in head_rules))
     return _map(config, [*_body_rules(config, prefix), *head_rules], prefixes)
 
@@ -80,7 +80,7 @@ def _required_shapes(config: LongT5Config) -> Mapping[tuple[str, ...], tuple[int
 
 
 def _required_shapes_with_decoder(config: LongT5Config) -> Mapping[tuple[str, ...], tuple[int, ...]]:
-    """The same for files with a decoder."""
+    """As `_required_shapes`, for files with a decoder."""
     name = f"decoder.block.{config.decoder_layers - 1}.layer.1.EncDecAttention.q.weight"
     return {**_required_shapes(config), (name, PREFIX + name): (config.num_heads * config.d_kv, config.d_model)}
 

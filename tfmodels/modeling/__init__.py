@@ -1,1 +1,1 @@
-"""What every family of encoder-decoders shares."""
+"""Base classes and functions of the encoder-decoder models, independent of any family."""

@@ -1,6 +1,6 @@
-"""Changes of a model that is built: other token embeddings, LoRA, quantization.
+"""Changes of a built model: token embeddings, LoRA, quantization.
 
-Compiled functions know the model as it was: every change drops them.
+Compiled functions are stale after any of these changes, which drop them.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def set_input_embeddings(model: Any, embeddings: Any) -> None:
             f"embeddings must have shape (tokens, d_model={model.config.d_model}). Received: shape {table.shape}"
         )
     layer = model.get_input_embeddings()
-    for part in (layer, model.get_output_embeddings()):  # both first, so that none is changed when one cannot be
+    for part in (layer, model.get_output_embeddings()):  # check both before changing either
         check_plain(part, "set_input_embeddings")
     replace_weight(layer, "embeddings", table.astype(layer.variable_dtype))
     layer.input_dim = len(table)
@@ -50,7 +50,7 @@ def resize_token_embeddings(
 
 
 def resized_rows(table: np.ndarray, rows: int) -> np.ndarray:
-    """The first `rows` rows of a table; new ones are drawn around the mean of the old.
+    """The first `rows` rows of a table; new rows are drawn around the mean of the old ones.
 
     >>> resized_rows(np.ones((3, 2), "float32"), 4).shape
     (4, 2)
@@ -77,7 +77,7 @@ def enable_lora(model: Any, rank: int, targets: Sequence[str]) -> None:
 
 
 def is_large(layer: Any) -> bool:
-    """Whether `quantize` changes a layer: projections and tables, but for the biases of positions."""
+    """Whether `quantize` changes a layer: projections and tables, except position biases."""
     is_matrix = isinstance(layer, (keras.layers.Dense, keras.layers.Embedding))
     return is_matrix and "relative_attention_bias" not in layer.path
 

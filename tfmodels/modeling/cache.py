@@ -1,10 +1,8 @@
-"""What a decoder remembers between calls, in two forms.
+"""A decoder's cache between calls, in two forms.
 
-`StaticCache` has room for a fixed number of tokens and counts those that are written: no shape changes from step to
-step. The reference's form is a tuple per layer of (keys, values, cross keys, cross values), each (B, H, tokens, D),
-which grows with every call.
-
-Shape letters: B rows, H heads, D head size, M room for target tokens, S source length.
+`StaticCache` has room for a fixed number of tokens and counts the written ones: no shape changes from step to step.
+transformers' form is a tuple per layer of (keys, values, cross keys, cross values), each (R, H, tokens, D), which grows
+with every call.
 """
 
 from collections.abc import Sequence
@@ -20,8 +18,11 @@ ReferenceCache = tuple[tuple[Tensor, Tensor, Tensor, Tensor], ...]
 
 
 class StaticCache(NamedTuple):
-    """keys_values: keys (B, H, D, M) and values (B, H, M, D) of the target, a pair per layer. cross: keys (B, H, D, S)
-    and values (B, H, S, D) of the document. position: int32 scalar, how many target tokens are written."""
+    """A cache of fixed size.
+
+    keys_values: keys (R, H, D, M) and values (R, H, M, D) of the target, a pair per layer. cross: keys (B, H, D, S)
+    and values (B, H, S, D) of the documents, a pair per layer. position: int32 scalar, the number of written tokens.
+    """
 
     keys_values: tuple[KeysValues, ...]
     cross: tuple[KeysValues, ...]
@@ -29,10 +30,10 @@ class StaticCache(NamedTuple):
 
 
 def static_cache(past: Sequence[Sequence[Tensor]], new_tokens: int | Tensor) -> StaticCache:
-    """The reference's form as a static cache with room for `new_tokens` more.
+    """Convert transformers' form to a static cache with room for `new_tokens` further tokens.
 
     Raises:
-        ValueError: not a tuple of four tensors per layer.
+        ValueError: anything but a tuple of four tensors per layer.
 
     >>> layer = tuple(ops.ones((1, 2, length, 4)) for length in (3, 3, 9, 9))
     >>> static_cache((layer,), new_tokens=1).keys_values[0][1].shape[2]
@@ -53,7 +54,7 @@ def static_cache(past: Sequence[Sequence[Tensor]], new_tokens: int | Tensor) -> 
 
 
 def reference_cache(cache: StaticCache) -> ReferenceCache:
-    """A full static cache in the reference's form."""
+    """Convert a full static cache to transformers' form."""
     return tuple(
         (ops.swapaxes(keys, 2, 3), values, ops.swapaxes(cross_keys, 2, 3), cross_values)
         for (keys, values), (cross_keys, cross_values) in zip(cache.keys_values, cache.cross, strict=True)

@@ -1,18 +1,22 @@
-"""What a checkpoint is asked before a model of its size is made."""
+"""Checks of a checkpoint before a model of its size is created."""
 
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-# The types of weights that models compute in.
+from tfmodels.modeling.config import ModelConfig
+
+Config = TypeVar("Config", bound=ModelConfig)
+
+# The dtypes that models compute in.
 _DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
 def check_size(reader: Any, min_parameters: int, source: str) -> None:
-    """Raise `ValueError` where a config asks for more numbers than the file holds."""
+    """Raise `ValueError` for a config whose matrices hold more numbers than the file."""
     held = sum(math.prod(reader.shape(name)) for name in reader.names())
     if min_parameters > held:
         raise ValueError(
@@ -21,8 +25,8 @@ def check_size(reader: Any, min_parameters: int, source: str) -> None:
         )
 
 
-def with_vocabulary_of(reader: Any, config: Any, token_embedding_names: Sequence[str], source: str) -> Any:
-    """The config with as many tokens as the file's table has; a warning where it said otherwise."""
+def with_vocabulary_of(reader: Any, config: Config, token_embedding_names: Sequence[str], source: str) -> Config:
+    """The config with the number of tokens of the file's table; warn if the two differ."""
     shapes = [reader.shape(name) for name in token_embedding_names if name in reader.names()]
     if not shapes or len(shapes[0]) != 2 or shapes[0][0] == config.vocab_size:
         return config
@@ -36,7 +40,7 @@ def with_vocabulary_of(reader: Any, config: Any, token_embedding_names: Sequence
 
 
 def stored_dtype(reader: Any) -> str | None:
-    """The type of the largest tensor, where it is one that models compute in."""
+    """The dtype of the largest tensor, None if models cannot compute in it."""
     largest = max(reader.names(), key=lambda name: np.prod(reader.shape(name)))
     name = str(reader.dtype(largest))
     return name if name in _DTYPES else None

@@ -3,7 +3,7 @@
 At 50,000 tokens of vocabulary the logits, and the gradient that is as large, can be the largest tensors of a step. Here
 only the logits of a chunk of target positions exist at one time.
 
-Further shape letters: N chunks, C positions of a chunk.
+C are here the positions of a chunk, and N the chunks.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from tfmodels.utils.checks import check_shape
 from tfmodels.utils.labels import IGNORED_LABEL
 
 CHUNK_LENGTH = 64
-"""Target positions whose logits exist at one time."""
+"""The number of target positions whose logits exist at one time."""
 
 
 def chunked_cross_entropy(
@@ -34,20 +34,20 @@ def chunked_cross_entropy(
     frozen: Sequence[keras.Variable] = (),
     chunk_length: int = CHUNK_LENGTH,
 ) -> Tensor:
-    """Mean cross-entropy of `logits(hidden_states)` over the labels that are not -100; 0 where there are none.
+    """The mean cross-entropy of `logits(hidden_states)` over all labels except -100; 0 without labels.
 
-    The loss is summed chunk by chunk over the target positions, and its gradient computes each chunk's logits again.
+    The loss is summed chunk by chunk over the target positions, and its gradient recomputes each chunk's logits.
 
     Args:
         labels: int32 (B, T).
         hidden_states: (B, T, E).
-        logits: (B, C, E) -> (B, C, V); of each position by itself.
-        trainable: variables that `logits` uses; gradients reach them and `hidden_states`.
-        frozen: all others that it uses.
+        logits: (B, C, E) -> (B, C, V), for each position by itself.
+        trainable: the trainable variables of `logits`; gradients reach them and `hidden_states`.
+        frozen: the frozen variables of `logits`.
         chunk_length: C.
 
     Raises:
-        ValueError: labels of another shape than the hidden states'.
+        ValueError: labels and hidden states of different shapes.
 
     >>> layer = keras.layers.Dense(5)
     >>> layer.build((None, None, 4))
@@ -61,65 +61,71 @@ def chunked_cross_entropy(
     # Shifted, so that the padding of the last chunk is ignored.
     shifted = split_into_blocks(labels - IGNORED_LABEL, chunk_length, axis=1)  # (B, N, C)
     label_chunks = ops.transpose(shifted + IGNORED_LABEL, (1, 0, 2))
-    # Every variable, read here: inside, a backend would watch it, or find that a trainer holds its value elsewhere.
-    values, others = stored_values(trainable), stored_values(frozen)
+    # Every variable is read here: inside, a backend would watch it, or miss the value that a trainer holds elsewhere.
+    trainable_values, frozen_values = stored_values(trainable), stored_values(frozen)
 
     def chunk_loss(index: Tensor, chunk: Tensor, *values: Tensor) -> Tensor:
         with scope_of_values([*trainable, *frozen], values):
             return summed_cross_entropy(label_chunks[index], logits(chunk))
 
-    total = _sum_over_chunks(chunk_loss, hidden_states, values, others, chunk_length)
+    total = _sum_over_chunks(chunk_loss, hidden_states, trainable_values, frozen_values, chunk_length)
     return total / ops.maximum(count, 1.0)
 
 
 def _sum_over_chunks(
     chunk_loss: Callable[..., Tensor],
     hidden_states: Tensor,
-    values: list[Tensor],
-    others: list[Tensor],
+    trainable_values: list[Tensor],
+    frozen_values: list[Tensor],
     chunk_length: int,
 ) -> Tensor:
-    """Sum of `chunk_loss(index, chunk (B, C, E), *values, *others)`; its gradient computes each chunk again."""
+    """The sum of `chunk_loss(index, chunk (B, C, E), *trainable_values, *frozen_values)`.
 
-    def total(hidden_states: Tensor, *given: Tensor) -> tuple[Tensor, Gradient]:
-        trained, fixed = given[: len(values)], given[len(values) :]
+    The gradient recomputes each chunk.
+    """
+
+    def total(hidden_states: Tensor, *values: Tensor) -> tuple[Tensor, Gradient]:
+        trained, frozen = values[: len(trainable_values)], values[len(trainable_values) :]
         blocks = split_into_blocks(hidden_states, chunk_length, axis=1)
         chunks = ops.transpose(blocks, (1, 0, 2, 3))  # (N, B, C, E)
         count = ops.shape(chunks)[0]
-        made = (tuple(chunks.shape)[1:], keras.backend.standardize_dtype(chunks.dtype))
+        chunk_spec = (tuple(chunks.shape)[1:], keras.backend.standardize_dtype(chunks.dtype))
 
         def add(index: Tensor, sums: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-            return [sums[0] + chunk_loss(index, chunks[index], *given)], []
+            return [sums[0] + chunk_loss(index, chunks[index], *values)], []
 
         def gradient(upstream: Tensor) -> list[Tensor]:
             def step(index: Tensor, sums: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-                # Scaled before it is differentiated: a loss scale must reach the 16-bit products.
-                found = gradients(lambda *x: upstream * chunk_loss(index, *x, *fixed), [chunks[index], *trained])
-                return [total + ops.cast(x, "float32") for total, x in zip(sums, found[1:], strict=True)], found[:1]
+                # Scaled before differentiation: a loss scale must reach the 16-bit products.
+                d_chunk, *shares = gradients(
+                    lambda *x: upstream * chunk_loss(index, *x, *frozen), [chunks[index], *trained]
+                )
+                return [total + ops.cast(x, "float32") for total, x in zip(sums, shares, strict=True)], [d_chunk]
 
-            # Zeros that wait for the upstream: XLA makes constants when a step begins, and keeps them all along.
+            # Zeros that depend on the upstream: XLA creates constants at the start of a step, and keeps them.
             zero = ops.cast(upstream, "float32") * 0
             start = [ops.broadcast_to(zero, ops.shape(value)) for value in trained]
-            sums, (found,) = scan(step, start, [made], count)
-            found = merge_blocks(ops.transpose(found, (1, 0, 2, 3)), ops.shape(hidden_states)[1], axis=1)
-            return [found, *(ops.cast(x, value.dtype) for x, value in zip(sums, trained, strict=True))]
+            sums, (d_chunks,) = scan(step, start, [chunk_spec], count)
+            d_blocks = ops.transpose(d_chunks, (1, 0, 2, 3))  # (B, N, C, E)
+            d_hidden = merge_blocks(d_blocks, ops.shape(hidden_states)[1], axis=1)  # (B, T, E)
+            return [d_hidden, *(ops.cast(x, value.dtype) for x, value in zip(sums, trained, strict=True))]
 
         (loss,), _ = scan(add, [ops.zeros((), "float32")], [], count)
         return loss, gradient
 
-    return custom_gradient(total, [hidden_states, *values], others)
+    return custom_gradient(total, [hidden_states, *trainable_values], frozen_values)
 
 
 def log_probabilities(
     labels: Tensor, hidden_states: Tensor, logits: Callable[[Tensor], Tensor], settings: GenerationConfig
 ) -> tuple[Tensor, Tensor]:
-    """The summed log-probability of each row's labels, and how many count: float32 (R,) both.
+    """The summed log-probability of each row's labels, and their number: float32 (R,) both.
 
     Args:
-        labels: int32 (R, T); negative ones, the pad id and what follows an end token do not count.
-        hidden_states: (R, T, E), of the decoder.
+        labels: int32 (R, T); negative labels, the pad id and labels after an end token are ignored.
+        hidden_states: the decoder's (R, T, E).
         logits: (R, C, E) -> (R, C, V).
-        settings: with special ids.
+        settings: settings with special ids.
     """
     is_end = is_among(labels, settings.end_tokens)
     ended = ops.cumsum(ops.cast(is_end, "int32"), axis=1) - ops.cast(is_end, "int32")
@@ -133,8 +139,8 @@ def log_probabilities(
 
     def add(index: Tensor, sums: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         hidden, label, weight = (x[index] for x in chunks)
-        found = ops.cast(logits(hidden), "float32")  # (R, C, V)
-        chosen = ops.take_along_axis(found, label[..., None], axis=2)[..., 0] - ops.logsumexp(found, axis=2)
+        scores = ops.cast(logits(hidden), "float32")  # (R, C, V)
+        chosen = ops.take_along_axis(scores, label[..., None], axis=2)[..., 0] - ops.logsumexp(scores, axis=2)
         return [sums[0] + ops.sum(chosen * weight, axis=1)], []
 
     (total,), _ = scan(add, [ops.zeros_like(weights[:, 0])], [], ops.shape(chunks[0])[0])

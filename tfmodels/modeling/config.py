@@ -1,10 +1,10 @@
-"""What the configs of all families share: the reference's `config.json`, read, checked, kept and written."""
+"""Base class of the configs: transformers' `config.json`, read, checked, kept and written."""
 
 import dataclasses
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
 from tfmodels.layers.attention.heads import check_heads
@@ -19,6 +19,8 @@ from tfmodels.utils.checks import check_positive
 from tfmodels.utils.files import read_json_object, write_json
 from tfmodels.utils.plain_values import plain, whole_number
 
+FieldCheck = Callable[[str, Any], None]
+"""(field name, value); raises `ValueError` for a value out of range."""
 MOST_LABELS = 100_000
 TOKEN_IDS = ("pad_token_id", "eos_token_id", "decoder_start_token_id")
 PROBLEM_TYPES = (None, "regression", "single_label_classification", "multi_label_classification")
@@ -34,7 +36,7 @@ _CHECKED_TYPES: dict[Any, tuple[type, ...]] = {
 
 
 class RequestedOutputs(NamedTuple):
-    """Which outputs a call returns besides its last hidden states or logits."""
+    """The outputs of a call besides its last hidden states or logits."""
 
     attentions: bool
     hidden_states: bool
@@ -42,30 +44,31 @@ class RequestedOutputs(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Base of `LEDConfig` and `LongT5Config`: a frozen dataclass with the reference's field names.
+    """Base class of the configs: a frozen dataclass with transformers' field names.
 
-    Keys of a `config.json` that the family does not know are kept in `extra` and written back.
-
-    NumPy scalars and arrays are taken for the numbers and lists that they hold.
+    Keys of a `config.json` that are unknown to the family are kept in `extra` and written back. NumPy scalars and
+    arrays are converted to numbers and lists.
 
     Attributes:
-        aliases: transformers' further names of fields in a `config.json`.
-        ids_of_reference: special ids of which transformers has a default for the family, so that null means none.
-        eos_token_ids: all end tokens of generation where the file lists several; `eos_token_id` is the first.
-        output_attentions, output_hidden_states: what calls return that do not say.
-        gradient_checkpointing: whether the model starts with its blocks recomputed in the backward pass.
-        num_labels: classes of a classification head; the length of `id2label` where that is given.
+        aliases: {second name of a field in a `config.json`: field}.
+        ids_of_reference: special ids with a default in transformers' class of the family, so that null means none.
+        field_checks: the check of each field by itself, in this order, after the type.
+        eos_token_ids: all end tokens of generation if the file lists several; `eos_token_id` is the first.
+        output_attentions, output_hidden_states: the defaults of a call's arguments of these names.
+        gradient_checkpointing: start with blocks recomputed in the backward pass.
+        num_labels: classes of a classification head; the length of `id2label` if the file has names.
         id2label, label2id: names of the classes; None: LABEL_0, LABEL_1, ...
         problem_type: "regression", "single_label_classification" or "multi_label_classification"; None: by the labels.
-        pruned_heads: {encoder layer: heads that are left out}.
+        pruned_heads: {encoder layer: pruned heads}.
 
     Raises:
-        ValueError: a field of another type or out of range, naming the field, the rule and what was received.
+        ValueError: a field of the wrong type or out of range; the message names the field, the rule and the value.
     """
 
     model_type: ClassVar[str] = ""
     aliases: ClassVar[Mapping[str, str]] = {}
     ids_of_reference: ClassVar[tuple[str, ...]] = ()
+    field_checks: ClassVar[Mapping[str, FieldCheck]] = {}
     vocab_size: int = 1
     d_model: int = 1
     pad_token_id: int = 0
@@ -83,12 +86,12 @@ class ModelConfig:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def min_parameters(self, with_decoder: bool) -> int:
-        """Numbers in the matrices of a model's body: what a file must hold at least, whatever its head."""
+        """The count of numbers in the matrices of a model's body, the least that a file with any head holds."""
         raise NotImplementedError
 
     @property
     def encoder_sizes(self) -> tuple[int, int]:
-        """Layers of the encoder, and heads in each."""
+        """The number of encoder layers, and of heads in each."""
         raise NotImplementedError
 
     def __post_init__(self) -> None:
@@ -104,6 +107,8 @@ class ModelConfig:
         self._check_end_tokens()
         object.__setattr__(self, "pruned_heads", self._checked_pruned_heads(self.pruned_heads))
         self._name_labels()
+        for name, check in self.field_checks.items():
+            check(name, getattr(self, name))
 
     def _check_type(self, name: str, annotation: Any) -> None:
         types = _CHECKED_TYPES.get(annotation)
@@ -112,19 +117,19 @@ class ModelConfig:
             return
         is_huge = isinstance(value, (int, float)) and not abs(value) < 1e300  # also true for NaN
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types) or is_huge:
-            wanted = getattr(annotation, "__name__", str(annotation))
-            raise ValueError(f"{name} must be of type {wanted} and finite. Received: {name}={value!r:.80}")
+            expected = getattr(annotation, "__name__", str(annotation))
+            raise ValueError(f"{name} must be of type {expected} and finite. Received: {name}={value!r:.80}")
 
     def _check_end_tokens(self) -> None:
         ids = self.eos_token_ids if isinstance(self.eos_token_ids, (list, tuple)) else (self.eos_token_ids,)
-        found = tuple(dict.fromkeys(ids)) or (self.eos_token_id,)
-        if any(isinstance(token, bool) or not isinstance(token, int) or token < 0 for token in found):
-            raise ValueError(f"eos_token_id must be an id or a list of ids. Received: {list(found)!r:.80}")
-        if found[0] != self.eos_token_id:
+        ids = tuple(dict.fromkeys(ids)) or (self.eos_token_id,)
+        if any(isinstance(token, bool) or not isinstance(token, int) or token < 0 for token in ids):
+            raise ValueError(f"eos_token_id must be an id or a list of ids. Received: {list(ids)!r:.80}")
+        if ids[0] != self.eos_token_id:
             raise ValueError(
-                f"eos_token_ids must begin with eos_token_id={self.eos_token_id}. Received: eos_token_ids={found!r:.80}"
+                f"eos_token_ids must begin with eos_token_id={self.eos_token_id}. Received: eos_token_ids={ids!r:.80}"
             )
-        object.__setattr__(self, "eos_token_ids", found)
+        object.__setattr__(self, "eos_token_ids", ids)
 
     def _name_labels(self) -> None:
         if self.num_labels is not None:
@@ -135,7 +140,7 @@ class ModelConfig:
         if names is None:
             names = {index: f"LABEL_{index}" for index in range(2 if self.num_labels is None else self.num_labels)}
         try:
-            # By id: a file may have its keys in the order of texts, with "10" before "2".
+            # Sorted by id: a file may sort its keys as text, with "10" before "2".
             names = dict(sorted((whole_number(index), str(name)) for index, name in names.items()))
         except (AttributeError, TypeError, ValueError):
             raise ValueError(f"id2label must map class ids to names. Received: id2label={names!r:.80}") from None
@@ -154,16 +159,16 @@ class ModelConfig:
     def _checked_pruned_heads(self, pruned: Any) -> dict[int, list[int]]:
         layers, heads = self.encoder_sizes
         try:
-            found = {whole_number(layer): list(plain(pruned[layer])) for layer in pruned}
+            by_layer = {whole_number(layer): list(plain(pruned[layer])) for layer in pruned}
         except (TypeError, ValueError, LookupError):
             raise ValueError(f"pruned_heads must map layers to lists of heads. Received: {pruned!r:.80}") from None
-        unknown = sorted(layer for layer in found if not 0 <= layer < layers)
+        unknown = sorted(layer for layer in by_layer if not 0 <= layer < layers)
         if unknown:
             raise ValueError(f"pruned_heads must name layers from 0 to {layers - 1}. Received: layers {unknown}")
-        return {layer: list(check_heads("pruned_heads", found[layer], heads)) for layer in sorted(found)}
+        return {layer: list(check_heads("pruned_heads", by_layer[layer], heads)) for layer in sorted(by_layer)}
 
     def with_pruned_heads(self, heads: Mapping[int, Any]) -> Self:
-        """The config with more heads left out."""
+        """The config with further heads pruned."""
         more = self._checked_pruned_heads(heads)
         pruned = {
             layer: sorted({*self.pruned_heads.get(layer, ()), *more.get(layer, ())})
@@ -174,7 +179,7 @@ class ModelConfig:
     def requested_outputs(
         self, output_attentions: bool | None, output_hidden_states: bool | None
     ) -> "RequestedOutputs":
-        """The outputs that a call requests, or where it says None, the config."""
+        """The outputs that a call requests; None takes the config's setting."""
         return RequestedOutputs(
             bool(self.output_attentions if output_attentions is None else output_attentions),
             bool(self.output_hidden_states if output_hidden_states is None else output_hidden_states),
@@ -182,98 +187,98 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Config from the keys of a `config.json`.
+        """Create a config from the keys of a `config.json`.
 
         Raises:
-            ValueError: a config of another family; and as the class.
+            ValueError: a config of another family, or an error of the class.
 
         Warns:
-            UserWarning: keys that transformers knows, not followed here: see `tfmodels.modeling.config_keys`.
+            UserWarning: keys of transformers that are not followed, see `tfmodels.modeling.config_keys`.
         """
-        made, told = cls._of_keys(values)
-        _warn(told, "the model's config")
-        return made
+        config, notes = cls._of_keys(values)
+        _warn(notes, "the model's config")
+        return config
 
     @classmethod
-    def _of_keys(cls, given: Mapping[str, Any]) -> tuple[Self, list[str]]:
-        """The config, and remarks on what of the keys it does not follow."""
-        values: dict[str, Any] = {str(key): plain(value, str(key)) for key, value in given.items()}
-        found = values.pop("model_type", cls.model_type)
-        if found != cls.model_type:
+    def _of_keys(cls, keys: Mapping[str, Any]) -> tuple[Self, list[str]]:
+        """The config, and remarks on the keys that it does not follow."""
+        values: dict[str, Any] = {str(key): plain(value, str(key)) for key, value in keys.items()}
+        model_type = values.pop("model_type", cls.model_type)
+        if model_type != cls.model_type:
             raise ValueError(
-                f"model_type must be {cls.model_type!r} for {cls.__name__}. Received: model_type={found!r}"
+                f"model_type must be {cls.model_type!r} for {cls.__name__}. Received: model_type={model_type!r}"
             )
         check_refused(values)
-        told = remarks(values)
-        values.pop("is_encoder_decoder", None)  # what the families are, and written back
+        notes = remarks(values)
+        values.pop("is_encoder_decoder", None)  # true of every family, and written back
         for step in (cls.resolved_keys, without_labels_that_differ, cls._with_ids):
             values, more = step(values)
-            told += more
+            notes += more
         names = {field.name for field in dataclasses.fields(cls)} - {"extra"}
         extra, more = without_bare_numbers({key: value for key, value in values.items() if key not in names})
         known = {key: value for key, value in values.items() if key in names}
-        return cls(**known, extra=extra), told + more
+        return cls(**known, extra=extra), notes + more
 
     @classmethod
     def resolved_keys(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """The keys under the fields' own names, and remarks."""
+        """The keys of a `config.json` under the names of the fields, and remarks on keys that are not followed."""
         return resolved(values, cls.aliases)
 
     @classmethod
     def _with_ids(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """The keys with an id where there is null or a list, and remarks."""
+        """The keys with an id in place of null or a list, and remarks."""
         defaults = {field.name: field.default for field in dataclasses.fields(cls)}
-        values, told = dict(values), []
-        values.pop("eos_token_ids", None)  # what the list is called here alone
+        values, notes = dict(values), []
+        values.pop("eos_token_ids", None)  # no key of transformers
         ends = values.get("eos_token_id")
         if isinstance(ends, list) and ends:
             values["eos_token_id"], values["eos_token_ids"] = ends[0], tuple(ends)
         for name in TOKEN_IDS:
             if name not in values or values[name] is not None:
                 continue
-            # Generation begins with this token where none is named.
+            # Generation without a start token begins with this one.
             first = values.get("bos_token_id") if name == "decoder_start_token_id" else None
             values[name] = defaults[name] if first is None else first
             if name in cls.ids_of_reference:
-                told.append(f"{name}=None: {values[name]} is taken for it")
-        return values, told
+                notes.append(f"{name}=None: {values[name]} is taken for it")
+        return values, notes
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> Self:
-        """Config from a `config.json` file, see `from_dict`; errors and warnings name the file."""
+        """Read a `config.json` file, see `from_dict`; errors and warnings name the file."""
         values = read_json_object(path)
         try:
-            made, told = cls._of_keys(values)
+            config, notes = cls._of_keys(values)
         except ValueError as error:
             raise ValueError(f"{error} (in {os.fspath(path)})") from None
-        _warn(told, os.fspath(path))
-        return made
+        _warn(notes, os.fspath(path))
+        return config
 
     def to_dict(self, architecture: str | None = None) -> dict[str, Any]:
-        """The keys of a `config.json`, unknown ones included; `architecture` is the reference's name of the model."""
+        """The keys of a `config.json`, with `extra`; `architecture` is transformers' name of the model."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "extra"}
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-        # JSON has no other keys than strings, and Keras' files are JSON too.
+        # Keys of JSON are strings, and Keras' files are JSON too.
         values["id2label"] = {str(index): name for index, name in values["id2label"].items()}
-        del values["num_labels"]  # the number of names, as in the reference's files
+        del values["num_labels"]  # the number of names, as in transformers' files
         ends = values.pop("eos_token_ids")
         values["eos_token_id"] = self.eos_token_id if len(ends) == 1 else list(ends)
         if not values["gradient_checkpointing"]:
-            del values["gradient_checkpointing"]  # transformers writes it no more, and still reads it
+            del values["gradient_checkpointing"]  # newer versions of transformers read it, but do not write it
         values["pruned_heads"] = {str(layer): heads for layer, heads in values["pruned_heads"].items()}
         named = {"model_type": self.model_type, "is_encoder_decoder": True}
         architectures = {} if architecture is None else {"architectures": [architecture]}
         return {**named, **self.extra, **values, **architectures}
 
     def to_json(self, path: str | os.PathLike[str], architecture: str | None = None, dtype: str | None = None) -> None:
-        """Write a `config.json` file, whole or not at all; `dtype` is the type of the weights beside it."""
+        """Write a `config.json` file, whole or not at all; `dtype` is the dtype of the weights beside it."""
         values = self.to_dict(architecture)
         if dtype is not None:
             values = {key: value for key, value in values.items() if key != "dtype"} | {"torch_dtype": dtype}
         write_json(path, values)
 
     def replace(self, **changes: Any) -> Self:
-        """A config with some fields changed; unknown names are a `ValueError`."""
+        """A copy with some fields changed; `ValueError` for an unknown field."""
         names = {field.name for field in dataclasses.fields(self)}
         unknown = sorted(set(changes) - names)
         if unknown:
@@ -287,27 +292,27 @@ class ModelConfig:
         try:
             return dataclasses.replace(self, **changes)
         except ValueError as error:
-            # The caller did not write those fields of the rule that stand in a file.
+            # The fields of the broken rule that the caller did not change.
             kept = sorted(name for name in names - set(changes) if re.search(rf"\b{name}\b", str(error)))
-            told = ", ".join(f"{name}={getattr(self, name)!r:.80}" for name in kept)
-            raise ValueError(f"{error} (the config to be changed has {told})" if kept else str(error)) from None
+            values = ", ".join(f"{name}={getattr(self, name)!r:.80}" for name in kept)
+            raise ValueError(f"{error} (the config to be changed has {values})" if kept else str(error)) from None
 
 
-def _warn(told: list[str], source: str) -> None:
-    if told:
-        warnings.warn(f"These keys of {source} are not followed as they stand: {'; '.join(told)}", stacklevel=3)
+def _warn(notes: list[str], source: str) -> None:
+    if notes:
+        warnings.warn(f"These keys of {source} are not followed as they stand: {'; '.join(notes)}", stacklevel=3)
 
 
 def config_of(config_class: type[ModelConfig], config: Any) -> Any:
-    """`config` itself, or made of the dict that a saved `.keras` file holds, or of transformers' config.
+    """`config` itself, or a config from a dict (of a saved `.keras` file) or from transformers' object.
 
     Raises:
-        ValueError: another kind of value; and as `ModelConfig.from_dict`.
+        ValueError: a value of another type, or an error of `ModelConfig.from_dict`.
     """
     if isinstance(config, config_class):
         return config
     if isinstance(config, dict):
-        # What is not followed was told where the file was read.
+        # Without warnings: they came when the original file was read.
         return config_class._of_keys(config)[0]
     as_dict = None if isinstance(config, (ModelConfig, type)) else getattr(config, "to_dict", None)
     keys = as_dict() if callable(as_dict) else None

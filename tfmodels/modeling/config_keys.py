@@ -1,7 +1,7 @@
-"""Every key of a `config.json` that transformers 4.57 accepts for LED and LongT5, and what becomes of it here.
+"""Every key of a `config.json` that transformers 4.57 accepts for these models, and its treatment here.
 
-A key is a field of the family's config, another name of one, a setting of generation, or stands in one of the tables
-below. Keys that transformers does not know, and so ignores, are kept and written back.
+A key is a field of the family's config, a second name of a field, a setting of generation, or an entry of the tables
+below. Keys that transformers ignores as unknown are kept and written back.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 HARMLESS = frozenset(
     (
-        # What describes the checkpoint.
+        # Descriptions of the checkpoint.
         "architectures",
         "model_type",
         "name_or_path",
@@ -22,10 +22,10 @@ HARMLESS = frozenset(
         "task_specific_params",  # of transformers' pipelines; its `generate` does not read them
         "bos_token_id",
         "sep_token_id",
-        # The type of the weights, which the file itself tells.
+        # The dtype of the weights, which the file itself records.
         "dtype",
         "torch_dtype",
-        # How transformers computes, and in what it wraps what it returns.
+        # Transformers' implementation and return types.
         "attn_implementation",
         "chunk_size_feed_forward",
         "use_cache",
@@ -34,7 +34,7 @@ HARMLESS = frozenset(
         "return_dict",
     )
 )
-"""Keys that change no number here, whatever they hold."""
+"""Keys without an effect on any number here."""
 
 NOT_FOLLOWED: dict[str, tuple[tuple[Any, ...], str]] = {
     "is_encoder_decoder": ((True,), "the families are encoder-decoders, and are read as such"),
@@ -43,19 +43,19 @@ NOT_FOLLOWED: dict[str, tuple[tuple[Any, ...], str]] = {
     "cross_attention_hidden_size": ((None,), "a decoder by itself is not built: the encoder-decoder is read"),
     "tie_encoder_decoder": (
         (None, False),
-        "sharing the blocks is not built: encoder and decoder have weights of their own, which training tells apart",
+        "sharing the blocks is not built: encoder and decoder have separate weights, which diverge in training",
     ),
     "tf_legacy_loss": ((None, False), "the loss is the mean over all labels that are not -100"),
     "prefix": ((None, ""), "transformers' pipelines put it before every text: do so where texts are made"),
 }
-"""By key, the values at which nothing is to be followed, and what to know about all others."""
+"""{key: (values without an effect, the remark on all further values)}."""
 
 REFUSED = {
     "quantization_config": "weights of transformers' quantized checkpoints cannot be read: save them dequantized"
 }
-"""By key, why a config that has it is refused."""
+"""{key: the reason why a config with it is refused}."""
 
-# Null where transformers, too, takes it for this value.
+# The values that null stands for, as in transformers.
 _NULLS = {
     "output_attentions": False,
     "output_hidden_states": False,
@@ -65,7 +65,7 @@ _NULLS = {
     "decoder_layerdrop": 0.0,
     "pruned_heads": {},
 }
-# transformers' further names of functions.
+# Transformers' further names of activations.
 SAME_ACTIVATIONS = {
     "swish": "silu",
     "gelu_python": "gelu",
@@ -76,50 +76,50 @@ SAME_ACTIVATIONS = {
 
 
 def check_refused(values: Mapping[str, Any]) -> None:
-    """Raise `ValueError` for a key that says the weights cannot be read."""
+    """Raise `ValueError` for a key in `REFUSED`: the weights of such a checkpoint cannot be read."""
     for key, reason in REFUSED.items():
         if values.get(key) is not None:
             raise ValueError(f"{key} must not be there: {reason}. Received: {key}={values[key]!r:.80}")
 
 
 def remarks(values: Mapping[str, Any]) -> list[str]:
-    """What to know about the keys that are not followed.
+    """A remark on each key that is not followed.
 
     >>> remarks({"is_decoder": True, "tf_legacy_loss": False})
     ['is_decoder=True: a decoder by itself is not built: the encoder-decoder is read']
     """
     return [
-        f"{key}={values[key]!r:.80}: {told}"
-        for key, (idle, told) in NOT_FOLLOWED.items()
+        f"{key}={values[key]!r:.80}: {remark}"
+        for key, (idle, remark) in NOT_FOLLOWED.items()
         if key in values and values[key] not in idle
     ]
 
 
 def resolved(values: Mapping[str, Any], aliases: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """The keys under their first names, null where it stands for something as that, and remarks.
+    """The keys under their first names, null replaced by the value it stands for, and remarks.
 
-    Of a field that stands there under both names, transformers takes the other name's value, and so does this.
+    If a field has a value under both names, the second name's value wins, as in transformers.
 
     >>> resolved({"hidden_size": 8, "d_model": 8, "output_attentions": None}, {"hidden_size": "d_model"})
     ({'d_model': 8, 'output_attentions': False}, [])
     """
-    found = {key: value for key, value in values.items() if key not in aliases}
-    told = []
+    fields = {key: value for key, value in values.items() if key not in aliases}
+    notes = []
     for alias, name in aliases.items():
         if alias in values:
-            if found.get(name, values[alias]) != values[alias]:
-                told.append(f"{name}={found[name]!r:.80}: {alias}={values[alias]!r:.80} wins, as in transformers")
-            found[name] = values[alias]
+            if fields.get(name, values[alias]) != values[alias]:
+                notes.append(f"{name}={fields[name]!r:.80}: {alias}={values[alias]!r:.80} wins, as in transformers")
+            fields[name] = values[alias]
     for key, value in _NULLS.items():
-        if key in found and found[key] is None:
-            found[key] = value
-    return found, told
+        if key in fields and fields[key] is None:
+            fields[key] = value
+    return fields, notes
 
 
 def without_labels_that_differ(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The keys with one account of the labels: names win over their number, as in transformers.
+    """The keys with consistent labels: names win over their number, as in transformers.
 
-    Names that only `label2id` gives are taken from there.
+    Without `id2label` the names come from `label2id`.
     """
     names, number, ids = (values.get(key) for key in ("id2label", "num_labels", "label2id"))
     if isinstance(names, Mapping) and number is not None and number != len(names):
@@ -132,13 +132,13 @@ def without_labels_that_differ(values: dict[str, Any]) -> tuple[dict[str, Any], 
 
 
 def without_bare_numbers(extra: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """What JSON can hold of further keys: a NaN or an infinity could be read and not written again."""
-    kept, told = {}, []
+    """The further keys that JSON can hold, and remarks: a NaN or an infinity can be read, but not written again."""
+    kept, notes = {}, []
     for key, value in extra.items():
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
-            told.append(f"{key}={value!r:.80}: JSON has no such value, and the key is left out")
+            notes.append(f"{key}={value!r:.80}: JSON has no such value, and the key is left out")
         else:
             kept[key] = value
-    return kept, told
+    return kept, notes

@@ -1,6 +1,6 @@
 """Base class of the decoders: a pass over target tokens, with a static cache or without.
 
-A decoder is a layer and no model: it is loaded, saved and trained with the model that it is a part of.
+A decoder is a layer: it is loaded, saved and trained with its model.
 """
 
 from typing import Any, ClassVar
@@ -26,13 +26,13 @@ class Decoder(keras.layers.Layer):
     `position_bias` and `finalize`.
 
     Args:
-        config: of the family.
-        embed_tokens: the embedding layer shared with the encoder; None: one of its own.
+        config: the family's config.
+        embed_tokens: the embedding layer shared with the encoder; None: create one.
 
     Call arguments:
         input_ids, ..., cache: see `DecoderInputs`.
-        use_cache: return a cache that holds these tokens too.
-        output_attentions, output_hidden_states: return those too.
+        use_cache: return a cache with these tokens added.
+        output_attentions, output_hidden_states: return attentions, hidden states.
 
     Returns:
         {"last_hidden_state": (R, T, E)}, and on request "cache", "hidden_states", "attentions", "cross_attentions".
@@ -49,25 +49,25 @@ class Decoder(keras.layers.Layer):
         super().__init__(**kwargs)
         self.config = config_of(self.config_class, config)
         self.gradient_checkpointing = self.config.gradient_checkpointing
-        with keras.name_scope(self.name, caller=self):  # tables that are built at once carry their parent's name
+        with keras.name_scope(self.name, caller=self):  # for the paths of layers that are built at once
             self.create_layers(embed_tokens, self.dtype_policy)
 
-    def create_layers(self, embed_tokens: keras.layers.Layer | None, policy: Any) -> None:
+    def create_layers(self, embed_tokens: keras.layers.Layer | None, policy: keras.DTypePolicy) -> None:
         """Create the sublayers: `embed_tokens`, `blocks` and the layers before and after them."""
         raise NotImplementedError
 
     def layers_to_build(self) -> list[keras.layers.Layer]:
-        """The sublayers that are built from the shape of the hidden states."""
+        """The sublayers to build from the shape of the hidden states."""
         raise NotImplementedError
 
     def embed(
         self, input_ids: Tensor | None, inputs_embeds: Tensor | None, positions: Tensor, training: bool | None
     ) -> Tensor:
-        """Hidden states (R, T, E) of tokens or embeddings at int32 `positions` (T,)."""
+        """The hidden states (R, T, E) of tokens or embeddings at int32 `positions` (T,)."""
         raise NotImplementedError
 
     def position_bias(self, query_positions: Tensor, key_positions: Tensor) -> Tensor | None:
-        """Float32 (H, T, M) added to the self-attention scores, or None."""
+        """The bias of the self-attention scores, float32 (H, T, M), or None."""
         raise NotImplementedError
 
     def finalize(self, hidden_states: Tensor, training: bool | None) -> Tensor:
@@ -75,20 +75,20 @@ class Decoder(keras.layers.Layer):
         raise NotImplementedError
 
     def build(self, input_shape: Any = None) -> None:
-        """Create every weight: the config knows all sizes."""
+        """Create every weight; the config determines all shapes."""
         for layer in self.layers_to_build():
             layer.build((None, None, self.config.d_model))
         self.built = True
 
-    # By tracing the call, whose outputs depend on its arguments.
+    # Trace the call, whose outputs depend on its arguments.
     compute_output_spec = keras.Operation.compute_output_spec
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[Any, ...]]:
-        """Of the last hidden states, for `summary`."""
+        """The shape of the last hidden states, for `summary`."""
         return {"last_hidden_state": (*tuple(input_shape)[:2], self.config.d_model)}
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the decoder (with an embedding of its own)."""
+        """Arguments that rebuild the decoder (with a separate embedding)."""
         return {**super().get_config(), "config": self.config.to_dict()}
 
     def call(
@@ -128,7 +128,7 @@ class Decoder(keras.layers.Layer):
         elif use_cache or not training:
             cross = self.cross_keys_values(inputs.encoder_hidden_states)
         else:
-            cross = [None] * len(self.blocks)  # each block makes them, and again for its gradient
+            cross = [None] * len(self.blocks)  # each block projects them, and again for its gradient
         hidden_states, states, blocks = self._run(
             self.embed(inputs.input_ids, inputs.inputs_embeds, positions, training),
             self._context(inputs, positions),
@@ -148,11 +148,11 @@ class Decoder(keras.layers.Layer):
         return outputs
 
     def cross_keys_values(self, encoder_hidden_states: Tensor) -> list[KeysValues]:
-        """Keys and values of the documents for each block; they stay the same through a generation."""
+        """Project the documents (B, S, E) to keys and values for each block, constant through a generation."""
         return [block.cross_attention.project_keys_values(encoder_hidden_states) for block in self.blocks]
 
     def init_cache(self, rows: int | Tensor, max_length: int) -> list[KeysValues]:
-        """Empty self-attention caches for `rows` targets of `max_length` tokens, one per block."""
+        """Create empty self-attention caches for `rows` targets of `max_length` tokens, one per block."""
         caches = []
         for block in self.blocks:
             attention = block.self_attention
@@ -162,16 +162,19 @@ class Decoder(keras.layers.Layer):
         return caches
 
     def step(self, inputs: DecoderInputs, ancestors: Tensor | None = None) -> tuple[Tensor, list[KeysValues]]:
-        """Run over some tokens of each row, or over one of each beam, as generation does.
+        """Run over some tokens of each row, or over one token of each beam, for generation.
 
         Args:
-            inputs: with `input_ids` int32 (R, n), tokens that follow each other, and a `cache` for R rows of M tokens
-                with those before its `position` written; or, with ancestors, with one token of each beam (B, K) and a
-                cache for B rows of K * M.
-            ancestors: int32 (B, K, M): which beam wrote the token that a beam sees at each place.
+            inputs: with `input_ids` int32 (R, T), consecutive tokens, and a `cache` for R rows of M tokens with the
+                tokens before its `position` written; or, with ancestors, with one token of each beam (B, K) and a
+                cache for B rows of K * M tokens.
+            ancestors: int32 (B, K, M), the beam that wrote the token that a beam sees at each place.
 
         Returns:
-            Hidden states (R, n, E) or (B, K, E), and the caches with the tokens written.
+            The hidden states (R, T, E) or (B, K, E), and the caches with the tokens written.
+
+        Raises:
+            ValueError: inputs without `input_ids` or a cache.
         """
         cache, tokens = inputs.cache, inputs.input_ids
         if cache is None or tokens is None:
@@ -191,13 +194,13 @@ class Decoder(keras.layers.Layer):
         return self.finalize(hidden_states, False), [block.keys_values for block in blocks]
 
     def _context(self, inputs: DecoderInputs, positions: Tensor) -> DecoderContext:
-        """Each token sees the tokens before it, and itself."""
+        """The context in which each token sees the earlier tokens and itself."""
         cache = inputs.cache
         room = None if cache is None else cache.keys_values[0][1].shape[2]
         key_positions = positions if cache is None else ops.arange(room, dtype="int32")
         self_mask = (key_positions[None, :] <= positions[:, None])[None, None]  # (1, 1, T, M)
         if inputs.attention_mask is not None:
-            # A mask that ends with the newest token needs no more: no token sees the rest of the cache anyway.
+            # A mask may end with the newest token: no token sees the rest of the cache anyway.
             missing = ops.shape(key_positions)[0] - ops.shape(inputs.attention_mask)[1]
             padded = ops.pad(ops.not_equal(inputs.attention_mask, 0), [[0, 0], [0, missing]])
             self_mask = ops.logical_and(self_mask, padded[:, None, None, :])
@@ -210,14 +213,14 @@ class Decoder(keras.layers.Layer):
         )
 
     def _beam_context(self, inputs: DecoderInputs, position: Tensor, ancestors: Tensor) -> DecoderContext:
-        """Each beam sees, at each place up to `position`, the keys of the beam that it descends from."""
+        """The context in which each beam sees, at each place up to `position`, the keys of its ancestor."""
         _, beams, places = ancestors.shape
         key_positions = ops.arange(places, dtype="int32")
         is_ancestor = ops.equal(ancestors[:, :, None], ops.arange(beams, dtype="int32")[:, None])  # (B, K, K, M)
         is_visible = ops.logical_and(is_ancestor, key_positions <= position)
-        self_mask = ops.reshape(is_visible, (-1, 1, beams, beams * places))
-        bias = self.position_bias(ops.reshape(position, (1,)), key_positions)  # (H, 1, M), alike for all beams
-        bias = None if bias is None else ops.tile(bias, (1, 1, beams))
+        self_mask = ops.reshape(is_visible, (-1, 1, beams, beams * places))  # (B, 1, K, K * M)
+        bias = self.position_bias(ops.reshape(position, (1,)), key_positions)  # (H, 1, M), equal for all beams
+        bias = None if bias is None else ops.tile(bias, (1, 1, beams))  # (H, 1, K * M)
         return DecoderContext(self_mask, _cross_mask(inputs), bias, position)
 
     def _layer_inputs(self, inputs: DecoderInputs, cross: list[Any]) -> list[LayerInputs]:
@@ -236,7 +239,7 @@ class Decoder(keras.layers.Layer):
         output_attentions: bool = False,
         training: bool | None = False,
     ) -> tuple[Tensor, list[Tensor], list[BlockOutputs]]:
-        """All blocks: the last hidden states, the states before each block, and the outputs of each block."""
+        """Run all blocks: the last hidden states, the states before each block, and the outputs of each block."""
         states, outputs = [], []
         for block, layer in zip(self.blocks, layers, strict=True):
             states.append(hidden_states)
@@ -256,7 +259,7 @@ class Decoder(keras.layers.Layer):
         return hidden_states, states, outputs
 
     def _checked(self, inputs: DecoderInputs) -> DecoderInputs:
-        """The inputs, with ranks, rows and masks that fit each other and the cache."""
+        """The inputs, after checks of ranks, rows, ids, masks and the cache."""
         if inputs.encoder_hidden_states is None and inputs.cache is None:
             raise ValueError("encoder_hidden_states or a cache must be given. Received: neither")
         _check_target(inputs)
@@ -272,7 +275,7 @@ class Decoder(keras.layers.Layer):
 
 
 def _check_target(inputs: DecoderInputs) -> None:
-    """Raise `ValueError` for wrong ranks, and for rows that are no multiple of the documents'."""
+    """Raise `ValueError` for wrong ranks, and for a number of rows that the documents do not divide."""
     target = inputs.input_ids if inputs.inputs_embeds is None else inputs.inputs_embeds
     if inputs.inputs_embeds is None:
         check_shape("decoder_input_ids", target, (None, None), "rows, tokens")
@@ -291,7 +294,7 @@ def _check_target(inputs: DecoderInputs) -> None:
 
 
 def _check_room(inputs: DecoderInputs, layers: int) -> None:
-    """Raise `ValueError` for a cache without a place for every new token, or a mask not of the tokens so far."""
+    """Raise `ValueError` for a cache without room for the new tokens, or a mask of the wrong shape."""
     target = inputs.input_ids if inputs.inputs_embeds is None else inputs.inputs_embeds
     rows, new_tokens = target.shape[:2]  # type: ignore[union-attr]
     room, so_far, cache, mask = new_tokens, None, inputs.cache, inputs.attention_mask
@@ -309,6 +312,6 @@ def _check_room(inputs: DecoderInputs, layers: int) -> None:
 
 
 def _cross_mask(inputs: DecoderInputs) -> Tensor | None:
-    """(B, S), 0 on padding -> bool (B, 1, 1, S), None where there is no padding."""
+    """(B, S), 0 on padding -> bool (B, 1, 1, S); None without a mask."""
     mask = inputs.encoder_attention_mask
     return None if mask is None else ops.not_equal(mask, 0)[:, None, None, :]

@@ -6,6 +6,7 @@ import keras
 
 from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.cached_attention import CachedAttention, KeysValues, write_beams, write_step
+from tfmodels.layers.composite import CompositeLayer
 
 
 class DecoderContext(NamedTuple):
@@ -13,7 +14,7 @@ class DecoderContext(NamedTuple):
 
     self_mask: bool, broadcastable to (R, H, T, M). cross_mask: bool (B, 1, 1, S) or None. position_bias: float32,
     broadcastable as self_mask, or None. position: int32 scalar, the place of the first token in the cache, or None.
-    encoder_hidden_states: (B, S, E), of which a block makes its cross keys and values where it is given none; or None.
+    encoder_hidden_states: (B, S, E), from which a block projects cross keys and values if it has none; or None.
     """
 
     self_mask: Tensor
@@ -26,7 +27,7 @@ class DecoderContext(NamedTuple):
 class LayerInputs(NamedTuple):
     """Inputs of one block alone.
 
-    cache: keys and values of the tokens so far, or None. cross: keys and values of the documents, or None.
+    cache: keys and values of the earlier tokens, or None. cross: keys and values of the documents, or None.
     head_mask, cross_head_mask: (H,) or None.
     """
 
@@ -37,8 +38,11 @@ class LayerInputs(NamedTuple):
 
 
 class SelfAttended(NamedTuple):
-    """Result of a block's self-attention. attended: (R, T, E). keys_values: of the tokens, or the cache with them
-    written. probabilities: float32 (R, H, T, M), or None where not requested."""
+    """The result of a block's self-attention.
+
+    attended: (R, T, E). keys_values: the keys and values of the tokens, or the cache that holds them too.
+    probabilities: float32 (R, H, T, M), or None.
+    """
 
     attended: Tensor
     keys_values: KeysValues
@@ -46,14 +50,14 @@ class SelfAttended(NamedTuple):
 
 
 class CrossAttended(NamedTuple):
-    """Result of a block's cross-attention. attended: (R, T, E). probabilities: float32 (R, H, T, S), or None."""
+    """The result of a block's cross-attention. attended: (R, T, E). probabilities: float32 (R, H, T, S), or None."""
 
     attended: Tensor
     probabilities: Tensor | None
 
 
 class BlockOutputs(NamedTuple):
-    """hidden_states: (R, T, E). The others: see `SelfAttended` and `CrossAttended`."""
+    """The result of a block. hidden_states: (R, T, E). Further fields: see `SelfAttended` and `CrossAttended`."""
 
     hidden_states: Tensor
     keys_values: KeysValues
@@ -61,16 +65,17 @@ class BlockOutputs(NamedTuple):
     cross_attentions: Tensor | None
 
 
-class DecoderBlock(keras.layers.Layer):
-    """One layer of a decoder: self-attention, cross-attention and feed-forward.
+class DecoderBlock(CompositeLayer):
+    """One block of a decoder: self-attention, cross-attention and feed-forward.
 
-    Subclasses set both attentions and write out `call` with `self_attend` and `cross_attend`, so that its lines say
-    where the norms stand.
+    Subclasses set both attentions and write out `call` with `self_attend` and `cross_attend`, so that its lines show
+    the places of the norms. (Autocasting, off in `CompositeLayer`, would also copy the caches.)
 
     Call arguments:
         hidden_states: (R, T, E).
-        context: a `DecoderContext`. layer: the block's `LayerInputs`.
-        one_per_beam: the tokens are one of each beam of a document, and the cache is that of its beams together.
+        context: a `DecoderContext`.
+        layer: the block's `LayerInputs`.
+        one_per_beam: the tokens are one of each beam of a document, and the beams of a document share a cache.
         output_attentions: return the attention probabilities.
 
     Returns:
@@ -79,7 +84,7 @@ class DecoderBlock(keras.layers.Layer):
 
     self_attention: CachedAttention
     cross_attention: CachedAttention
-    # By tracing the call, which returns more than hidden states.
+    # Trace the call, which returns more than hidden states.
     compute_output_spec = keras.Operation.compute_output_spec
 
     def compute_output_shape(self, hidden_states_shape: Any) -> tuple[Any, ...]:
@@ -95,7 +100,7 @@ class DecoderBlock(keras.layers.Layer):
         output_attentions: bool,
         training: bool | None,
     ) -> SelfAttended:
-        """Attend tokens (R, T, E) to themselves and to those in the cache."""
+        """Attend tokens (R, T, E) to the earlier tokens, in the cache or beside them, and to themselves."""
         keys_values = self.self_attention.project_keys_values(queries)
         if layer.cache is not None:
             write = write_beams if one_per_beam else write_step

@@ -1,4 +1,4 @@
-"""The passes of a model's encoder and decoder: typed inputs in, outputs under the model's names."""
+"""The passes of a model's encoder and decoder, from typed inputs to outputs under the model's names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from tfmodels.utils.checks import check_shape
 def run_encoder(
     model: Any, inputs: EncoderInputs, requested: RequestedOutputs, training: bool | None
 ) -> dict[str, Any]:
-    """Run a model's encoder; outputs are the encoder's."""
+    """Run a model's encoder, and return the encoder's outputs."""
     present = {name: value for name, value in inputs._asdict().items() if value is not None}
     return model.encoder(
         **present,
@@ -25,10 +25,10 @@ def run_encoder(
 
 
 def with_target(model: Any, inputs: Seq2SeqInputs) -> Seq2SeqInputs:
-    """The inputs with those of the decoder: given, or the model's default.
+    """The inputs with decoder inputs: the caller's, or the model's default.
 
     Raises:
-        ValueError: neither, or both ids and embeddings.
+        ValueError: no decoder inputs and no default, or both ids and embeddings.
     """
     if inputs.decoder_input_ids is not None or inputs.decoder_inputs_embeds is not None:
         exactly_one(decoder_input_ids=inputs.decoder_input_ids, decoder_inputs_embeds=inputs.decoder_inputs_embeds)
@@ -41,7 +41,7 @@ def with_target(model: Any, inputs: Seq2SeqInputs) -> Seq2SeqInputs:
 
 
 def check_rows(inputs: Seq2SeqInputs, encoded: Mapping[str, Any]) -> None:
-    """Raise `ValueError` unless the target has one row for each document: only `decode` takes beams."""
+    """Raise `ValueError` unless the target has one row for each document; `decode` alone allows beams."""
     if "last_hidden_state" not in encoded:
         return
     documents = encoded["last_hidden_state"].shape[0]
@@ -63,9 +63,9 @@ def run_decoder(
 
     Args:
         model: a `Seq2SeqModel`.
-        inputs: with decoder ids or embeddings; `attention_mask` is the documents'.
-        encoded: outputs of the encoder; empty where the cache knows the documents.
-        use_cache: return "past_key_values", in the form that was given, or else in transformers'.
+        inputs: inputs with decoder ids or embeddings; `attention_mask` is the documents' mask.
+        encoded: the encoder's outputs; empty if the cache holds the documents' keys and values.
+        use_cache: return "past_key_values": a `StaticCache` for a `StaticCache`, otherwise transformers' form.
         requested: further outputs.
         training: as in Keras.
 

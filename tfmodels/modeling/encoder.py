@@ -1,4 +1,4 @@
-"""Base class of the encoders: call formats, hidden states and attentions on request."""
+"""Base class of the encoders, with call formats, hidden states and attentions on request."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from tfmodels.utils.checks import check_shape
 
 
 class EncoderContext(NamedTuple):
-    """Inputs that every block of an encoder shares: the masks, and biases that are made once per call.
+    """Inputs that every block of an encoder shares: the masks, and the biases, computed once per call.
 
     attention_mask, global_attention_mask: (B, L) or None. window_bias, side_bias: see `block_attention`, or None.
     """
@@ -31,9 +31,9 @@ class EncoderContext(NamedTuple):
 
 
 class EncoderBlock(keras.layers.Layer):
-    """One layer of an encoder; called with the hidden states, an `EncoderContext`, `head_mask` and `training`."""
+    """One block of an encoder; called with the hidden states, an `EncoderContext`, `head_mask` and `training`."""
 
-    # By tracing the call: it checks the inputs.
+    # Trace the call, which checks its inputs.
     compute_output_spec = keras.Operation.compute_output_spec
 
     def compute_output_shape(self, hidden_states_shape: Any) -> tuple[Any, ...]:
@@ -43,7 +43,7 @@ class EncoderBlock(keras.layers.Layer):
     def attention_probabilities(
         self, hidden_states: Tensor, context: EncoderContext, head_mask: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Attention probabilities of the call with the same arguments, without dropout."""
+        """The attention probabilities of the call with the same arguments, without dropout."""
         raise NotImplementedError
 
     def prune_heads(self, heads: list[int]) -> None:
@@ -52,14 +52,14 @@ class EncoderBlock(keras.layers.Layer):
 
 
 class Encoder(PretrainedModel):
-    """Base class of the encoders, which are models of their own.
+    """Base class of the encoders, which are complete Keras models.
 
     Subclasses set `input_names`, `blocks`, `num_heads` and implement `create_layers`, `embed`, `context` and
     `finalize`.
 
     Attributes:
         input_names: the inputs of a call, in the order of a list.
-        gradient_checkpointing: recompute each block in the backward pass instead of keeping its values.
+        gradient_checkpointing: recompute each block in the backward pass in place of keeping its values.
     """
 
     input_names: ClassVar[tuple[str, ...]]
@@ -75,24 +75,24 @@ class Encoder(PretrainedModel):
         check_policy(self.dtype_policy)
         self.config = config_of(self.config_class, config)
         self.gradient_checkpointing = self.config.gradient_checkpointing
-        with keras.name_scope(self.name, caller=self):  # sublayers' paths then carry their parents' names
+        with keras.name_scope(self.name, caller=self):  # for the sublayers' paths
             self.create_layers(embed_tokens, self.dtype_policy)
         self.build((None, None))
 
     def weights_root(self) -> Any:
-        """The object from which the weight rules' paths start: a model of which only the encoder is there."""
+        """The object at which the paths of weight rules start: like a model with an encoder alone."""
         return SimpleNamespace(shared=self.embed_tokens, encoder=self)
 
-    def create_layers(self, embed_tokens: keras.layers.Layer | None, policy: Any) -> None:
+    def create_layers(self, embed_tokens: keras.layers.Layer | None, policy: keras.DTypePolicy) -> None:
         """Create the sublayers: `embed_tokens`, `blocks` and the layers before and after them."""
         raise NotImplementedError
 
     def layers_to_build(self) -> list[keras.layers.Layer]:
-        """The sublayers that are built from the shape of the hidden states."""
+        """The sublayers to build from the shape of the hidden states."""
         raise NotImplementedError
 
     def embed(self, inputs: EncoderInputs, training: bool | None) -> Tensor:
-        """Input of the first block (B, L, E)."""
+        """The input of the first block (B, L, E)."""
         raise NotImplementedError
 
     def context(self, hidden_states: Tensor, inputs: EncoderInputs) -> EncoderContext:
@@ -100,7 +100,7 @@ class Encoder(PretrainedModel):
         raise NotImplementedError
 
     def attention_context(self, context: EncoderContext) -> EncoderContext:
-        """The context of `EncoderBlock.attention_probabilities`, made only when attentions are requested."""
+        """The context of `EncoderBlock.attention_probabilities`, computed if attentions are requested."""
         return context
 
     def finalize(self, hidden_states: Tensor, training: bool | None) -> Tensor:
@@ -108,8 +108,8 @@ class Encoder(PretrainedModel):
         raise NotImplementedError
 
     def build(self, input_shape: Any = None) -> None:
-        """Create every weight: the config knows all sizes."""
-        if self.built:  # also true when a saved file asks for it again
+        """Create every weight; the config determines all shapes."""
+        if self.built:  # loading a saved file builds a second time
             return
         for layer in self.layers_to_build():
             layer.build((None, None, self.config.d_model))
@@ -158,15 +158,15 @@ class Encoder(PretrainedModel):
             outputs |= {name: tuple(layer[name] for layer in attentions) for name in attentions[0]}
         return outputs
 
-    # By tracing the call, whose outputs depend on its arguments.
+    # Trace the call, whose outputs depend on its arguments.
     compute_output_spec = keras.Operation.compute_output_spec
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[Any, ...]]:
-        """Of the last hidden states, for `summary`."""
+        """The shape of the last hidden states, for `summary`."""
         return {"last_hidden_state": (*tuple(input_shape)[:2], self.config.d_model)}
 
     def _checked(self, inputs: EncoderInputs) -> EncoderInputs:
-        """The inputs, with one of ids and embeddings, and masks of their size."""
+        """The inputs, after checks: either ids or embeddings, and masks of their shape."""
         exactly_one(input_ids=inputs.input_ids, inputs_embeds=inputs.inputs_embeds)
         if inputs.inputs_embeds is None:
             source = inputs.input_ids
@@ -184,13 +184,15 @@ class Encoder(PretrainedModel):
         return inputs
 
     def prune_heads(self, heads_to_prune: Mapping[int, list[int]]) -> None:
-        """Remove attention heads for good: {layer: heads}, counted as in the config.
+        """Remove attention heads for good. Compile again afterwards.
 
-        The config remembers them, so that a saved model is the same when we load it; transformers cannot. Compile again
-        afterwards.
+        The config records them, so that a saved model can be loaded here (transformers cannot load it).
+
+        Args:
+            heads_to_prune: {layer: heads}, by the original indices.
 
         Raises:
-            ValueError: a layer or head that does not exist, or all heads of a layer.
+            ValueError: an unknown layer or head, or all heads of a layer.
         """
         owner = self.owner()
         if owner is not None:
@@ -199,9 +201,9 @@ class Encoder(PretrainedModel):
             self.prune_own_heads(heads_to_prune)
 
     def prune_own_heads(self, heads_to_prune: Mapping[int, list[int]]) -> None:
-        """The same here alone, for the model that this encoder is a part of."""
+        """Remove attention heads of this encoder alone; called by its model."""
         config = self.config.with_pruned_heads(heads_to_prune)
-        for layer in sublayers(self):  # all of them first, so that none is pruned when one cannot be
+        for layer in sublayers(self):  # check all before changing any
             check_plain(layer, "prune_heads")
         for number, heads in heads_to_prune.items():
             self.blocks[int(number)].prune_heads(list(heads))

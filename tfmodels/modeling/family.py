@@ -1,7 +1,7 @@
 """The two objects by which a family of models enters the library.
 
-A `Backbone` is the family's part of every model: its config, layers and positions. A `Family` lists the family's public
-classes; whoever needs "all families" or "all heads" reads `tfmodels.auto.FAMILIES`, and no other file names a family.
+A `Backbone` is the family's part of every model: layers and positions. A `Family` lists the family's public classes.
+Code over all families or all heads reads `tfmodels.auto.FAMILIES`, and no other file names a family.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,16 +16,17 @@ class Backbone:
     """The family's part of an encoder-decoder.
 
     Attributes:
-        encoder_inputs: the encoder's inputs that the family has, in the order of a list.
+        encoder_inputs: the family's inputs of the encoder, in the order of a list.
         create: (config, dtype policy) -> the table of token embeddings, the encoder and the decoder, in a model's name
             scope; encoder and table are built.
-        head_stddev: standard deviation of the initial kernels of a small head, from the config.
-        position_fields: fields of the config that say how many positions are learnt; none: positions are not learnt.
-        resize_positions: (model, new numbers by field) -> changes the tables and the config; with learnt positions.
+        head_stddev: config -> the standard deviation of a small head's initial kernels.
+        position_fields: the config fields with the numbers of learned positions; empty without learned positions.
+        resize_positions: (model, {field: new number}) -> None, changes the tables and the config; None without learned
+            positions.
     """
 
     encoder_inputs: tuple[str, ...]
-    create: Callable[[Any, Any], tuple[keras.layers.Layer, Any, Any]]
+    create: Callable[[Any, keras.DTypePolicy], tuple[keras.layers.Layer, Any, Any]]
     head_stddev: Callable[[Any], float]
     position_fields: tuple[str, ...] = ()
     resize_positions: Callable[[Any, dict[str, int]], None] | None = None
@@ -39,13 +40,13 @@ class Family:
         model_type: the key of `config.json` by which transformers names the family.
         config: the config class.
         tokenizer: the tokenizer class.
-        encoder: the encoder, a model of its own.
+        encoder: the encoder class.
         models: the model class of each head that the family has: "none", "language_model", "sequence_classification",
             "question_answering".
-        variants: config fields of each kind of model that the family has, by a name such as "led"; one is enough.
-        small: config fields of a small model that trains in minutes, shared by all variants. It underfits in that
-            time, so that dropout would only slow it.
-        tiny: config fields of a model that is built in a moment, for tests and examples.
+        variants: {name such as "led": config fields} for each variant of the architecture; at least one.
+        small: config fields of a small model that trains in minutes, shared by all variants. Such a model underfits,
+            so it needs no dropout.
+        tiny: config fields of a model that is created in a moment, for tests and examples.
     """
 
     model_type: str
@@ -58,7 +59,7 @@ class Family:
     tiny: Mapping[str, Any] = field(default_factory=dict)
 
     def model_named(self, architectures: Any) -> type:
-        """The class that a `config.json` names in `architectures`; without one, the language model."""
+        """The class named in the `architectures` of a `config.json`; by default the language model."""
         named = [model for model in self.models.values() if model.__name__ in (architectures or ())]
         with_head = [model for model in named if model is not self.models.get("none")]
         return (with_head or [self.models["language_model"]])[0]

@@ -1,6 +1,6 @@
-"""What `fit`, `evaluate` and `predict` do with a model that has a loss of its own.
+"""The bodies of `compile`, `fit`, `evaluate` and `predict` for models with a built-in loss.
 
-Functions of a `Seq2SeqModel`, whose methods of Keras' names call them.
+`Seq2SeqModel` calls these functions from its methods with Keras' names.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ def compute_loss(
 
 
 def _weighted_targets(model: Any, targets: Any, x: Any, sample_weight: Any, are_summed: list[bool]) -> tuple[Any, Any]:
-    """Targets that a loss or metric of Keras' can take, and their weights, in their structure."""
+    """Targets for a loss or metric of Keras, and weights of the same structure."""
     targets, masks = model.counted(targets, named_inputs(model, x))
     masks, weights = keras.tree.flatten(masks), keras.tree.flatten(sample_weight)
     # Keras repeats the weights for each of several targets.
@@ -85,7 +85,7 @@ def compute_metrics(
 
 
 def compile_arguments(model: Any, optimizer: Any, loss: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The further arguments of `compile` that Keras gets, after checks; the losses of an earlier one are gone."""
+    """The further arguments of `compile` for Keras, after checks; the losses of an earlier `compile` are cleared."""
     forget_compiled_losses(model)
     if replica_count() > 1 and arguments.get("jit_compile") is True:
         warnings.warn(
@@ -103,7 +103,7 @@ def compile_arguments(model: Any, optimizer: Any, loss: Any, arguments: dict[str
 
 
 def after_compile(model: Any, arguments: dict[str, Any]) -> None:
-    """Report the mean over labels, and make gradients those of whole batches."""
+    """Report the mean loss over labels, and compute gradients of whole batches."""
     set_loss_tracker(model, LabelMean(name="loss"))
     # Past Keras' tracking: neither a layer nor a variable of the model.
     model.__dict__["_gradients"] = GlobalGradients.of(model.optimizer)
@@ -111,7 +111,7 @@ def after_compile(model: Any, arguments: dict[str, Any]) -> None:
 
 
 def compile_config(model: Any, config: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `compile`, for a file, of those that Keras writes."""
+    """The arguments of `compile` for a file, from the config that Keras writes."""
     if not config:
         return config
     is_built = model.optimizer is not None and model.optimizer.built
@@ -119,20 +119,20 @@ def compile_config(model: Any, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def compile_from_config(model: Any, config: dict[str, Any]) -> None:
-    """Compile as the model of a file was."""
+    """Compile with the arguments in a file."""
     arguments = keras.saving.deserialize_keras_object(config)
     is_built = arguments.pop("optimizer_is_built", True)
     model.compile(**arguments)
-    # One that has made no step yet has no variables in the file either.
+    # An optimizer that has made no step has no variables in the file either.
     if is_built and model.optimizer is not None:
         model.optimizer.build(model.trainable_variables)
 
 
 def checked_arguments(model: Any, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a method of Keras' by name, with targets as y where Keras needs them there.
+    """The arguments of a Keras method by name, with targets as `y` if weights require it.
 
     Raises:
-        ValueError: values that no step of XLA's could refuse, labels that are given twice and differ, or
+        ValueError: values out of range (which a compiled step could not refuse), two different sets of labels, or
             `class_weight` for labels that are not one class for each row.
     """
     arguments = dict(inspect.signature(method).bind(model, *args, **kwargs).arguments)
@@ -159,7 +159,7 @@ def checked_arguments(model: Any, method: Any, args: tuple[Any, ...], kwargs: di
 
 def _checked_targets(model: Any, x: Any, y: Any, weights: Any) -> Any:
     if not is_arrays(x):
-        return y  # a data set, of which each batch is checked as far as its program can
+        return y  # a data set: each step checks its batch as far as a graph can
     inputs = named_inputs(model, x)
     among_inputs = targets_of(model, x, None)
     if y is not None and among_inputs is not None and not same_targets(targets_of(model, x, y), among_inputs):
@@ -171,7 +171,7 @@ def _checked_targets(model: Any, x: Any, y: Any, weights: Any) -> Any:
 
 
 def step(model: Any, keras_step: Callable[..., Any], args: tuple[Any, ...], training: bool) -> Any:
-    """Run Keras' step on a batch whose labels stand where they are needed, and are counted."""
+    """Run Keras' step on a batch, with its labels in place and counted."""
     *state, data = args  # under JAX the variables' values come first
     data = with_targets(model, data)
     with _counting_labels(model, data, training):
@@ -179,10 +179,10 @@ def step(model: Any, keras_step: Callable[..., Any], args: tuple[Any, ...], trai
 
 
 def _counting_labels(model: Any, data: Any, training: bool) -> contextlib.AbstractContextManager[Any]:
-    """A scope that knows how many labels a batch has: for the loss that is reported, and for accumulation."""
+    """A scope with the batch's number of labels, for the reported loss and for accumulation."""
     x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
     targets = targets_of(model, x, y)
-    # A sum's weight is its rows, as in Keras: a label of a larger batch would count more otherwise.
+    # A summed loss is weighted by its rows, as in Keras; otherwise a label of a larger batch would count more.
     if targets is None or "sum" in reductions(model.loss if compiled_loss(model) is not None else None):
         return contextlib.nullcontext()
     labels, scopes, tracker = batch_label_count(model, x, targets), contextlib.ExitStack(), loss_tracker(model)
@@ -194,9 +194,9 @@ def _counting_labels(model: Any, data: Any, training: bool) -> contextlib.Abstra
 
 
 def small_outputs(results: Any) -> Any:
-    """The outputs that `predict` collects, of the results of Keras' step."""
+    """The results of Keras' step, without the outputs that `predict` does not collect."""
     # Under JAX the variables' values are arguments and results, too.
     outputs, *state = results if isinstance(results, tuple) else (results,)
-    left_out = ("loss", "encoder_last_hidden_state")
-    outputs = {name: value for name, value in outputs.items() if name not in left_out}
+    omitted = ("loss", "encoder_last_hidden_state")
+    outputs = {name: value for name, value in outputs.items() if name not in omitted}
     return (outputs, *state) if state else outputs

@@ -1,6 +1,6 @@
 """The inputs of generation as tensors, checked as early as their values are known.
 
-Further shape letter: P prompt length.
+Further shape letters: P prompt tokens, Q sequences of a document, J new positions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,21 +13,22 @@ from keras import ops
 from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import check_ids, check_mask, concrete_value
 from tfmodels.generation.config import GenerationConfig
+from tfmodels.modeling.config import ModelConfig
 from tfmodels.modeling.inputs import EncoderInputs, as_encoder_outputs, unpack_inputs
 from tfmodels.utils.checks import check_shape
 
 HEAD_MASKS = ("head_mask", "decoder_head_mask", "cross_attn_head_mask")
-"""Of the encoder, of the decoder's self-attention and of its cross-attention: (layers, H) or (H,)."""
+"""The masks of the encoder's heads, of the decoder's self-attention and of its cross-attention: (layers, H) or (H,)."""
 SOURCE_OPTIONS = ("encoder_outputs", "inputs_embeds", *HEAD_MASKS)
-"""Inputs of a document besides those of the family's encoder."""
+"""Inputs for documents besides the family's inputs of the encoder."""
 
 
 class GenerationInputs(NamedTuple):
-    """The inputs of one generation or scoring; None where there is none.
+    """The inputs of one generation or scoring, None for missing inputs.
 
-    The first five: see `EncoderInputs`; ids beside embeddings or states serve the processors that look at the document.
+    The first five: see `EncoderInputs`; ids beside embeddings or states are for processors that read the document.
     encoder_outputs: (B, S, E). decoder_head_mask, cross_attn_head_mask: (layers, H) or (H,). prompt: int32 (B, P).
-    allowed: bool, see `token_mask`. limits: int32 (B,). seed: two uint32. candidates: int32 (B * N, T).
+    allowed: bool, see `token_mask`. limits: int32 (B,). seed: two uint32. candidates: int32 (B * Q, T).
     """
 
     input_ids: Tensor | None = None
@@ -51,24 +52,24 @@ class GenerationInputs(NamedTuple):
         return EncoderInputs(ids, self.attention_mask, self.global_attention_mask, self.head_mask, self.inputs_embeds)
 
     def without_sources(self) -> "GenerationInputs":
-        """The inputs that a search still reads when the documents are encoded."""
+        """The inputs that a search reads after the documents are encoded."""
         return self._replace(global_attention_mask=None, head_mask=None, inputs_embeds=None, encoder_outputs=None)
 
 
 def read_sources(names: Sequence[str], sources: Mapping[str, Any]) -> GenerationInputs:
-    """The documents: ids and masks as int32, other inputs in their own type, tensors as they are.
+    """The documents as tensors: arrays of ids and masks as int32, further inputs in their own dtype, tensors unchanged.
 
     Args:
-        names: the inputs that the model has, in the order of a list.
-        sources: arguments of the call, the first perhaps a dict or a list of all.
+        names: the model's inputs, in the order of a list.
+        sources: arguments of the call; the first may be a dict or a list of all inputs.
 
     Raises:
-        ValueError: an input that the model does not have, or ids that are no (batch, length) array of numbers.
+        ValueError: an unknown input, or ids that are no (batch, length) array of numbers.
 
     >>> read_sources(("input_ids", "attention_mask"), {"input_ids": {"input_ids": [[5, 6]]}}).input_ids.shape[1]
     2
     """
-    # The order of a list ends with encoder_outputs in transformers; embeddings come by name.
+    # In transformers a list ends with encoder_outputs; embeddings are a keyword.
     inputs = unpack_inputs(
         names, **{name: value for name, value in sources.items() if name in names or value is not None}
     )
@@ -93,7 +94,7 @@ def _as_tensor(name: str, value: Any) -> Any:
 
 
 def _documents(inputs: GenerationInputs) -> Tensor:
-    """The tensor that says how many documents there are, and how long they are: (B, S, ...)."""
+    """The tensor (B, S, ...) whose shape is the number and the length of the documents."""
     for tensor in (inputs.encoder_outputs, inputs.inputs_embeds, inputs.input_ids):
         if tensor is not None:
             return tensor
@@ -106,12 +107,12 @@ def document_count(inputs: GenerationInputs) -> int | Tensor:
 
 
 def check_sources(inputs: GenerationInputs, vocab_size: int) -> None:
-    """Raise `ValueError` where ids or masks are out of range or not of the documents' shape, or nothing is given."""
+    """Raise `ValueError` for ids or masks out of range or of the wrong shape, or without any document."""
     shape = tuple(_documents(inputs).shape)[:2]
     for name in ("input_ids", "attention_mask", "global_attention_mask"):
         if getattr(inputs, name) is not None:
             check_shape(name, getattr(inputs, name), shape, "documents, tokens")
-    # Here, because inside the compiled function they have no values yet.
+    # Here, because inside the compiled function the values are unknown.
     if inputs.input_ids is not None:
         check_ids("input_ids", inputs.input_ids, vocab_size)
     if inputs.attention_mask is not None:
@@ -119,7 +120,7 @@ def check_sources(inputs: GenerationInputs, vocab_size: int) -> None:
 
 
 def one_document(inputs: GenerationInputs, start: int) -> GenerationInputs:
-    """Inputs of no document, with one of padding: the least that the programs can run."""
+    """Inputs of one document of padding, in place of none: the programs need at least one."""
 
     def one(x: Tensor) -> Tensor:
         return ops.ones((1, *x.shape[1:]), dtype=x.dtype)
@@ -137,7 +138,7 @@ def one_document(inputs: GenerationInputs, start: int) -> GenerationInputs:
 
 
 def without_documents(results: Mapping[str, Any]) -> dict[str, Any]:
-    """The results of a search over `one_document`, without it."""
+    """The results of a search over `one_document`, cut to no document."""
     steps_first = ("scores",)
     return {
         name: value[:, :0] if name in steps_first else keras.tree.map_structure(lambda x: x[:0], value)
@@ -145,18 +146,18 @@ def without_documents(results: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def prompt_of(prompt: Any, documents: int | Tensor, settings: GenerationConfig, config: Any) -> Tensor:
-    """The tokens that every sequence begins with: int32 (B, P).
+def prompt_of(prompt: Any, documents: int | Tensor, settings: GenerationConfig, config: ModelConfig) -> Tensor:
+    """The first tokens of every sequence: int32 (B, P).
 
     Args:
         prompt: `decoder_input_ids`; None: the start token.
         documents: B.
-        settings: with special ids.
-        config: the model's.
+        settings: settings with special ids.
+        config: the model's config.
 
     Raises:
-        ValueError: a prompt that does not begin with the start token, has ids outside the vocabulary, another number of
-            rows, or leaves no room for a new token.
+        ValueError: a prompt without the start token, with ids outside the vocabulary, with the wrong number of rows, or
+            without room for a new token.
     """
     start = settings.decoder_start_token_id
     if prompt is None:
@@ -190,10 +191,10 @@ def prompt_of(prompt: Any, documents: int | Tensor, settings: GenerationConfig, 
 
 
 def token_mask(allowed: Any, documents: int | Tensor, vocab_size: int) -> Tensor:
-    """`prefix_allowed` as a bool tensor (V,), (n, V) or (B, n, V).
+    """`prefix_allowed` as a bool tensor (V,), (J, V) or (B, J, V).
 
     Raises:
-        ValueError: another shape, or a place at which nothing is allowed.
+        ValueError: a mask of the wrong shape, or a position without any allowed token.
     """
     allowed = allowed if ops.is_tensor(allowed) else ops.convert_to_tensor(np.asarray(allowed) != 0)
     rows = documents if isinstance(documents, int) else None
@@ -209,7 +210,7 @@ def token_limits(limits: Any, documents: int | Tensor) -> Tensor:
     """`new_token_limits` as int32 (B,).
 
     Raises:
-        ValueError: another shape, or a limit below 1.
+        ValueError: limits of the wrong shape, or a limit below 1.
     """
     limits = limits if ops.is_tensor(limits) else ops.convert_to_tensor(np.asarray(limits), "int32")
     check_shape("new_token_limits", limits, (documents if isinstance(documents, int) else None,), "documents")

@@ -1,9 +1,9 @@
-"""The heads besides the language model's: sequence classification and question answering.
+"""The sequence classification and question answering heads.
 
 As in BART (Lewis et al. 2020, section 4), the decoder input is the source, shifted right, so that there is one decoder
 state per source token. Decoder inputs of the caller take its place.
 
-Further shape letter: C classes.
+Further shape letters: J classes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from tfmodels.modeling.losses import LossTerm, classification_terms, has_loss, m
 from tfmodels.modeling.seq2seq import Seq2SeqModel
 from tfmodels.utils.labels import IGNORED_LABEL
 
-_IMPOSSIBLE = -1e9  # the log-probability of a span that is not allowed
+_IMPOSSIBLE = -1e9  # the log-probability of a forbidden span
 
 CLASSIFICATION_RULES = [
     WeightRule("classification_head.dense", "classification_head.dense", DENSE),
@@ -32,7 +32,7 @@ SPAN_RULES = [WeightRule("qa_outputs", "qa_outputs", DENSE)]
 
 
 class ClassificationHead(keras.layers.Layer):
-    """dropout, projection, tanh, dropout, projection: (B, E) -> (B, C)."""
+    """BART's classification head: dropout, projection, tanh, dropout, projection: (B, E) -> (B, J)."""
 
     def __init__(self, width: int, classes: int, dropout: float, stddev: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -45,21 +45,21 @@ class ClassificationHead(keras.layers.Layer):
         self.dense.build(inputs_shape)
         self.out_proj.build((*inputs_shape[:-1], self.dense.units))
 
-    # By tracing the call, as where there is no `compute_output_shape`.
+    # Trace the call, as Keras does without `compute_output_shape`.
     compute_output_spec = keras.Operation.compute_output_spec
 
     def compute_output_shape(self, inputs_shape: Any) -> tuple[Any, ...]:
-        """(B, C)."""
+        """(B, J)."""
         return (*inputs_shape[:-1], self.out_proj.units)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Logits."""
+        """Compute the logits (B, J)."""
         hidden = ops.tanh(self.dense(self.dropout(inputs, training=training)))
         return self.out_proj(self.dropout(hidden, training=training))
 
 
 def source_as_target(model: Seq2SeqModel, inputs: Seq2SeqInputs) -> Tensor | None:
-    """The source, shifted right; None where there are embeddings alone."""
+    """The source, shifted right; None for embeddings without ids."""
     ids = inputs.input_ids
     if ids is None:
         return None
@@ -69,22 +69,22 @@ def source_as_target(model: Seq2SeqModel, inputs: Seq2SeqInputs) -> Tensor | Non
 
 
 def check_own_head(weight_map: WeightMap, names: Sequence[str], source: str) -> None:
-    """Raise `ValueError` where a file lacks the head."""
+    """Raise `ValueError` for a file without the head."""
     if not any(name.startswith(weight_map.head_prefixes) for name in names):
         head = " or ".join(prefix.rstrip(".") for prefix in weight_map.head_prefixes)
         raise ValueError(f"{source} must hold the head {head}. Received: none; new_head=True starts one to train")
 
 
 class Seq2SeqForSequenceClassification(Seq2SeqModel):
-    """Base of the sequence classifiers.
+    """Base class of the sequence classifiers.
 
     Further call arguments:
-        labels: by `problem_type` of the config: (B,) class ids, (B,) or (B, C) numbers, or (B, C) zeros and ones.
-        decoder_input_ids: None: `input_ids` shifted right, so that their length is at most that of the decoder.
+        labels: by `problem_type` of the config: (B,) class ids, (B,) or (B, J) numbers, or (B, J) zeros and ones.
+        decoder_input_ids: None: `input_ids` shifted right, whose length the decoder's positions then limit.
 
     Returns:
-        "logits" (B, C), and "loss" where there are labels. The state that is classified is the decoder's at the last
-        end token of `input_ids`, or, for decoder inputs of the caller's own, at their last token that is not padding.
+        "logits" (B, J), and "loss" with labels. The classified state is the decoder's at the last end token of
+        `input_ids`, or, for decoder inputs of the caller, at their last token except padding.
 
     Raises:
         ValueError: a row without an end token (eager calls).
@@ -96,18 +96,18 @@ class Seq2SeqForSequenceClassification(Seq2SeqModel):
 
     @classmethod
     def check_head(cls, weight_map: WeightMap, names: Sequence[str], source: str) -> None:
-        """Raise `ValueError` where a file lacks the head."""
+        """Raise `ValueError` for a file without the head."""
         check_own_head(weight_map, names, source)
 
     def default_target(self, inputs: Seq2SeqInputs) -> Tensor | None:
-        """The source, shifted right; None where there are embeddings alone."""
+        """The source, shifted right; None for embeddings without ids."""
         return source_as_target(self, inputs)
 
     def label_classes(self, labels: Any) -> int | None:
-        """How many classes labels are of; None where they are numbers or have several classes each."""
+        """The number of classes of class ids; None for numbers and for labels of several classes each."""
         return self.config.num_labels if self._are_classes(labels) else None
 
-    def create_head(self, policy: Any) -> None:
+    def create_head(self, policy: keras.DTypePolicy) -> None:
         """Create and build the head."""
         config = self.config
         sizes = config.d_model, config.num_labels, config.classifier_dropout, self.backbone.head_stddev(config)
@@ -115,9 +115,9 @@ class Seq2SeqForSequenceClassification(Seq2SeqModel):
         self.classification_head.build((None, config.d_model))
 
     def head(self, hidden_states: Tensor, inputs: Seq2SeqInputs, training: bool | None) -> dict[str, Tensor]:
-        """Logits of the classes, and the loss."""
+        """The logits of the classes, and the loss."""
         here = self._classified_position(hidden_states, inputs)  # bool (B, T), one True per row
-        # A masked sum, not a gather: its gradient is a product too.
+        # A masked sum in place of a gather: its gradient is a product too.
         state = ops.sum(hidden_states * ops.cast(here, hidden_states.dtype)[..., None], axis=1)
         logits = self.classification_head(state)
         if inputs.labels is None:
@@ -126,8 +126,8 @@ class Seq2SeqForSequenceClassification(Seq2SeqModel):
         return {"loss": mean_loss(self.loss_terms(inputs.labels, outputs)), **outputs}
 
     def _classified_position(self, hidden_states: Tensor, inputs: Seq2SeqInputs) -> Tensor:
-        own_target = inputs.decoder_input_ids is not None or inputs.decoder_inputs_embeds is not None
-        if not own_target:
+        has_target = inputs.decoder_input_ids is not None or inputs.decoder_inputs_embeds is not None
+        if not has_target:
             is_end = ops.equal(inputs.input_ids, self.config.eos_token_id)
             ends = concrete_value(is_end)
             if ends is not None and not ends.any(axis=1).all():
@@ -145,13 +145,13 @@ class Seq2SeqForSequenceClassification(Seq2SeqModel):
         return ops.equal(position[None, :], last)
 
     def loss_terms(self, targets: Any, outputs: Mapping[str, Any], weights: Any = None) -> list[LossTerm]:
-        """The loss that the problem type says, over the rows."""
+        """The loss of the problem type, over the rows."""
         if self._are_classes(targets):
             targets = checked_ids("labels", targets, self.config.num_labels, ignored=IGNORED_LABEL)
         return classification_terms(targets, outputs["logits"], self.config.problem_type, weights)
 
     def counted(self, targets: Any, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Labels, and the rows that count: those whose label is a class, where labels are classes."""
+        """The labels, and the rows that count: for class ids the rows with a known class, otherwise all."""
         if not self._are_classes(targets):
             return targets, ops.ones(ops.shape(targets)[:1], "bool")
         labels = checked_ids("labels", targets, self.config.num_labels, ignored=IGNORED_LABEL)
@@ -170,14 +170,14 @@ class Seq2SeqForSequenceClassification(Seq2SeqModel):
 
 
 class Seq2SeqForQuestionAnswering(Seq2SeqModel):
-    """Base of the models that find an answer's span.
+    """Base class of the extractive question answering models.
 
     Further call arguments:
         start_positions, end_positions: int32 (B,), first and last token of the answer; beyond the inputs: no loss.
-        decoder_input_ids: None: `input_ids` shifted right, so that their length is at most that of the decoder.
+        decoder_input_ids: None: `input_ids` shifted right, whose length the decoder's positions then limit.
 
     Returns:
-        "start_logits" and "end_logits" (B, T), and "loss" where both positions are given.
+        "start_logits" and "end_logits" (B, T), and "loss" with both positions.
     """
 
     head_inputs: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions")
@@ -185,20 +185,20 @@ class Seq2SeqForQuestionAnswering(Seq2SeqModel):
 
     @classmethod
     def check_head(cls, weight_map: WeightMap, names: Sequence[str], source: str) -> None:
-        """Raise `ValueError` where a file lacks the head."""
+        """Raise `ValueError` for a file without the head."""
         check_own_head(weight_map, names, source)
 
     def default_target(self, inputs: Seq2SeqInputs) -> Tensor | None:
-        """The source, shifted right; None where there are embeddings alone."""
+        """The source, shifted right; None for embeddings without ids."""
         return source_as_target(self, inputs)
 
-    def create_head(self, policy: Any) -> None:
+    def create_head(self, policy: keras.DTypePolicy) -> None:
         """Create and build the head."""
         self.qa_outputs = projection("qa_outputs", 2, self.backbone.head_stddev(self.config), True, policy)
         self.qa_outputs.build((None, None, self.config.d_model))
 
     def head(self, hidden_states: Tensor, inputs: Seq2SeqInputs, training: bool | None) -> dict[str, Tensor]:
-        """Logits of each token being the first or the last of the answer, and the loss."""
+        """The logits of each token as the first or the last of the answer, and the loss."""
         logits = self.qa_outputs(hidden_states)  # (B, T, 2)
         outputs = {"start_logits": logits[..., 0], "end_logits": logits[..., 1]}
         positions = inputs.start_positions, inputs.end_positions
@@ -211,7 +211,7 @@ class Seq2SeqForQuestionAnswering(Seq2SeqModel):
         return span_terms(*self._pair(targets), outputs["start_logits"], outputs["end_logits"], weights)
 
     def counted(self, targets: Any, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Pairs of positions, and of those that are among the tokens that the decoder reads."""
+        """The pair of positions, and for each the rows whose position is among the decoder's tokens."""
         names = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids")
         length = ops.shape(next(inputs[name] for name in names if name in inputs))[1]
         # As the loss clips.
@@ -220,7 +220,7 @@ class Seq2SeqForQuestionAnswering(Seq2SeqModel):
         return tuple(ops.where(known, x, 0) for known, x in zip(are_counted, positions, strict=True)), are_counted
 
     def _pair(self, targets: Any) -> tuple[Any, Any]:
-        """Start and end positions out of a pair or a dict of them, which may be given as `y`."""
+        """The start and end positions in a pair or a dict."""
         if isinstance(targets, Mapping) and set(targets) == set(self.head_inputs):
             targets = tuple(targets[name] for name in self.head_inputs)
         if not isinstance(targets, (tuple, list)) or len(targets) != 2:
@@ -238,19 +238,18 @@ class Seq2SeqForQuestionAnswering(Seq2SeqModel):
 def best_spans(
     start_logits: Tensor, end_logits: Tensor, text_mask: Tensor, max_answer_length: int = 30
 ) -> dict[str, Tensor]:
-    """The most probable span of each text that is no longer than allowed and does not end before it starts.
+    """The most probable span of each text, from 1 to `max_answer_length` tokens long.
 
-    A span's probability is the product of those of its first and its last token (BERT, Devlin et al. 2019, section
-    4.2), each a softmax over the tokens of the text.
+    A span's probability is the product of the probabilities of its first and its last token (BERT, Devlin et al. 2019,
+    section 4.2), each a softmax over the tokens of the text.
 
     Args:
         start_logits, end_logits: float (B, S).
-        text_mask: (B, S), non-zero on the tokens that an answer may hold: the text's, not the question's.
+        text_mask: (B, S), non-zero on the text's tokens, zero on the question and on padding.
         max_answer_length: in tokens.
 
     Returns:
-        "start" and "end": int32 (B,), first and last token, -1 where there is no text; "score": float32 (B,), the
-        probability.
+        "start" and "end": int32 (B,), first and last token, -1 without text; "score": float32 (B,), the probability.
 
     Raises:
         ValueError: `max_answer_length` below 1.

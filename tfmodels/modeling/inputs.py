@@ -1,6 +1,6 @@
-"""The inputs of a call: unpacked once, and typed from there on.
+"""The inputs of a call: unpacked once at the edge, and typed from there on.
 
-A model takes keywords, one dict, or a list in the documented order. Behind the call every part takes a `NamedTuple`.
+A model takes keywords, one dict, or a list in the documented order. Behind the call every layer takes a `NamedTuple`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,15 @@ import numpy as np
 
 from tfmodels.backend.types import Tensor
 from tfmodels.modeling.cache import StaticCache
+from tfmodels.modeling.config import ModelConfig
 from tfmodels.modeling.losses import shift_right
 
 
 class EncoderInputs(NamedTuple):
-    """Inputs of an encoder. None stands for an input that was not given, or that the family does not have.
+    """Inputs of an encoder; None for an input that is missing, or unknown to the family.
 
     input_ids: int32 (B, L). attention_mask: (B, L), 0 on padding. global_attention_mask: (B, L), non-zero on global
-    tokens. head_mask: (layers, H) or (H,), 0 where a head is left out. inputs_embeds: (B, L, E), in place of the ids.
+    tokens. head_mask: (layers, H) or (H,), 0 for masked heads. inputs_embeds: (B, L, E), in place of the ids.
     """
 
     input_ids: Tensor | None = None
@@ -32,8 +33,8 @@ class DecoderInputs(NamedTuple):
 
     input_ids: int32 (R, T), the rows of a document next to each other. inputs_embeds: (R, T, E), in their place.
     attention_mask: (R, tokens so far), 0 on padding. head_mask, cross_attn_head_mask: (layers, H) or (H,).
-    encoder_hidden_states: (B, S, E); not needed with a cache. encoder_attention_mask: (B, S), 0 on padding. cache: the
-    tokens before these; None: there are none.
+    encoder_hidden_states: (B, S, E); None with a cache. encoder_attention_mask: (B, S), 0 on padding. cache: the
+    earlier tokens, or None.
     """
 
     input_ids: Tensor | None = None
@@ -47,7 +48,7 @@ class DecoderInputs(NamedTuple):
 
 
 class Seq2SeqInputs(NamedTuple):
-    """All inputs that the call of a model may have, under transformers' names; see `Seq2SeqModel`."""
+    """All inputs of a model's call, under transformers' names; see `Seq2SeqModel`."""
 
     input_ids: Tensor | None = None
     attention_mask: Tensor | None = None
@@ -74,7 +75,7 @@ class Seq2SeqInputs(NamedTuple):
 
 
 ENCODER_OPTIONS = ("head_mask", "inputs_embeds")
-"""Inputs that every encoder has, after those of its family."""
+"""The inputs of every encoder, after the family's inputs."""
 DECODER_INPUTS = ("decoder_input_ids", "decoder_attention_mask")
 FURTHER_INPUTS = (
     *ENCODER_OPTIONS,
@@ -87,14 +88,17 @@ FURTHER_INPUTS = (
 
 
 def unpack_inputs(names: Sequence[str], **inputs: Any) -> dict[str, Any]:
-    """The inputs by name, whether they came as keywords, as one dict, or as a list in the order of `names`.
+    """The inputs by name, from keywords, one dict, or a list in the order of `names`.
 
     Args:
-        names: the inputs that the model has, in the order of a list.
-        **inputs: arguments of the call; the value of the first name may be a dict or a list of all.
+        names: the model's inputs, in the order of a list.
+        **inputs: arguments of the call; the value of the first name may be a dict or a list of all inputs.
+
+    Returns:
+        {name: value}, with None for missing inputs.
 
     Raises:
-        ValueError: an input that the model does not have, too long a list, or an input given twice.
+        ValueError: an unknown input, too long a list, or an input given twice.
 
     >>> unpack_inputs(("input_ids", "attention_mask"), input_ids=["ids", "mask"], attention_mask=None)["attention_mask"]
     'mask'
@@ -120,12 +124,12 @@ def unpack_inputs(names: Sequence[str], **inputs: Any) -> dict[str, Any]:
 
 
 def _is_array_in_lists(value: Any) -> bool:
-    """Whether a list holds numbers, or lists of them, and not inputs."""
+    """Whether a list is one input (numbers, or lists of numbers), as opposed to a list of inputs."""
     return isinstance(value, list) and bool(value) and all(isinstance(item, (int, float, list)) for item in value)
 
 
 def exactly_one(**inputs: Any) -> None:
-    """Raise `ValueError` unless exactly one of the inputs is there.
+    """Raise `ValueError` unless exactly one of the inputs is not None.
 
     >>> exactly_one(input_ids=1, inputs_embeds=None)
     """
@@ -135,10 +139,10 @@ def exactly_one(**inputs: Any) -> None:
 
 
 def as_encoder_outputs(outputs: Any) -> dict[str, Any]:
-    """The outputs of `encode`, or a tuple as in transformers, under the encoder's names.
+    """The outputs of `encode`, or a tuple of transformers, under the encoder's names.
 
     Raises:
-        ValueError: neither.
+        ValueError: a value of another kind.
 
     >>> as_encoder_outputs((np.ones((1, 2, 4)),))["last_hidden_state"].shape[1]
     2
@@ -153,6 +157,6 @@ def as_encoder_outputs(outputs: Any) -> dict[str, Any]:
     )
 
 
-def shifted_labels(labels: Tensor, config: Any) -> Tensor:
-    """Decoder inputs for labels (B, T)."""
+def shifted_labels(labels: Tensor, config: ModelConfig) -> Tensor:
+    """The decoder inputs for labels (B, T): the labels, shifted right."""
     return shift_right(labels, config.decoder_start_token_id, config.pad_token_id)

@@ -1,4 +1,7 @@
-"""The language model's head: labels, loss, generation, and the settings that come with a checkpoint."""
+"""The language model's head: labels, loss, generation, and a checkpoint's settings of generation.
+
+Further shape letters: P prompt tokens, Q sequences of a document, J new positions.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +21,7 @@ from tfmodels.layers.projection import projection
 from tfmodels.layers.resizing import check_plain
 from tfmodels.modeling.adaptation import resized_rows
 from tfmodels.modeling.chunked_logits import chunked_cross_entropy
+from tfmodels.modeling.config import ModelConfig
 from tfmodels.modeling.inputs import Seq2SeqInputs, shifted_labels
 from tfmodels.modeling.losses import LossTerm, cross_entropy_term, has_loss, mean_loss
 from tfmodels.modeling.seq2seq import Seq2SeqModel
@@ -29,11 +33,10 @@ class Seq2SeqLM(Seq2SeqModel):
     """Base class of the models with a language-model head.
 
     Further call arguments:
-        labels: int32 (B, T), -100 where no loss is wanted. Without decoder inputs the labels are shifted right to make
-            them; the source never is.
+        labels: int32 (B, T), -100 for tokens without a loss. The default decoder inputs are the labels, shifted right.
 
     Returns:
-        "logits" (B, T, V), and "loss" where there are labels.
+        "logits" (B, T, V), and "loss" with labels.
 
     Subclasses implement `head_stddev` and `logits`.
     """
@@ -45,15 +48,15 @@ class Seq2SeqLM(Seq2SeqModel):
     def __init__(self, config: Any, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.generation_config = _generation_config(self.config)
-        # Past Keras' tracking: neither a layer nor a variable, and it holds the model.
+        # Past Keras' tracking: the generator is neither a layer nor a variable, and refers to the model.
         self.__dict__["_text_generator"] = TextGenerator(self)
 
     def head_stddev(self) -> float:
-        """Standard deviation of the initial kernel of a head that is not tied."""
+        """The standard deviation of an untied head's initial kernel."""
         raise NotImplementedError
 
     def logits(self, hidden_states: Tensor, tied_kernel: Tensor | None = None) -> Tensor:
-        """The head: (..., E) -> (..., V); `tied_kernel` is the result of the method of that name, or None."""
+        """Apply the head: (..., E) -> (..., V); `tied_kernel` is the result of the method of that name, or None."""
         raise NotImplementedError
 
     def generate(
@@ -72,36 +75,40 @@ class Seq2SeqLM(Seq2SeqModel):
         jit_compile: bool = False,
         **further: Any,
     ) -> Any:
-        """Generate N = `num_return_sequences` summaries: int32 (B * N, T), start token first, padded with the pad id.
+        """Generate Q = `num_return_sequences` summaries of each document.
 
-        A document of padding alone has an empty summary: the prompt and an end token.
+        The summary of a document of padding alone is empty: the prompt and an end token.
 
         Args:
             input_ids, attention_mask, global_attention_mask: as in the call, or one dict or list of the inputs.
             generation_config: settings; None: the model's `generation_config`.
-            processors: further functions of (tokens int32 (R, T), position int32 scalar, scores (R, V)) that
-                return scores, R = B * num_beams or B * N; applied after the settings' processors, before
-                sampling's. Each new function is another program: define it once.
-            prefix_allowed: bool (V,), which tokens may be written; (n, V): as the first n new ones; (B, n, V): of each
+            processors: further functions from (tokens int32 (R, T), position int32 scalar, scores (R, V)) to scores,
+                R = B * num_beams or B * Q; applied after the settings' processors, before sampling's. Each new function
+                compiles a new program: define it once.
+            prefix_allowed: bool (V,), the allowed tokens; (J, V): at the first J new positions; (B, J, V): of each
                 document.
-            new_token_limits: int32 (B,), the most new tokens of each document, where that is less than the settings'
-                length. The answer is that of a search with this `max_new_tokens`.
-            return_dict: return a dict with "sequences", what is returned otherwise; "sequences_scores" float32
-                (B * N,), the log-probability of the new tokens over their number to the power `length_penalty`; and
-            output_scores: "scores" float32 (T - P, R, V), each step's after all processors, zeros where no step
-                was made; and of beams "beam_indices" int32 (B * N, T - P), the row of "scores" that each token was
-                chosen from.
-            output_attentions: "decoder_attentions", "cross_attentions": of the returned sequences, per layer
-                (B * N, H, T - 1, keys); and those of the encoder where it is run.
+            new_token_limits: int32 (B,), the largest number of new tokens of each document, if below the settings'
+                length. The result equals a search with this `max_new_tokens`.
+            return_dict: return a dict, see below.
+            output_scores: with `return_dict`, return "scores" and "beam_indices".
+            output_attentions: with `return_dict`, return attentions.
             jit_compile: compile under XLA. Each new shape then costs a compilation, and each step less.
-            **further: `inputs_embeds` or `encoder_outputs` in place of the ids, which beside them serve the
-                processors that look at the document; `head_mask`, `decoder_head_mask`, `cross_attn_head_mask` as in the
-                call; `decoder_input_ids` int32 (B, P), the tokens that every sequence begins with, from the start token
-                on; and single settings, see `GenerationConfig`.
+            **further: `inputs_embeds` or `encoder_outputs` in place of the ids (ids beside them are for processors that
+                read the document); `head_mask`, `decoder_head_mask`, `cross_attn_head_mask` as in the call;
+                `decoder_input_ids` int32 (B, P), the first tokens of every sequence, with the start token; and single
+                settings, see `GenerationConfig`.
+
+        Returns:
+            int32 (B * Q, T), start token first, padded with the pad id. With `return_dict` a dict: "sequences", these
+            ids; "sequences_scores" float32 (B * Q,), the log-probability of the new tokens over their number to the
+            power `length_penalty`; "scores" float32 (T - P, R, V), each step's after all processors, zeros for steps
+            after the end; with beams "beam_indices" int32 (B * Q, T - P), the row of "scores" of each token;
+            "decoder_attentions" and "cross_attentions" of the returned sequences, per layer (B * Q, H, T - 1, T - 1)
+            and (B * Q, H, T - 1, S); and the encoder's attentions if the encoder runs.
 
         Raises:
-            ValueError: an unknown or contradictory setting, an id outside the vocabulary, a mask of another shape, or a
-                length beyond the decoder's positions.
+            ValueError: an unknown or contradictory setting, an id outside the vocabulary, a mask of the wrong shape, or
+                a length beyond the decoder's positions.
         """
         inputs = {"attention_mask": attention_mask, "global_attention_mask": global_attention_mask, **further}
         return self._text_generator.generate(
@@ -126,32 +133,35 @@ class Seq2SeqLM(Seq2SeqModel):
         jit_compile: bool = False,
         **further: Any,
     ) -> Iterator[np.ndarray]:
-        """As `generate`, one token at a time: int32 (B * N,) of each step, the pad id for rows that have ended.
+        """Generate one token at a time: int32 (B * Q,) for each step, the pad id for rows that have ended.
+
+        Arguments: as in `generate`.
 
         Raises:
-            ValueError: as `generate`, at once; and beams, which know their tokens at the end.
+            ValueError: as in `generate`, at once; and beams, whose tokens are known at the end alone.
         """
         inputs = {"input_ids": input_ids, **further}
         return self._text_generator.stream(inputs, generation_config, processors, prefix_allowed, jit_compile)
 
     def score(self, documents: Any, candidates: Any, length_penalty: float = 0.0, jit_compile: bool = False) -> Tensor:
-        """Log-probabilities of given summaries: float32 (B * N,).
+        """The log-probabilities of candidate summaries: float32 (B * Q,).
 
         Args:
             documents: a dict or list of the encoder's inputs or of `encoder_outputs`, or `input_ids` alone.
-            candidates: int32 (B * N, T), those of a document next to each other, without the start token, as labels
-                are; -100, padding and what follows an end token does not count. Of `generate`'s: `sequences[:, 1:]`.
+            candidates: int32 (B * Q, T), the candidates of a document next to each other, without the start token, like
+                labels; -100, padding and tokens after an end token are ignored. For the results of `generate`:
+                `sequences[:, 1:]`.
             length_penalty: divide by the number of tokens to this power.
             jit_compile: compile under XLA.
 
         Raises:
-            ValueError: candidates that begin with the start token, or are no multiple of the documents.
+            ValueError: candidates with a start token, or a number of candidates that the documents do not divide.
         """
         return self._text_generator.score(documents, candidates, length_penalty, jit_compile)
 
     @property
     def generation_config(self) -> GenerationConfig:
-        """Settings of generation; a dict or transformers' object is taken as `GenerationConfig.of` does."""
+        """The settings of generation; the setter also converts a dict or transformers' object."""
         return self._generation_config
 
     @generation_config.setter
@@ -160,7 +170,7 @@ class Seq2SeqLM(Seq2SeqModel):
 
     @classmethod
     def check_head(cls, weight_map: WeightMap, names: Sequence[str], source: str) -> None:
-        """Raise `ValueError` where a file is plainly of a model with another head."""
+        """Raise `ValueError` for a file with another head alone."""
         other = sorted({name.partition(".")[0] for name in names if name.startswith(weight_map.unused_prefixes)})
         if other and not any(name.startswith(weight_map.head_prefixes) for name in names):
             raise ValueError(
@@ -169,12 +179,12 @@ class Seq2SeqLM(Seq2SeqModel):
             )
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the model, and its settings of generation."""
+        """Arguments that rebuild the model, with its settings of generation."""
         return {**super().get_config(), "generation_config": self.generation_config.to_dict()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """A model like the one that gave the config."""
+        """Create a model from the result of `get_config`."""
         arguments = dict(config)
         settings = arguments.pop("generation_config", None)
         model = super().from_config(arguments, custom_objects)
@@ -182,22 +192,22 @@ class Seq2SeqLM(Seq2SeqModel):
             model.generation_config = settings
         return model
 
-    def create_head(self, policy: Any) -> None:
-        """Create and build the head: `lm_head`, None where it is the table of embeddings."""
+    def create_head(self, policy: keras.DTypePolicy) -> None:
+        """Create and build the head: `lm_head`, None for a head tied to the table of embeddings."""
         self.lm_head: Any = None
         if not self.config.tie_word_embeddings:
             self.lm_head = projection("lm_head", self.config.vocab_size, self.head_stddev(), False, policy)
             self.lm_head.build((None, None, self.config.d_model))
 
     def tied_kernel(self) -> Tensor | None:
-        """The table of embeddings as a kernel (E, V), where it is the head and neither quantized nor adapted."""
+        """The table of embeddings as a kernel (E, V), for a tied head; None if quantized or under LoRA."""
         is_plain = self.shared.quantization_mode is None and not getattr(self.shared, "lora_enabled", False)
         if self.lm_head is not None or not is_plain:
             return None
         return ops.cast(ops.transpose(self.shared.embeddings), self.shared.compute_dtype)
 
     def _to_vocabulary(self, hidden_states: Tensor, tied_kernel: Tensor | None) -> Tensor:
-        """By `lm_head`, by the table of embeddings, or by its kernel where that was made: (..., E) -> (..., V)."""
+        """Project by `lm_head`, by the table of embeddings, or by its kernel if given: (..., E) -> (..., V)."""
         if tied_kernel is not None:
             return ops.matmul(ops.cast(hidden_states, tied_kernel.dtype), tied_kernel)
         return self.shared(hidden_states, reverse=True) if self.lm_head is None else self.lm_head(hidden_states)
@@ -207,16 +217,16 @@ class Seq2SeqLM(Seq2SeqModel):
         return None if inputs.labels is None else shifted_labels(self._known(inputs.labels), self.config)
 
     def _known(self, labels: Tensor) -> Tensor:
-        """Labels, those that are no tokens ignored: only a program of XLA's, which raises nothing, gets that far."""
+        """The labels, with -100 in place of ids outside the vocabulary, which a program under XLA cannot refuse."""
         labels, is_counted = self.counted(labels, {})
         return ops.where(is_counted, labels, IGNORED_LABEL)
 
     def project(self, hidden_states: Tensor) -> dict[str, Tensor]:
-        """Logits of every next token."""
+        """The logits of every next token."""
         return {"logits": self.logits(hidden_states)}
 
     def head(self, hidden_states: Tensor, inputs: Seq2SeqInputs, training: bool | None) -> dict[str, Tensor]:
-        """Logits, and the loss where there are labels."""
+        """The logits, and with labels the loss."""
         outputs, labels = self.project(hidden_states), inputs.labels
         if labels is None:
             return outputs
@@ -227,12 +237,12 @@ class Seq2SeqLM(Seq2SeqModel):
         return {"loss": chunked_cross_entropy(labels, hidden_states, self.logits, *self.head_variables()), **outputs}
 
     def head_variables(self) -> tuple[list[keras.Variable], list[keras.Variable]]:
-        """The variables that `logits` uses: trainable ones and others."""
+        """The trainable and the frozen variables of `logits`."""
         layer = self.get_output_embeddings()
         return layer.trainable_variables, layer.non_trainable_variables
 
     def loss_terms(self, targets: Any, outputs: Mapping[str, Any], weights: Any = None) -> list[LossTerm]:
-        """Cross-entropy of the labels that are not -100."""
+        """The cross-entropy of all labels except -100."""
         if weights is None and "loss" in outputs:
             _, is_counted = self.counted(targets, {})
             count = ops.sum(ops.cast(is_counted, "float32"))
@@ -240,7 +250,7 @@ class Seq2SeqLM(Seq2SeqModel):
         return [cross_entropy_term(ops.cast(targets, "int32"), outputs["logits"], weights=weights)]
 
     def counted(self, targets: Any, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Labels, 0 where none counts, and which count."""
+        """The labels, with 0 for ignored ones, and True for labels that count."""
         labels = checked_ids("labels", targets, self.config.vocab_size, ignored=IGNORED_LABEL)
         labels = ops.cast(labels, "int32")
         is_counted = has_loss(labels, self.config.vocab_size)
@@ -251,11 +261,11 @@ class Seq2SeqLM(Seq2SeqModel):
         return outputs["logits"]
 
     def get_output_embeddings(self) -> keras.layers.Layer:
-        """The layer that makes logits: `lm_head`, or the table of embeddings where the two are tied."""
+        """The layer that computes logits: `lm_head`, or for a tied head the table of embeddings."""
         return self.shared if self.lm_head is None else self.lm_head
 
     def resize_head(self, vocab_size: int) -> None:
-        """Give `lm_head` another number of tokens; a tied head follows its table by itself."""
+        """Resize `lm_head` to `vocab_size` tokens; a tied head follows its table."""
         if self.lm_head is not None:
             check_plain(self.lm_head, "resize_token_embeddings")
             replace_weight(self.lm_head, "kernel", resized_rows(np.asarray(self.lm_head.kernel).T, vocab_size).T)
@@ -264,7 +274,7 @@ class Seq2SeqLM(Seq2SeqModel):
     def read_settings(self, folder: Path) -> None:
         """Read `generation_config.json`."""
         if (folder / "generation_config.json").is_file():
-            # Settings that cannot be followed are warned of here: the weights are worth having.
+            # Not strict: unusable settings are a warning, and the weights are still loaded.
             self.generation_config = GenerationConfig.from_json(folder / "generation_config.json", strict=False)
 
     def write_settings(self, folder: Path) -> None:
@@ -272,14 +282,14 @@ class Seq2SeqLM(Seq2SeqModel):
         self.generation_config.to_json(folder / "generation_config.json")
 
     def forget_compiled(self) -> None:
-        """Drop the compiled functions, which know the model as it was."""
+        """Drop the compiled functions, which are stale after a change of the model."""
         super().forget_compiled()
         self._text_generator.forget_programs()
 
 
-def _generation_config(config: Any) -> GenerationConfig:
-    """The settings that a `config.json` may hold beside the model's own fields."""
+def _generation_config(config: ModelConfig) -> GenerationConfig:
+    """The settings of generation in a `config.json`, beside the model's fields."""
     ids = {name: getattr(config, name) for name in ("decoder_start_token_id", "eos_token_id", "pad_token_id")}
     ids["eos_token_id"] = config.eos_token_ids
-    found = {name: value for name, value in config.extra.items() if name in GenerationConfig.reference_names()}
-    return GenerationConfig.from_dict({**found, **ids}, strict=False)
+    settings = {name: value for name, value in config.extra.items() if name in GenerationConfig.reference_names()}
+    return GenerationConfig.from_dict({**settings, **ids}, strict=False)

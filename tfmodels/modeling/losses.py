@@ -1,6 +1,6 @@
-"""The losses of the heads, in float32 whatever the model's precision.
+"""The losses of the heads, in float32 at any precision of the model.
 
-Shape letters: B batch, T target length, V vocabulary, C classes.
+Further shape letters: J classes.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from tfmodels.utils.labels import IGNORED_LABEL
 
 
 class LossTerm(NamedTuple):
-    """A sum of losses and how many labels it is over: two float32 scalars.
+    """A sum of losses, and the number of labels in it: two float32 scalars.
 
-    Sums and counts of the parts of a batch add up, means do not: parts may have unequal numbers of labels.
+    The sums and counts of a batch's parts add up. Their means do not, as parts may have unequal numbers of labels.
     """
 
     total: Tensor
@@ -25,17 +25,17 @@ class LossTerm(NamedTuple):
 
     @property
     def mean(self) -> Tensor:
-        """The loss of a label; 0 where there are none."""
+        """The mean loss of a label; 0 without labels."""
         return self.total / ops.maximum(self.count, 1.0)
 
 
 def mean_loss(terms: Sequence[LossTerm]) -> Tensor:
-    """The mean of the terms' means, as of an answer's first and last token."""
+    """The mean of the terms' means (an answer's first and last token are two terms)."""
     return sum(term.mean for term in terms) / len(terms)
 
 
 def shift_right(labels: Tensor, start_token_id: int, pad_token_id: int) -> Tensor:
-    """Decoder inputs for labels (B, T): the start token, then the labels but the last; ignored labels become padding.
+    """Shift labels (B, T) right: the start token, then all labels except the last; ignored labels become padding.
 
     >>> ops.convert_to_numpy(shift_right(ops.array([[5, 1, -100]]), 2, 0)).tolist()
     [[2, 5, 1]]
@@ -46,10 +46,10 @@ def shift_right(labels: Tensor, start_token_id: int, pad_token_id: int) -> Tenso
 
 
 def has_loss(labels: Tensor, classes: int, ignored: int = IGNORED_LABEL) -> Tensor:
-    """Which labels count: bool of the same shape.
+    """True for labels that count: bool of the same shape.
 
-    A label that is no class does not count. Only compiled programs get that far with one: see `check_ids`. There it
-    would make every weight NaN.
+    A label outside the classes does not count. It reaches this function in compiled programs alone (see `check_ids`),
+    where its loss would make every weight NaN.
 
     >>> ops.convert_to_numpy(has_loss(ops.array([3, -100, 4, 0, -1]), classes=4)).tolist()
     [True, False, False, True, False]
@@ -62,16 +62,16 @@ def has_loss(labels: Tensor, classes: int, ignored: int = IGNORED_LABEL) -> Tens
 def cross_entropy_term(
     labels: Tensor, logits: Tensor, ignored: int = IGNORED_LABEL, weights: Tensor | None = None
 ) -> LossTerm:
-    """Summed cross-entropy of the labels that are not `ignored`, and their number.
+    """The summed cross-entropy of all labels except `ignored`, and their number.
 
     Args:
         labels: int32 (...).
         logits: (..., V).
         ignored: the label without a loss.
-        weights: (B,) or of the labels' shape: the losses are multiplied by them. The labels count as before.
+        weights: factors of the losses, (B,) or of the labels' shape. They do not change the number of labels.
 
     Raises:
-        ValueError: labels or weights of another shape.
+        ValueError: labels or weights of the wrong shape.
 
     >>> round(float(cross_entropy_term(ops.array([0, -100, 1]), ops.zeros((3, 2))).mean), 3)
     0.693
@@ -84,7 +84,7 @@ def cross_entropy_term(
 def summed_cross_entropy(
     labels: Tensor, logits: Tensor, ignored: int = IGNORED_LABEL, weights: Tensor | None = None
 ) -> Tensor:
-    """The sum alone.
+    """The sum of `cross_entropy_term`, without the number of labels.
 
     >>> round(float(summed_cross_entropy(ops.array([0, -100, 1]), ops.zeros((3, 2)))), 3)
     1.386
@@ -93,19 +93,19 @@ def summed_cross_entropy(
     counts = _weighted(ops.cast(is_counted, "float32"), weights)
     labels = ops.where(is_counted, labels, 0)
     losses = ops.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
-    # Where JAX has 64-bit numbers, Keras computes this one loss in them.
+    # Under JAX's 64-bit mode, Keras computes this one loss in float64.
     return ops.sum(ops.cast(losses, "float32") * counts)
 
 
 def label_weights(sample_weight: Any, labels: Tensor) -> Tensor:
-    """The user's weights as float32 that multiply something of the labels' shape.
+    """The user's weights as float32, broadcastable to the labels' shape.
 
     Args:
-        sample_weight: of rows, (B,) or (B, 1), or of the labels' shape, perhaps with a further axis of 1.
+        sample_weight: weights of rows, (B,) or (B, 1), or of labels, in the labels' shape or with a further axis of 1.
         labels: (B, ...).
 
     Raises:
-        ValueError: another shape.
+        ValueError: weights of the wrong shape.
 
     >>> tuple(label_weights(ops.ones((2, 1)), ops.zeros((2, 5))).shape)
     (2, 1)
@@ -134,12 +134,15 @@ def classification_terms(
     """The loss of a classification or regression head, over the rows.
 
     Args:
-        labels: (B,) class ids, (B,) or (B, C) numbers, or (B, C) zeros and ones, by problem type.
-        logits: (B, C).
+        labels: (B,) class ids, (B,) or (B, J) numbers, or (B, J) zeros and ones, by problem type.
+        logits: (B, J).
         problem_type: "regression" (mean squared error), "single_label_classification" (cross-entropy),
             "multi_label_classification" (binary cross-entropy of each class). None: regression for one class,
-            single-label for integer labels, multi-label for others.
-        weights: (B,), the rows' losses are multiplied by them.
+            single-label for integer labels, multi-label for float labels.
+        weights: factors of the rows' losses, (B,).
+
+    Raises:
+        ValueError: labels or weights of the wrong shape.
 
     >>> float(mean_loss(classification_terms(ops.array([[1.0], [3.0]]), ops.array([[1.0], [1.0]]), None)))
     2.0
@@ -167,7 +170,7 @@ def classification_terms(
 
 
 def problem_type_of(labels: Tensor, classes: int, problem_type: str | None) -> str:
-    """The problem type that a config names, or else that the labels tell; see `classification_terms`."""
+    """The config's problem type, or by default the type that fits the labels; see `classification_terms`."""
     if problem_type is not None:
         return problem_type
     if classes == 1:
@@ -183,12 +186,15 @@ def span_terms(
     end_logits: Tensor,
     weights: Any = None,
 ) -> list[LossTerm]:
-    """Cross-entropy of the start and of the end of an answer; a position beyond the inputs has no loss.
+    """The cross-entropy of the start and of the end of an answer; a position beyond the inputs has no loss.
 
     Args:
         start_positions, end_positions: int32 (B,).
         start_logits, end_logits: (B, T).
-        weights: (B,), the rows' losses are multiplied by them; or a pair, as Keras makes it for a pair of targets.
+        weights: factors of the rows' losses, (B,); or a pair, which Keras makes for a pair of targets.
+
+    Raises:
+        ValueError: positions or weights of the wrong shape.
     """
     length = ops.shape(start_logits)[1]
     start_weights, end_weights = weights if isinstance(weights, (tuple, list)) else (weights, weights)
@@ -198,7 +204,7 @@ def span_terms(
         if len(positions.shape) == 2 and positions.shape[1] == 1:
             positions = positions[:, 0]
         check_shape("start_positions and end_positions", positions, (logits.shape[0],), "rows")
-        # The reference clips, so that a negative position means the first token.
+        # Clipped as in transformers, so that a negative position means the first token.
         positions = ops.clip(ops.cast(positions, "int32"), 0, length)
         return cross_entropy_term(positions, logits, ignored=length, weights=weights)
 

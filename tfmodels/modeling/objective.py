@@ -1,7 +1,7 @@
-"""What `fit` and `evaluate` minimise and report: the mean over the labels of the whole batch, however it is divided.
+"""The objective of `fit` and `evaluate`: the mean loss over the labels of a whole batch.
 
-A batch may be divided between the replicas of `tf.distribute`, and a step's batch into several that an optimizer
-accumulates. The parts have unequal numbers of labels, so that a mean of their means is another loss.
+A batch may be divided between the replicas of `tf.distribute`, or between the accumulated steps of an optimizer. The
+parts have unequal numbers of labels, so the mean of their means would be another loss.
 """
 
 import contextlib
@@ -24,16 +24,16 @@ from tfmodels.utils.labels import IGNORED_LABEL
 
 
 class LabelMean(keras.metrics.Mean):
-    """The mean loss over the labels of all batches; of a batch whose labels are not announced, over its rows."""
+    """The mean loss over the labels of all batches; outside of `batch_of`, over the rows."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # Replicas of `tf.distribute` are traced by a thread each.
+        # `tf.distribute` traces each replica in a thread.
         self._batch = threading.local()
 
     @contextlib.contextmanager
     def batch_of(self, labels: Tensor) -> Iterator[None]:
-        """A scope in which the loss is that of a batch with so many labels in this replica."""
+        """A scope for the loss of a batch; `labels` is its number of labels in this replica, a float32 scalar."""
         self._batch.labels = labels
         try:
             yield
@@ -41,15 +41,15 @@ class LabelMean(keras.metrics.Mean):
             del self._batch.labels
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
-        """Count the mean loss of a batch; Keras' weight is the number of its rows."""
+        """Add the mean loss of a batch; `sample_weight`, from Keras, is the number of its rows."""
         super().update_state(values, sample_weight=getattr(self._batch, "labels", sample_weight))
 
 
 def global_loss(terms: Sequence[LossTerm]) -> Tensor:
     """The mean of the terms' means over the labels of all replicas.
 
-    Under `tf.distribute`, where gradients are summed over the replicas and Keras multiplies what it reports by their
-    number, the value is the same in each replica, and the gradient that of the replica's own share.
+    Under `tf.distribute`, gradients are summed over the replicas, and Keras multiplies the reported value by their
+    number. So the value is the same in each replica, and the gradient is the gradient of the replica's share.
 
     >>> float(global_loss([LossTerm(ops.array(6.0), ops.array(3.0))]))
     2.0
@@ -57,36 +57,36 @@ def global_loss(terms: Sequence[LossTerm]) -> Tensor:
     if replica_count() == 1:
         return mean_loss(terms)
     counts = [ops.maximum(sum_over_replicas(term.count), 1.0) for term in terms]
-    own = sum(term.total / count for term, count in zip(terms, counts, strict=True)) / len(terms)
-    return shared_value(own)
+    share = sum(term.total / count for term, count in zip(terms, counts, strict=True)) / len(terms)
+    return shared_value(share)
 
 
-def shared_value(own: Tensor) -> Tensor:
-    """A replica's share of a sum: each reports the replicas' mean, and differentiates its own.
+def shared_value(share: Tensor) -> Tensor:
+    """A replica's share of a sum: its value is the mean over replicas, its gradient the share's.
 
     >>> float(shared_value(ops.array(3.0)))
     3.0
     """
     if replica_count() == 1:
-        return own
-    mean = ops.stop_gradient(sum_over_replicas(own)) / replica_count()
-    return mean + (own - ops.stop_gradient(own))
+        return share
+    mean = ops.stop_gradient(sum_over_replicas(share)) / replica_count()
+    return mean + (share - ops.stop_gradient(share))
 
 
 def batch_label_count(model: Any, x: Any, targets: Any) -> Tensor:
-    """How many labels a batch has in this replica: float32 scalar."""
+    """The number of labels of a batch in this replica: float32 scalar."""
     _, masks = model.counted(targets, named_inputs(model, x))
     counts = [ops.sum(ops.cast(mask, "float32")) for mask in keras.tree.flatten(masks)]
     return sum(counts)
 
 
 def mean_weights(is_counted: Tensor, sample_weight: Any = None, is_summed: bool = False) -> Tensor:
-    """Weights with which a loss of Keras', a mean over all labels of a replica, is that over the labels that count.
+    """Weights that turn a Keras loss, a mean over all labels of a replica, into a mean over the labels that count.
 
     Args:
         is_counted: bool, of the labels' shape.
-        sample_weight: of the labels' shape or (B,): the user's.
-        is_summed: for a loss that sums.
+        sample_weight: the user's weights, of the labels' shape or (B,).
+        is_summed: whether the loss sums over labels.
 
     >>> ops.convert_to_numpy(mean_weights(ops.array([True, False, True, False]))).tolist()
     [2.0, 0.0, 2.0, 0.0]
@@ -99,26 +99,26 @@ def mean_weights(is_counted: Tensor, sample_weight: Any = None, is_summed: bool 
 
 
 def named_inputs(model: Any, x: Any) -> dict[str, Any]:
-    """The inputs of a batch by name, those that are given."""
+    """The inputs of a batch by name, without missing ones."""
     inputs = unpack_inputs(model.input_names, **{model.input_names[0]: x})
     return {name: value for name, value in inputs.items() if value is not None}
 
 
 def targets_of(model: Any, x: Any, y: Any) -> Any:
-    """The targets of a batch: y, or else what stands among the inputs; None where there are none."""
+    """The targets of a batch: `y`, or the targets among the inputs, or None."""
     if isinstance(y, Mapping) and len(model.head_inputs) == 1 and set(y) == set(model.head_inputs):
         return y[model.head_inputs[0]]
     if y is not None:
         return y
     inputs = named_inputs(model, x)
-    found = [inputs[name] for name in model.head_inputs if name in inputs]
-    if not found or len(found) < len(model.head_inputs):
+    targets = [inputs[name] for name in model.head_inputs if name in inputs]
+    if not targets or len(targets) < len(model.head_inputs):
         return None
-    return found[0] if len(found) == 1 else tuple(found)
+    return targets[0] if len(targets) == 1 else tuple(targets)
 
 
 def check_values(model: Any, inputs: Mapping[str, Any], targets: Any) -> None:
-    """Raise `ValueError` for ids, masks and labels out of range, where they are arrays."""
+    """Raise `ValueError` for ids, masks and labels out of range, if their values are known."""
     for name in ("input_ids", "decoder_input_ids"):
         if name in inputs:
             check_ids(name, inputs[name], model.config.vocab_size)
@@ -133,10 +133,10 @@ def check_values(model: Any, inputs: Mapping[str, Any], targets: Any) -> None:
 
 
 def with_targets(model: Any, data: Any) -> Any:
-    """A batch whose targets stand where they are needed.
+    """A batch with its targets in place.
 
-    Labels that were given as y are a language model's decoder inputs, too, so they go among the inputs. Compiled losses
-    and metrics want a y, so labels among the inputs become one.
+    Labels given as `y` are also a language model's decoder inputs, so they are added to the inputs. Compiled losses and
+    metrics require a `y`, so labels among the inputs become one.
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     y = None if y is None else targets_of(model, x, y)
@@ -150,17 +150,21 @@ def with_targets(model: Any, data: Any) -> Any:
 
 
 def reductions(loss: Any) -> list[str]:
-    """How compiled losses join their values, one for each; Keras' functions and names take means."""
+    """The reduction of each compiled loss; Keras' functions and names take means."""
     losses = list(loss.values()) if isinstance(loss, Mapping) else keras.tree.flatten(loss)
     return [getattr(x, "reduction", "sum_over_batch_size") for x in losses]
 
 
 def joined_metrics(metrics: Any, weighted_metrics: Any) -> Any:
-    """Both kinds of metrics as one that is weighted: Keras passes no mask to the other kind."""
-    for name, given in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
-        if given is not None and not isinstance(given, (list, tuple, dict)):
-            raise ValueError(f"{name} must be a list, a tuple or a dict. Received: {name}={given!r:.80}")
-        for metric in keras.tree.flatten(given):
+    """All metrics as weighted metrics: Keras passes no mask to unweighted ones.
+
+    Raises:
+        ValueError: metrics that take no weights, or that are no list, tuple or dict.
+    """
+    for name, value in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
+        if value is not None and not isinstance(value, (list, tuple, dict)):
+            raise ValueError(f"{name} must be a list, a tuple or a dict. Received: {name}={value!r:.80}")
+        for metric in keras.tree.flatten(value):
             if hasattr(metric, "update_state") and not _takes_weights(metric):
                 raise ValueError(
                     f"{name} must take sample_weight in update_state, by which labels without a loss are left out. "
@@ -182,11 +186,11 @@ def _takes_weights(metric: Any) -> bool:
 
 
 def is_arrays(x: Any) -> bool:
-    """Whether inputs are arrays, whose values are known, and no data set."""
+    """Whether inputs are arrays or tensors, as opposed to a data set."""
     return isinstance(x, (Mapping, list, tuple, np.ndarray)) or ops.is_tensor(x)
 
 
-def same_targets(found: Any, wanted: Any) -> bool:
+def same_targets(first: Any, second: Any) -> bool:
     """Whether two structures of arrays hold the same numbers."""
-    pairs = zip(keras.tree.flatten(found), keras.tree.flatten(wanted), strict=False)
+    pairs = zip(keras.tree.flatten(first), keras.tree.flatten(second), strict=False)
     return all(np.array_equal(np.asarray(x).ravel(), np.asarray(y).ravel()) for x, y in pairs)

@@ -1,4 +1,4 @@
-"""Base class of every model and encoder: loading, saving, Keras' files, and changes of a model that is built."""
+"""Base class of every model and encoder: loading, saving, Keras' files, and changes of a built model."""
 
 import os
 import warnings
@@ -36,7 +36,7 @@ class PretrainedModel(keras.Model):
     Attributes:
         config_class: class of `config`.
         has_decoder: whether the model has a decoder.
-        reference_name: transformers' name of the class, written into `config.json`; by default the class's own name.
+        reference_name: transformers' name of the class, written into `config.json`; None: the name of this class.
     """
 
     config_class: ClassVar[type[ModelConfig]]
@@ -48,29 +48,29 @@ class PretrainedModel(keras.Model):
 
     @classmethod
     def weight_map(cls, config: Any) -> WeightMap:
-        """The tensors of a checkpoint, and the weight that each is."""
+        """The map from the tensors of a checkpoint to this class's weights."""
         raise NotImplementedError
 
     @classmethod
     def check_head(cls, weight_map: WeightMap, names: Sequence[str], source: str) -> None:
-        """Raise `ValueError` where a file with tensors of these names is plainly of a model with another head."""
+        """Raise `ValueError` for a file whose tensors, by these names, belong to a model with another head."""
 
     @classmethod
     def position_fields(cls) -> tuple[str, ...]:
-        """Fields of the config that `resize_position_embeddings` changes."""
+        """The config fields that `resize_position_embeddings` changes."""
         return ()
 
     def owner(self) -> Any:
-        """The model that this one is a part of, None where it stands by itself."""
+        """The model that contains this one, or None."""
         return None if self._owner is None else self._owner()
 
     def belong_to(self, model: Any) -> None:
-        """Become a part of a model: changes here are made there."""
-        # Past Keras' tracking, which would take the model for a part of its part.
+        """Make `model` the owner: changes of this part are made through it."""
+        # Past Keras' tracking, to which the model would be a sublayer of its own sublayer.
         self.__dict__["_owner"] = weakref.ref(model)
 
     def weights_root(self) -> Any:
-        """The object from which the weight rules' paths start."""
+        """The object at which the paths of weight rules start."""
         return self
 
     @classmethod
@@ -87,19 +87,23 @@ class PretrainedModel(keras.Model):
 
         Args:
             name_or_folder: a folder with `config.json` and weights, or a hub id.
-            dtype: policy of the model, such as "mixed_bfloat16"; "auto": the type in which the file holds the weights;
-                None: Keras' global policy. Weights are cast to it one at a time.
-            revision: of the hub repository.
-            ignore_tensors: names of tensors in the file that the model does not have; any other is an error.
-            new_head: start this model's head anew, whatever head the file holds.
-            **overrides: fields of the config. Other numbers of LED's positions repeat or cut those of the file.
+            dtype: policy of the model, such as "mixed_bfloat16"; "auto": the dtype of the file's weights; None: Keras'
+                global policy. Weights are cast to it one at a time.
+            revision: branch, tag or commit of the hub repository.
+            ignore_tensors: names of tensors in the file that are unknown to the model and ignored; further unknown
+                tensors are an error.
+            new_head: initialize this model's head, and ignore the file's.
+            **overrides: config fields. A new number of learned positions repeats or cuts the file's positions.
+
+        Returns:
+            The model.
 
         Raises:
             ValueError: a file that does not fit the model; every tensor is accounted for.
 
         Warns:
-            UserWarning: the file holds another number of tokens than its config says (the file counts), or of positions
-                than the overrides.
+            UserWarning: a number of tokens in the file that differs from its config (the file counts), or a number of
+                positions that differs from the overrides.
         """
         source = str(name_or_folder)
         folder = local_folder(name_or_folder, revision)
@@ -134,7 +138,7 @@ class PretrainedModel(keras.Model):
         return model
 
     def _resize_to(self, positions: Mapping[str, int], source: str) -> None:
-        """Give a model that was just read other numbers of positions, and say so."""
+        """Resize the positions of a loaded model, with a warning."""
         changed = {name: count for name, count in positions.items() if count != getattr(self.config, name)}
         if changed:
             self.resize_position_embeddings(**changed)
@@ -145,7 +149,7 @@ class PretrainedModel(keras.Model):
             )
 
     def read_settings(self, folder: Path) -> None:
-        """Read the other files of a checkpoint's folder that are for this class."""
+        """Read this class's further files from a checkpoint's folder."""
 
     def save_pretrained(
         self, folder: str | os.PathLike[str], max_shard_size: int | str = "5GB", dtype: str | None = None
@@ -153,12 +157,12 @@ class PretrainedModel(keras.Model):
         """Write `config.json` and the weights as safetensors, which transformers loads.
 
         Args:
-            folder: made where it does not exist.
+            folder: the folder to write to, created if missing.
             max_shard_size: weights above this size are split over several files, with an index.
-            dtype: cast the weights to "float32", "bfloat16" or "float16"; None: as they are.
+            dtype: cast the weights to "float32", "bfloat16" or "float16"; None: no cast.
 
         Raises:
-            ValueError: the weights are quantized; a bad size or type.
+            ValueError: quantized weights, or a bad size or dtype.
         """
         if dtype not in (None, *STORED_DTYPES):
             raise ValueError(f"dtype must be None or one of {STORED_DTYPES}. Received: dtype={dtype!r}")
@@ -179,67 +183,67 @@ class PretrainedModel(keras.Model):
         )
 
     def write_settings(self, folder: Path) -> None:
-        """Write the other files of a checkpoint's folder that are for this class."""
+        """Write this class's further files into a checkpoint's folder."""
 
     def get_input_embeddings(self) -> keras.layers.Layer:
         """The layer that looks up token embeddings."""
         return self.shared
 
     def get_output_embeddings(self) -> Any:
-        """The layer that makes logits, None where there is none."""
+        """The layer that computes logits, or None."""
         return None
 
     def set_input_embeddings(self, embeddings: Any) -> None:
-        """Put another table (V, E) in the place of the token embeddings; `vocab_size` becomes its V.
+        """Replace the table of token embeddings (V, E); `vocab_size` becomes its V.
 
         Args:
             embeddings: a built `Embedding` layer, or an array.
 
         Raises:
-            ValueError: a table of another width.
+            ValueError: a table of the wrong width.
         """
         adaptation.set_input_embeddings(self.owner() or self, embeddings)
 
     def resize_head(self, vocab_size: int) -> None:
-        """Give the head another number of tokens; models without one have nothing to do."""
+        """Resize the head to `vocab_size` tokens; without a language-model head, do nothing."""
 
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
     ) -> keras.layers.Layer:
-        """Add rows at the end of the token embeddings, or cut them there; the head follows. Compile again afterwards.
+        """Add or cut rows at the end of the token embeddings; the head follows. Compile again afterwards.
 
-        New rows are drawn around the mean of the old ones with a small part of their spread, so that they start as
-        likely as any token.
+        New rows are drawn around the mean of the old ones with a small part of their spread, so that their initial
+        probability is that of an average token.
 
         Args:
-            new_num_tokens: how many rows; None: as many as there are.
-            pad_to_multiple_of: and more, up to a multiple of this.
+            new_num_tokens: the number of rows; None: the current number.
+            pad_to_multiple_of: round the number of rows up to a multiple of this.
 
         Returns:
             The layer of token embeddings.
 
         Raises:
-            ValueError: not positive numbers.
+            ValueError: a number below 1.
         """
         return adaptation.resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of)
 
     def resize_position_embeddings(self, **positions: int) -> None:
-        """Give learnt positions other numbers; for families that have learnt positions."""
+        """Resize the learned positions; `ValueError` for families without."""
         raise ValueError(f"{type(self).__name__} must have learnt positions. Received: {sorted(positions)}")
 
-    def set_config(self, config: Any) -> None:
-        """Give the model and its parts another config."""
+    def set_config(self, config: ModelConfig) -> None:
+        """Replace the config of the model and of its sublayers."""
         self.config = config
         for layer in sublayers(self, include_self=False):
             if isinstance(getattr(layer, "config", None), ModelConfig):
                 layer.config = config
 
     def gradient_checkpointing_enable(self) -> None:
-        """Recompute each block in the backward pass instead of keeping its values: less memory, more time."""
+        """Recompute each block in the backward pass in place of keeping its values: less memory, more time."""
         self._set_gradient_checkpointing(True)
 
     def gradient_checkpointing_disable(self) -> None:
-        """Keep what each block computes until the backward pass."""
+        """Keep the values of each block until the backward pass."""
         self._set_gradient_checkpointing(False)
 
     def _set_gradient_checkpointing(self, value: bool) -> None:
@@ -249,30 +253,30 @@ class PretrainedModel(keras.Model):
         self.forget_compiled()
 
     def enable_lora(self, rank: int, targets: Sequence[str] = adaptation.LORA_TARGETS) -> None:
-        """Train low-rank updates of some projections and nothing else (Hu et al. 2021). Compile again afterwards.
+        """Train low-rank updates of some projections alone (Hu et al. 2021). Compile again afterwards.
 
-        `save_pretrained` writes the sums, plain weights that any reader loads.
+        `save_pretrained` writes the sums of kernels and updates: plain weights.
 
         Args:
-            rank: of the updates.
+            rank: rank of the updates.
             targets: names of the projections; by default the attentions' queries and values.
 
         Raises:
-            ValueError: no projection of that name.
+            ValueError: targets that name no projection.
         """
         adaptation.enable_lora(self, rank, targets)
 
     def quantize(self, mode: Any = None, config: Any = None, filters: Any = None, **kwargs: Any) -> None:
         """Quantize the projections and embeddings, as `keras.Model.quantize`; for inference: `quantize("int8")`.
 
-        Position biases stay as they are: a few hundred numbers that are added to float32 scores.
+        Position biases are unchanged: they are a few hundred numbers, added to float32 scores.
         """
         super().quantize(mode, config=config, filters=filters or adaptation.is_large, **kwargs)
         self.quantized_mode = None if filters else mode
         self.forget_compiled()
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the model, and the mode in which it is quantized."""
+        """Arguments that rebuild the model, with its quantization mode and state of training."""
         is_quantized = any(getattr(layer, "quantization_mode", None) for layer in sublayers(self))
         if is_quantized and self.quantized_mode is None:
             raise ValueError(
@@ -284,7 +288,7 @@ class PretrainedModel(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """A model like the one that gave the config."""
+        """Create a model from the result of `get_config`."""
         arguments = dict(config)
         mode, training = arguments.pop("quantized_mode", None), take_training_config(arguments)
         model = cls(**arguments)
@@ -294,26 +298,26 @@ class PretrainedModel(keras.Model):
         return model
 
     def save_own_variables(self, store: Any) -> None:
-        """Write the model's own variables, and once for all its parts what Keras leaves out."""
+        """Write the model's own variables, and for all its sublayers the variables that Keras omits."""
         super().save_own_variables(store)
         if self.owner() is None:
             save_training_variables(self, store)
 
     def load_own_variables(self, store: Any) -> None:
-        """Read what `save_own_variables` wrote, or what Keras' own wrote."""
+        """Read the variables that `save_own_variables` wrote, here or in Keras."""
         super().load_own_variables(load_training_variables(self, store) if self.owner() is None else store)
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """How many numbers the weights hold.
+        """The count of numbers in the weights.
 
         Args:
-            only_trainable: count those alone that are trained.
-            exclude_embeddings: leave out the tables of tokens and positions.
+            only_trainable: count trainable weights alone.
+            exclude_embeddings: exclude the tables of tokens and positions.
         """
         return adaptation.num_parameters(self, only_trainable, exclude_embeddings)
 
     def forget_compiled(self) -> None:
-        """Drop the compiled functions, which know the model as it was; a running `fit` goes on with new ones."""
+        """Drop the compiled functions, stale after a change of the model; a running `fit` continues with new ones."""
         if self.train_function is not None:
             self.make_train_function(force=True)
         if self.test_function is not None:

@@ -35,36 +35,36 @@ class Seq2SeqModel(PretrainedModel):
 
     Call arguments (keywords, one dict, or a list in this order):
         input_ids: int32 (B, S). attention_mask: (B, S), 0 on padding; None: no padding.
-        global_attention_mask: (B, S), non-zero on global tokens; of families that have them.
+        global_attention_mask: (B, S), non-zero on global tokens; in families with global tokens.
         decoder_input_ids: int32 (B, T). decoder_attention_mask: (B, T), 0 on padding.
         labels, or start_positions and end_positions: of the models with a head, see there.
-        head_mask: (encoder layers, H) or (H,), 0 where an attention head is left out.
+        head_mask: (encoder layers, H) or (H,), 0 for masked attention heads.
         inputs_embeds: (B, S, E) in place of `input_ids`.
         decoder_head_mask, cross_attn_head_mask: (decoder layers, H) or (H,).
         encoder_outputs: outputs of `encode`, in place of encoding.
         past_key_values: from an earlier call or `init_cache`: the tokens before `decoder_input_ids`.
         decoder_inputs_embeds: (B, T, E) in place of `decoder_input_ids`.
-        use_cache: return `past_key_values`; by default off, so that nothing is kept that nobody asked for.
-        output_attentions, output_hidden_states: return those too; None: as the config says.
+        use_cache: return `past_key_values`; off by default, as an unused cache costs memory.
+        output_attentions, output_hidden_states: return attentions, hidden states; None: the config's setting.
 
     Returns:
         A dict with "last_hidden_state" (B, T, E) (no head), or the outputs of the head, and "encoder_last_hidden_state"
         (B, S, E). On request, per layer: "decoder_hidden_states", "encoder_hidden_states", "decoder_attentions"
         (B, H, T, keys), "cross_attentions" (B, H, T, S), "encoder_attentions" and "encoder_global_attentions" (see the
         encoder); and "past_key_values": (keys, values, cross keys, cross values), each (B, H, tokens, D), or a
-        `StaticCache` where one was given.
+        `StaticCache` if the call had one.
 
     Raises:
-        ValueError: an input that the model does not have, none where one is needed, or one that is too long.
+        ValueError: an unknown input, a missing input, or one that is too long.
 
     Subclasses set `backbone` and `config_class`. With a head they implement `create_head`, `head`, `loss_terms`,
-    `counted` and `main_output`. Compiled without a loss, `fit` and `evaluate` take the model's own.
+    `counted` and `main_output`. Compiled without a loss, `fit` and `evaluate` use the built-in loss.
 
     Attributes:
         backbone: the family's part of the model.
         head_inputs: the inputs of a call that are targets.
         decoder_reads_source: whether the decoder's default input is the source, shifted right.
-        makes_target_from_labels: whether it is the labels, shifted right.
+        makes_target_from_labels: whether the decoder's default input is the labels, shifted right.
         takes_class_weight: whether labels can be one class for each row.
     """
 
@@ -77,12 +77,12 @@ class Seq2SeqModel(PretrainedModel):
     _auto_scale_loss: bool = True
 
     def __init__(self, config: Any, **kwargs: Any) -> None:
-        # Sublayers cast their own inputs; casting here would round labels that are numbers.
+        # Sublayers cast their own inputs; autocasting here would round labels of a regression.
         super().__init__(autocast=False, **kwargs)
         check_policy(self.dtype_policy)
         self.config = config_of(self.config_class, config)
-        with keras.name_scope(self.name, caller=self):  # sublayers' paths then carry their parents' names
-            # The head first: making a large table takes thrice its memory for a moment, which the body uses again.
+        with keras.name_scope(self.name, caller=self):  # for the sublayers' paths
+            # The head first: creating a large table takes thrice its memory for a moment, which the body then reuses.
             self.create_head(self.dtype_policy)
             self.shared, self.encoder, self.decoder = self.backbone.create(self.config, self.dtype_policy)
             self.decoder.build((None, None))
@@ -90,27 +90,27 @@ class Seq2SeqModel(PretrainedModel):
         self.build()
 
     def build(self, input_shape: Any = None) -> None:
-        """Nothing is left to build: the parts were built with their final sizes."""
+        """Mark the model as built: its sublayers were built in `__init__`."""
         self.built = True
 
-    def create_head(self, policy: Any) -> None:
+    def create_head(self, policy: keras.DTypePolicy) -> None:
         """Create and build the head."""
 
     def project(self, hidden_states: Tensor) -> dict[str, Tensor]:
-        """Outputs for the decoder's last hidden states (B, T, E) of any target."""
+        """The outputs for the decoder's last hidden states (B, T, E) of any target."""
         return {"last_hidden_state": hidden_states}
 
     def head(self, hidden_states: Tensor, inputs: Seq2SeqInputs, training: bool | None) -> dict[str, Tensor]:
-        """Outputs for the decoder's last hidden states (B, T, E), with the loss where the inputs allow."""
+        """The outputs for the decoder's last hidden states (B, T, E), and with targets the loss."""
         return self.project(hidden_states)
 
     def default_target(self, inputs: Seq2SeqInputs) -> Tensor | None:
-        """Decoder inputs where none are given, or None where there can be none."""
+        """The default decoder inputs, or None."""
         return None
 
     @classmethod
     def position_fields(cls) -> tuple[str, ...]:
-        """Fields of the config that `resize_position_embeddings` changes."""
+        """The config fields that `resize_position_embeddings` changes."""
         return cls.backbone.position_fields
 
     @property
@@ -183,21 +183,21 @@ class Seq2SeqModel(PretrainedModel):
         return self.encoder(input_ids, attention_mask=attention_mask, training=training, **inputs)
 
     def _encode(self, inputs: Seq2SeqInputs, requested: RequestedOutputs, training: bool | None) -> dict[str, Any]:
-        """The encoder's outputs, of now or of before."""
+        """The encoder's outputs, computed or from the inputs."""
         if inputs.encoder_outputs is not None:
             return as_encoder_outputs(inputs.encoder_outputs)
         if inputs.input_ids is None and inputs.inputs_embeds is None:
             if inputs.past_key_values is not None:
-                return {}  # the cache knows the documents
+                return {}  # the cache holds the documents' keys and values
             raise ValueError("input_ids, inputs_embeds or encoder_outputs must be given. Received: none")
         return run_encoder(self, inputs.encoder, requested, training)
 
     def init_cache(self, batch_size: int, max_length: int, encoder_outputs: Any) -> StaticCache:
-        """An empty cache for `decode`, with room for `max_length` target tokens.
+        """Create an empty cache for `decode`, with room for `max_length` target tokens.
 
         Args:
-            batch_size: rows of the target: as many as documents, or a multiple (beams of a document side by side).
-            max_length: tokens that fit.
+            batch_size: R, the number of documents or a multiple (beams of a document next to each other).
+            max_length: M, the room for target tokens.
             encoder_outputs: outputs of `encode`.
 
         Raises:
@@ -229,19 +229,20 @@ class Seq2SeqModel(PretrainedModel):
         """Run the decoder and the head over target tokens, all at once or some at a time.
 
         Args:
-            decoder_input_ids: int32 (B, T); with a cache the tokens after those that it holds.
+            decoder_input_ids: int32 (R, T); with a cache the tokens after the cached ones.
             encoder_outputs: outputs of `encode`.
             encoder_attention_mask: (B, S), the documents' mask; None: no padding.
-            decoder_attention_mask: (B, tokens so far), 0 on padding.
+            decoder_attention_mask: (R, tokens so far), 0 on padding.
             past_key_values: from `init_cache` or an earlier call; the outputs then hold the next.
             use_cache, output_attentions, output_hidden_states, training: as in the call.
             **inputs: `decoder_inputs_embeds`, `decoder_head_mask`, `cross_attn_head_mask`.
 
         Returns:
-            "logits" (B, T, V), or "last_hidden_state" where the head is no language model's, and the requested outputs.
+            "logits" (R, T, V), or "last_hidden_state" of a model without a language-model head, and the requested
+            outputs.
 
         Raises:
-            ValueError: an unknown input, or neither documents nor a cache that knows them.
+            ValueError: an unknown input, or neither documents nor a cache.
         """
         names = ("decoder_input_ids", "decoder_inputs_embeds", "decoder_head_mask", "cross_attn_head_mask")
         unpacked = Seq2SeqInputs(
@@ -260,15 +261,15 @@ class Seq2SeqModel(PretrainedModel):
         return {**self.project(decoded.pop("last_hidden_state")), **decoded}
 
     def check_target_length(self, name: str, length: int, origin: str = "") -> None:
-        """Raise `ValueError` when a target passes the decoder's positions; `origin` says where the length is from."""
+        """Raise `ValueError` when a target exceeds the decoder's positions; `origin` ends the error's text."""
         limit = getattr(self.config, "max_decoder_position_embeddings", None)
-        # A length that is not known is no integer: under JAX a symbol.
+        # An unknown length is no integer: under JAX a symbol.
         if limit is not None and isinstance(length, Integral) and length > limit:
             rule = f"{name} must be at most max_decoder_position_embeddings={limit}"
             raise ValueError(f"{rule}. Received: {length}{origin}")
 
     def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
-        """As in Keras: the call as a SavedModel, from ids and masks to outputs, of any number and length of documents.
+        """Export the call as a SavedModel, as in Keras: from ids and masks to outputs, for any batch size and length.
 
         `export.export_saved_model` writes a model that serves text: tokenizer, search and several lengths.
         """
@@ -279,13 +280,13 @@ class Seq2SeqModel(PretrainedModel):
         super().export(filepath, format, **kwargs)
 
     def resize_position_embeddings(self, **positions: int) -> None:
-        """Repeat learnt positions over and over, or cut them (Beltagy et al. 2020, section 5). Compile again.
+        """Repeat or cut the learned positions (Beltagy et al. 2020, section 5). Compile again afterwards.
 
         Args:
-            **positions: new numbers, such as `max_encoder_position_embeddings`.
+            **positions: new numbers by config field, such as `max_encoder_position_embeddings`.
 
         Raises:
-            ValueError: another name, a number that is not positive, or a family without learnt positions.
+            ValueError: an unknown field, a number below 1, or a family without learned positions.
         """
         if self.backbone.resize_positions is None:
             super().resize_position_embeddings(**positions)
@@ -308,41 +309,44 @@ class Seq2SeqModel(PretrainedModel):
         return self.decoder
 
     def main_output(self, outputs: Mapping[str, Any]) -> Any:
-        """The output that a compiled loss or metric is about."""
+        """The output for compiled losses and metrics."""
         return outputs["last_hidden_state"]
 
     def loss_terms(self, targets: Any, outputs: Mapping[str, Any], weights: Any = None) -> list[LossTerm]:
-        """The model's own loss, as sums over the labels and their numbers.
+        """The built-in loss, as sums over the labels and their numbers.
 
         Args:
-            targets: as among the inputs, or as y.
-            outputs: of a call.
-            weights: (B,) or of the labels' shape, by which the labels' losses are multiplied.
+            targets: the targets among the inputs, or `y`.
+            outputs: the outputs of a call.
+            weights: factors of the labels' losses, (B,) or of the labels' shape.
+
+        Raises:
+            ValueError: a model without a head.
         """
         raise ValueError(f"{type(self).__name__} has no loss of its own: compile one. Received: no loss")
 
     def counted(self, targets: Any, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Targets that a loss of Keras' can take, and which of them count: bool of their shape or (B,)."""
+        """Targets for a loss of Keras, and True for targets that count: bool of their shape or (B,)."""
         first = keras.tree.flatten(targets)[0]
-        # Of hidden states (B, T, E) a loss of Keras' makes (B, T).
+        # A Keras loss reduces hidden states (B, T, E) to (B, T).
         return targets, ops.ones(ops.shape(first)[: max(1, len(first.shape) - 1)], "bool")
 
     def label_classes(self, labels: Any) -> int | None:
-        """How many classes labels are of, where a row has one label that is a class."""
+        """The number of classes of class ids, one for each row; None for labels of another kind."""
         return None
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Tensor:
-        """The model's own loss, for labels among the inputs or given as `y`; a compiled loss gets the main output.
+        """The built-in loss, for labels among the inputs or given as `y`; or a compiled loss of the main output.
 
         Both are means over the labels that count, of all replicas together. `sample_weight` multiplies the losses of
-        rows (B,) or labels (B, T), which count as before, as in Keras.
+        rows (B,) or labels (B, T), whose number stays the same, as in Keras.
         """
         return fitting.compute_loss(self, super().compute_loss, x, y, y_pred, sample_weight, training)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """As in Keras; compiled metrics get the main output, and the weights of the labels that count."""
+        """As in Keras; compiled metrics see the main output, with weights for the labels that count."""
         return fitting.compute_metrics(self, super().compute_metrics, x, y, y_pred, sample_weight)
 
     def compile(
@@ -354,13 +358,16 @@ class Seq2SeqModel(PretrainedModel):
         weighted_metrics: Any = None,
         **kwargs: Any,
     ) -> None:
-        """As in Keras; without a loss it is the model's own again, whatever was compiled before.
+        """As in Keras; without a loss the model uses the built-in one, whatever was compiled before.
 
-        Metrics see the labels that the loss sees, and are weighted by `sample_weight` where one is given. With
-        `gradient_accumulation_steps` an update is the mean over the labels of all its batches.
+        Metrics see the same labels as the loss, weighted by `sample_weight`. With `gradient_accumulation_steps` an
+        update is the mean over the labels of all its batches.
+
+        Raises:
+            ValueError: metrics without weights, or a loss with a reduction that cannot be divided.
 
         Warns:
-            UserWarning: XLA for several replicas of `tf.distribute`, which it cannot compile: it is left off.
+            UserWarning: XLA for several replicas of `tf.distribute`, which it cannot compile; it is turned off.
         """
         kwargs = fitting.compile_arguments(self, optimizer, loss, kwargs)
         super().compile(
@@ -373,13 +380,13 @@ class Seq2SeqModel(PretrainedModel):
         return fitting.compile_config(self, super().get_compile_config())
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as the model of a file was; Keras then reads the optimizer's variables."""
+        """Compile with the arguments in a file; Keras then reads the optimizer's variables."""
         fitting.compile_from_config(self, config)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """As in Keras; arrays are checked first. Labels may be among the inputs or be given as `y`.
+        """As in Keras; arrays are checked first. Labels are among the inputs or given as `y`.
 
-        `class_weight` is for labels that are classes, one for each row.
+        `class_weight` requires class ids, one for each row.
         """
         return super().fit(**fitting.checked_arguments(self, keras.Model.fit, args, kwargs))
 
@@ -400,14 +407,16 @@ class Seq2SeqModel(PretrainedModel):
         return super().test_on_batch(**fitting.checked_arguments(self, keras.Model.test_on_batch, args, kwargs))
 
     def train_step(self, *args: Any) -> Any:
-        """As in Keras, with labels where they are needed."""
+        """As in Keras, with the labels in place."""
         return fitting.step(self, super().train_step, args, training=True)
 
     def test_step(self, *args: Any) -> Any:
-        """As in Keras, with labels where they are needed."""
+        """As in Keras, with the labels in place."""
         return fitting.step(self, super().test_step, args, training=False)
 
     def predict_step(self, *args: Any) -> Any:
-        """As in Keras, without the loss, which has no batch axis, and without the encoder's states, a thousand times as
-        large as the outputs of a head."""
+        """As in Keras, without two outputs.
+
+        The loss has no batch axis, and the encoder's states are a thousand times as large as the outputs of a head.
+        """
         return fitting.small_outputs(super().predict_step(*args))

@@ -1,6 +1,6 @@
-"""How a stack runs its blocks: recomputed in the backward pass, dropped, with some heads left out.
+"""Calls of the blocks of an encoder or decoder: recomputation, layerdrop and head masks.
 
-An encoder or decoder holds the settings: `gradient_checkpointing`, `layerdrop` and its seeds.
+The encoder or decoder holds the settings: `gradient_checkpointing`, `layerdrop` and its seeds.
 """
 
 from collections.abc import Callable
@@ -15,25 +15,25 @@ from tfmodels.backend.types import Tensor
 
 
 def block_call(block: keras.layers.Layer, is_recomputed: bool) -> Callable[..., Any]:
-    """The block's call; recomputed, its intermediate values are not kept for the backward pass."""
+    """The block's call, or its recomputed call, whose intermediate values are recomputed in the backward pass."""
     return partial(remat_layer, block) if is_recomputed else block
 
 
 def layerdrop_seeds(rate: float) -> keras.random.SeedGenerator | None:
-    """Seeds of the layers that are dropped, None where none is."""
+    """The seeds of layerdrop, None at rate 0."""
     return keras.random.SeedGenerator() if rate else None
 
 
 def keep_or_drop(
     after: Tensor, before: Tensor, rate: float, seeds: keras.random.SeedGenerator | None, training: bool | None
 ) -> Tensor:
-    """A layer's output, or its input where the layer is dropped: one draw for the whole batch (Fan et al. 2019, 3.1).
+    """A layer's output, or if the layer is dropped its input: one draw for the whole batch (Fan et al. 2019, 3.1).
 
     Args:
         after, before: output and input of the layer.
-        rate: probability that the layer is dropped in training.
+        rate: probability of a drop in training.
         seeds: from `layerdrop_seeds`.
-        training: whether this is training.
+        training: as in Keras.
     """
     if seeds is None or not training:
         return after
@@ -45,7 +45,7 @@ def per_layer(name: str, head_mask: Tensor | None, layers: int, heads: int) -> l
     """A head mask (layers, H), or (H,) for all layers, as one (H,) or None per layer.
 
     Raises:
-        ValueError: another shape.
+        ValueError: a mask of the wrong shape.
 
     >>> len(per_layer("head_mask", ops.ones((3, 2)), layers=3, heads=2))
     3

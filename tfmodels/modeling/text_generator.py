@@ -1,7 +1,4 @@
-"""Text generation: `generate`, `generate_stream`, `score`, each as compiled programs around a search.
-
-Further shape letters: P prompt length, T full length, N sequences of a document.
-"""
+"""Text generation: `generate`, `generate_stream`, `score`, each as compiled programs around a search."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -36,7 +33,7 @@ from tfmodels.modeling.generation_inputs import (
 from tfmodels.modeling.inputs import DecoderInputs, shifted_labels
 from tfmodels.utils.checks import check_shape
 
-# Arguments of transformers' `generate` that have another name here.
+# Arguments of transformers' `generate`, and their names here.
 _OTHER_NAMES = {
     "return_dict_in_generate": "return_dict",
     "logits_processor": "processors",
@@ -44,7 +41,7 @@ _OTHER_NAMES = {
     "streamer": "generate_stream",
     "inputs": "input_ids",
 }
-# A service that takes settings from its users would keep a program for each; the oldest are made again.
+# A limit for services that take settings from their users; the oldest programs are dropped.
 _MOST_PROGRAMS = 64
 
 
@@ -59,9 +56,9 @@ class _Options(NamedTuple):
 
 
 class _LoopConstants(NamedTuple):
-    """Tensors that stay the same from step to step.
+    """Tensors that are the same in every step.
 
-    inputs: of the call. cross: the documents' keys and values, a pair per block. tied_kernel: (E, V), or None.
+    inputs: the call's inputs. cross: the documents' keys and values, a pair per block. tied_kernel: (E, V), or None.
     """
 
     inputs: GenerationInputs
@@ -93,7 +90,7 @@ class TextGenerator:
         output_attentions: bool,
         jit_compile: bool,
     ) -> Any:
-        """See `Seq2SeqLM.generate`; `inputs` are the documents and single settings."""
+        """See `Seq2SeqLM.generate`; `inputs` holds the documents and single settings."""
         sources, settings = self._split_inputs(generation_config, inputs)
         requested = (return_dict and output_scores, return_dict and output_attentions)
         options = _Options(settings, tuple(processors), *requested, jit_compile)
@@ -133,16 +130,16 @@ class TextGenerator:
         return self._program(key, lambda inputs: self._score(inputs, length_penalty))(inputs)
 
     def forget_programs(self) -> None:
-        """Drop the compiled programs, which know the model as it was."""
+        """Drop the compiled programs, which are stale after a change of the model."""
         self._programs.clear()
 
     def _split_inputs(
         self, settings: GenerationConfig | None, inputs: Mapping[str, Any]
     ) -> tuple[dict[str, Any], GenerationConfig]:
-        """Documents, and the settings with single ones among the inputs."""
+        """Split inputs into documents and single settings, and apply the latter to the settings."""
         names = (*self._model.encoder_inputs, "global_attention_mask", *SOURCE_OPTIONS, "decoder_input_ids")
         sources = {name: value for name, value in inputs.items() if name in names}
-        # With or without a cache the tokens are the same; there always is one.
+        # `use_cache` changes no token, and is ignored: a search always has a cache.
         overrides = {name: value for name, value in inputs.items() if name not in (*names, "use_cache")}
         for name, ours in _OTHER_NAMES.items():
             if name in overrides:
@@ -152,7 +149,7 @@ class TextGenerator:
     def _prepare(
         self, options: _Options, sources: dict[str, Any], allowed: Any, limits: Any = None
     ) -> tuple[_Options, GenerationInputs]:
-        """Settings with their special ids, and the inputs as tensors, both checked."""
+        """The options with special ids in the settings, and the inputs as tensors, both checked."""
         model, settings = self._model, self._with_ids(options.settings)
         if not all(callable(processor) for processor in options.processors):
             raise ValueError(f"processors must be functions. Received: processors={options.processors!r:.80}")
@@ -176,7 +173,7 @@ class TextGenerator:
         if settings.do_sample:
             seed = settings.seed
             inputs = inputs._replace(seed=random_seed() if seed is None else ops.convert_to_tensor(_as_seed(seed)))
-        # The seed is an input: another one is no other program.
+        # The seed is an input: a new seed needs no new program.
         return options._replace(settings=settings.replace(seed=None)), inputs
 
     def _sources(self, sources: Mapping[str, Any]) -> GenerationInputs:
@@ -185,23 +182,23 @@ class TextGenerator:
         inputs = read_sources((*model.encoder_inputs, *SOURCE_OPTIONS), sources)
         check_sources(inputs, model.config.vocab_size)
         if inputs.global_attention_mask is not None:
-            # Here, because inside the compiled function the mask has no values yet.
+            # Here, because inside the compiled function the values are unknown.
             limit = model.config.max_global_tokens
             check_global_capacity(inputs.global_attention_mask, inputs.attention_mask, limit)
         return inputs
 
     def _with_ids(self, settings: GenerationConfig) -> GenerationConfig:
-        """The settings with the special ids that they lack: the model's settings', or its config's."""
+        """The settings, with missing special ids from the model's settings or from its config."""
         return settings.with_ids_of(self._model.generation_config).with_ids_of(self._model.config)
 
     def _candidates(self, candidates: Any) -> Tensor:
-        """As int32; `ValueError` where each begins with the start token."""
+        """The candidates as int32; `ValueError` if all begin with the start token."""
         candidates = candidates if ops.is_tensor(candidates) else np.asarray(candidates)
         check_shape("candidates", candidates, (None, None), "candidates, tokens")
         values, settings = concrete_value(candidates), self._with_ids(self._model.generation_config)
         if values is not None and values.size:
             start, rest = settings.decoder_start_token_id, values[:, 1:]
-            # A summary that is empty may be one end token, which may be the start token.
+            # An empty summary may be one end token, which may be the start token.
             is_padding = ((rest == settings.pad_token_id) | (rest < 0)).all()
             if (values[:, 0] == start).all() and not is_padding:
                 raise ValueError(f"candidates must not begin with the start token {start}. Received: all do")
@@ -210,8 +207,8 @@ class TextGenerator:
         return ops.cast(ops.convert_to_tensor(candidates), "int32")
 
     def _program(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function` compiled, once for each key, which ends in whether to use XLA."""
-        # A program reads the variables that it was made for: a layer may be quantized, adapted or resized since.
+        """`function` compiled, once for each key; the last entry of a key is `jit_compile`."""
+        # A program reads the variables of its tracing: a layer may have been quantized, adapted or resized since.
         variables = tuple(map(id, self._model.variables))
         if variables != self._programs_of:
             self._programs.clear()
@@ -223,7 +220,7 @@ class TextGenerator:
         return self._programs[key]
 
     def _generate(self, inputs: GenerationInputs, options: _Options) -> dict[str, Any]:
-        """Encode, search, and on request compute the attentions to the sequences."""
+        """Encode, search, and on request compute the attentions of the sequences."""
         encoded = self._encode(inputs, options.output_attentions)
         constants = self._loop_constants(inputs, encoded)
         with read_once(self._search_variables()):
@@ -234,7 +231,7 @@ class TextGenerator:
         return results | self._attentions(inputs, encoded, results["sequences"])
 
     def _stream(self, options: _Options, inputs: GenerationInputs) -> Iterator[np.ndarray]:
-        """Two programs: one encodes and makes the first state, one goes a token further."""
+        """Run two programs: one encodes and creates the first state, one advances the state by a token."""
 
         def start(inputs: GenerationInputs) -> tuple[_LoopConstants, State]:
             constants = self._loop_constants(inputs, self._encode(inputs))
@@ -253,7 +250,7 @@ class TextGenerator:
             place += 1
 
     def _encode(self, inputs: GenerationInputs, output_attentions: bool | None = None) -> dict[str, Any]:
-        """The encoder's outputs; ids beside embeddings are for the processors that look at the document."""
+        """The encoder's outputs, computed or from the inputs."""
         if inputs.encoder_outputs is not None:
             return {"last_hidden_state": inputs.encoder_outputs}
         requested = self._model.config.requested_outputs(output_attentions, None)
@@ -265,12 +262,12 @@ class TextGenerator:
 
     def _search_variables(self) -> list[Any]:
         """The variables that a step reads."""
-        trainable, others = self._model.head_variables()
-        variables = [*self._model.decoder.variables, *trainable, *others]
+        trainable, frozen = self._model.head_variables()
+        variables = [*self._model.decoder.variables, *trainable, *frozen]
         return list({id(variable): variable for variable in variables}.values())
 
     def _search(self, constants: _LoopConstants, options: _Options) -> Search:
-        """The search over the decoder, which sees the documents in `constants`."""
+        """The search over the decoder, for the documents in `constants`."""
         inputs, model, settings = constants.inputs, self._model, options.settings
         mask = inputs.attention_mask
 
@@ -299,14 +296,14 @@ class TextGenerator:
         return search_class(step, search_inputs, settings, vocabulary, options.processors, options.output_scores)
 
     def _caches(self, search: Search) -> Any:
-        """Empty caches: of each row by itself, or of a document's beams together."""
+        """Empty caches: one for each row, or with beams one for each document."""
         places = search.length - 1
         if search.config.num_beams > 1:
             return self._model.decoder.init_cache(search.documents, search.rows * places)
         return self._model.decoder.init_cache(search.documents * search.rows, places)
 
     def _attentions(self, inputs: GenerationInputs, encoded: Mapping[str, Any], sequences: Tensor) -> dict[str, Any]:
-        """One pass over the sequences: a search need not keep attentions for all rows and steps."""
+        """The attentions by one pass over the sequences, so that a search keeps none for all rows and steps."""
         outputs = self._decode(inputs, encoded, sequences[:, :-1], output_attentions=True)
         encoders = {f"encoder_{name}": value for name, value in encoded.items() if name.endswith("attentions")}
         return {
@@ -316,7 +313,7 @@ class TextGenerator:
         }
 
     def _score(self, inputs: GenerationInputs, length_penalty: float) -> Tensor:
-        """One pass of the decoder over the candidates."""
+        """The scores of candidates, by one pass of the decoder."""
         encoded, labels = self._encode(inputs), inputs.candidates
         outputs = self._decode(inputs, encoded, shifted_labels(labels, self._model.config))
         settings = self._with_ids(self._model.generation_config)
@@ -326,7 +323,7 @@ class TextGenerator:
     def _decode(
         self, inputs: GenerationInputs, encoded: Mapping[str, Any], target: Tensor, output_attentions: bool = False
     ) -> dict[str, Any]:
-        """One pass of the decoder over whole targets."""
+        """Run the decoder once over whole targets."""
         decoder_inputs = DecoderInputs(
             input_ids=target,
             head_mask=inputs.decoder_head_mask,
@@ -338,5 +335,5 @@ class TextGenerator:
 
 
 def _as_seed(seed: int) -> np.ndarray:
-    """The lower and the next 32 bits."""
+    """A seed's lower and next 32 bits: uint32 (2,)."""
     return np.array([seed % 2**32, seed // 2**32 % 2**32], "uint32")

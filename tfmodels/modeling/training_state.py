@@ -1,7 +1,7 @@
-"""What Keras' files must hold of a model besides its weights, so that training goes on as if never interrupted.
+"""The state of training in Keras' files besides weights, so that training resumes as if never interrupted.
 
-Keras rebuilds a model from `get_config` and then reads the variables of each layer. It leaves out which weights are
-frozen, merges LoRA's factors into the kernels, and never writes the seeds of dropout.
+Keras rebuilds a model from `get_config` and then reads the variables of each layer. It omits the frozen state of
+weights, merges LoRA's factors into the kernels, and never writes the seeds of dropout.
 """
 
 import warnings
@@ -14,13 +14,13 @@ from keras import ops
 
 from tfmodels.backend.keras_internals import sublayers, weight_attribute
 
-# A projection's, or a table's: what is frozen under LoRA, and the two factors.
+# The weight that is frozen under LoRA, and the two factors: of a projection, and of a table.
 _FACTORS = (("kernel", "lora_kernel_a", "lora_kernel_b"), ("embeddings", "lora_embeddings_a", "lora_embeddings_b"))
 _FROZEN, _LORA, _REMAT = "frozen", "lora", "gradient_checkpointing"
 
 
 def training_config(model: Any) -> dict[str, Any]:
-    """Which weights are frozen, which layers are under LoRA, and whether blocks are recomputed: for `get_config`."""
+    """The frozen weights, the layers under LoRA, and the setting of recomputation, for `get_config`."""
     layers = sublayers(model)
     adapted = {} if model.quantized_mode else {index: layers[index] for index in _adapted(layers)}
     if model.quantized_mode and _adapted(layers):
@@ -37,15 +37,15 @@ def training_config(model: Any) -> dict[str, Any]:
 
 
 def take_training_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Take out of a saved config what `training_config` put in."""
+    """Remove the entries of `training_config` from a saved config, and return them."""
     return {name: config.pop(name) for name in (_FROZEN, _LORA, _REMAT) if name in config}
 
 
 def restore_training_config(model: Any, saved: Mapping[str, Any]) -> None:
-    """Make a model that was just made what `training_config` found.
+    """Restore the state of `training_config` in a new model.
 
     Raises:
-        ValueError: something else, as a broken file may hold.
+        ValueError: entries that `training_config` does not write, from a broken file.
     """
     try:
         _restore(model, saved)
@@ -71,9 +71,9 @@ def _restore(model: Any, saved: Mapping[str, Any]) -> None:
 
 
 def adapt(layer: Any, rank: int, alpha: float | None = None) -> None:
-    """Put a layer under LoRA, so that reading weights leaves it trainable.
+    """Put a layer under LoRA, with factors that stay trainable when weights are read.
 
-    Keras' own reading sets both factors to zero, where neither has a gradient ever again.
+    Keras' reading sets both factors to zero, after which neither has a gradient.
     """
     layer.enable_lora(rank, lora_alpha=alpha)
     read = layer.load_own_variables
@@ -86,7 +86,7 @@ def adapt(layer: Any, rank: int, alpha: float | None = None) -> None:
             for variable, value in zip(factors, saved, strict=True):
                 variable.assign(value)
         else:
-            # The kernel holds the sum: new factors of which one is zero add nothing and can be trained.
+            # The kernel holds the sum: new factors, one of them zero, add nothing and can be trained.
             first = factors[1]
             first.assign(keras.initializers.HeUniform()(first.shape, dtype=first.dtype))
 
@@ -104,7 +104,7 @@ def save_training_variables(model: Any, store: Any) -> None:
 
 
 def load_training_variables(model: Any, store: Any) -> dict[str, Any]:
-    """Read them, where they are; returns the model's own variables by their names in the store."""
+    """Read the variables of `save_training_variables`, if present; return the model's own by their names."""
     names = list(store.keys())
     values = {name: np.asarray(store[name]) for name in names}
     for index, seed in enumerate(_seeds(model)):
@@ -120,7 +120,7 @@ def load_training_variables(model: Any, store: Any) -> dict[str, Any]:
 
 
 def _factors(layer: Any) -> list[Any]:
-    """The weight that is frozen under LoRA, and the two factors whose product is added to it."""
+    """The weight that is frozen under LoRA, and the two factors of its update."""
     for frozen, first, second in _FACTORS:
         if hasattr(layer, first):
             return [getattr(layer, name) for name in (weight_attribute(layer, frozen), first, second)]

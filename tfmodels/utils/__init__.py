@@ -1,1 +1,1 @@
-"""Checks, files, the hub: nothing here knows a model."""
+"""Checks, files and the hub, independent of any model."""

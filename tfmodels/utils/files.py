@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their final name, then renamed."""
+"""Files written whole or not at all: beside their final name, then renamed."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Neither a number nor a name that a pattern for finished files would find.
+# A name that no pattern for finished files matches, and no number.
 PARTIAL = ".partial-"
 _DEEPEST = 50
 
@@ -20,8 +20,8 @@ _DEEPEST = 50
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A path to write to, file or folder, which takes the name `path` when the block ends without an exception.
 
-    A file replaces an earlier one; a folder must not exist yet. After an exception nothing is left; what a killed
-    process leaves starts with `.partial-`.
+    A file replaces an earlier one; a folder must not exist yet. After an exception nothing is left; the remains of a
+    killed process have names that start with `.partial-`.
 
     Raises:
         OSError: the folder around `path` cannot be written, or `path` is a folder that exists.
@@ -53,20 +53,20 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
         OSError: the file cannot be read.
 
     Warns:
-        UserWarning: a key that stands twice in an object; the last one counts, as for every reader.
+        UserWarning: a repeated key of an object; the last one counts, as for every reader.
     """
     repeated: dict[str, None] = {}
 
     def of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        values = dict(pairs)
+        if len(values) != len(pairs):
             names = [name for name, _ in pairs]
-            repeated.update(dict.fromkeys(name for name in found if names.count(name) > 1))
-        return found
+            repeated.update(dict.fromkeys(name for name in values if names.count(name) > 1))
+        return values
 
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=of_pairs)
-    except (ValueError, RecursionError) as error:  # of the first kind is also a number of too many digits
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
         raise ValueError(f"path must be a JSON file in UTF-8. Received: path={os.fspath(path)} ({error})") from None
     if not isinstance(values, dict):
         raise ValueError(f"path must hold a JSON object. Received: path={os.fspath(path)} with {type(values).__name__}")
@@ -80,21 +80,21 @@ def write_json(path: str | os.PathLike[str], values: Any) -> None:
     """Write `values` as a JSON file, whole or not at all.
 
     Raises:
-        ValueError: a NaN or an infinity, which JSON does not have; its place is named.
+        ValueError: a NaN or an infinity, for which JSON has no notation; its place is named.
     """
     try:
         text = json.dumps(values, indent=2, sort_keys=True, allow_nan=False)
     except ValueError:
-        found = "; ".join(_not_finite(values, ()))
+        offenders = "; ".join(_not_finite(values, ()))
         raise ValueError(
-            f"values must be such as JSON has, no NaN and no infinity. Received: {found or 'a circle'}, for {path}"
+            f"values must be such as JSON has, no NaN and no infinity. Received: {offenders or 'a circle'}, for {path}"
         ) from None
     with written_whole(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
 def _not_finite(values: Any, place: tuple[str, ...]) -> Iterator[str]:
-    """Where numbers are none, and which."""
+    """The place and value of each NaN and infinity, as "place=value"."""
     if isinstance(values, float) and not math.isfinite(values):
         yield f"{'.'.join(place) or 'the value'}={values}"
     elif len(place) < _DEEPEST and isinstance(values, (dict, list, tuple)):

@@ -1,9 +1,9 @@
-"""From a name to a folder on disk."""
+"""Folders on disk for names on the Hugging Face hub."""
 
 import os
 from pathlib import Path
 
-# Of the root only, and no weights twice: each kind is fetched where the kinds before it are missing.
+# Files of the repository's root. Each kind of weights is fetched only if the kinds before it are missing.
 _SMALL_FILES = (
     "config.json",
     "generation_config.json",
@@ -25,11 +25,11 @@ def local_folder(name_or_folder: str | os.PathLike[str], revision: str | None = 
     The hub's own cache and offline mode (`HF_HOME`, `HF_HUB_OFFLINE`) apply.
 
     Args:
-        name_or_folder: A folder, or a hub id such as "allenai/led-base-16384".
-        revision: Branch, tag or commit of the repository.
+        name_or_folder: a folder, or a hub id such as "allenai/led-base-16384".
+        revision: branch, tag or commit of the repository.
 
     Raises:
-        ValueError: no such folder and no such repository, or the hub cannot be reached.
+        ValueError: a name of no folder and no repository, or an unreachable hub.
         ImportError: a hub id without the extra `hub`.
 
     >>> local_folder(".")
@@ -48,15 +48,15 @@ def local_folder(name_or_folder: str | os.PathLike[str], revision: str | None = 
 
 
 def fetch_beside(name_or_folder: str | os.PathLike[str], folder: Path, pattern: str) -> None:
-    """Bring further files of a repository into the folder that `local_folder` gave for it.
+    """Fetch further files of a repository into the folder that `local_folder` returned for it.
 
     Args:
-        name_or_folder: What `local_folder` got. A folder holds all that there is: then nothing happens.
-        folder: What `local_folder` gave.
-        pattern: Which files, such as "flax_model*.msgpack"; there may be none.
+        name_or_folder: the argument of `local_folder`. A folder is complete: for one nothing happens.
+        folder: the result of `local_folder`.
+        pattern: a glob pattern of files, such as "flax_model*.msgpack"; it may match none.
 
     Raises:
-        ValueError: the hub cannot be reached.
+        ValueError: an unreachable hub.
 
     >>> fetch_beside(".", Path("."), "flax_model*.msgpack")
     """

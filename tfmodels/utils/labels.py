@@ -1,4 +1,4 @@
-"""What tokenizers, models and batches agree on about labels."""
+"""The label value that losses ignore."""
 
 IGNORED_LABEL = -100
 """A label without a loss: padding, as in PyTorch and transformers."""

@@ -5,18 +5,18 @@ from typing import Any
 
 import numpy as np
 
-# Settings and configs are flat; whoever nests deeper means to exhaust the stack.
+# Settings and configs are flat; deeper nesting is an attempt to exhaust the stack.
 DEEPEST = 50
 
 
 def plain(value: Any, name: str = "values") -> Any:
     """`value` with NumPy scalars, arrays and tensors of known value as Python numbers and lists, at any depth.
 
-    Lists, tuples and mappings keep their order; everything else, such as a tensor inside a graph, stays what it is.
+    Lists, tuples and mappings keep their order; every other object, such as a tensor inside a graph, is unchanged.
 
     Args:
         value: anything.
-        name: what errors call it.
+        name: the name in error messages.
 
     Raises:
         ValueError: lists within lists more than 50 deep.
@@ -42,15 +42,15 @@ def _plain(value: Any, deepest: int) -> Any:
     if isinstance(value, Mapping):
         return {_plain(key, deepest - 1): _plain(held, deepest - 1) for key, held in value.items()}
     if isinstance(value, (list, tuple)):
-        found = [_plain(held, deepest - 1) for held in value]
-        return found if isinstance(value, list) else tuple(found)
+        entries = [_plain(held, deepest - 1) for held in value]
+        return entries if isinstance(value, list) else tuple(entries)
     return _of_array(value, deepest) if hasattr(value, "__array__") else value
 
 
 def _of_array(value: Any, deepest: int) -> Any:
     try:
         array = np.asarray(value)
-    # A value that is not known yet: each backend raises another exception.
+    # A traced value: each backend raises another exception.
     except Exception:
         return value
     if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
@@ -61,10 +61,10 @@ def _of_array(value: Any, deepest: int) -> Any:
 
 
 def whole_number(value: Any) -> int:
-    """The number that a key of a JSON object stands for, where it is one from 0 on.
+    """A key of a JSON object as an integer.
 
     Raises:
-        ValueError: anything but an integer or its digits.
+        ValueError: a key that is neither an integer nor decimal digits.
 
     >>> whole_number("12"), whole_number(np.int64(3))
     (12, 3)

@@ -6,8 +6,8 @@ ETC, Ainslie et al. 2020), with an additive bias. Time grows with L * (w + G), n
 blocks, so that only one step's scores exist at a time; the gradient computes them again from each query's log-sum-exp
 (Dao et al. 2022, section 3.1).
 
-Further shape letters: S keys of one block's slice, R queries of one step (a few blocks), T queries of all steps (L,
-padded), M rows of the side keys' bias.
+Further shape letters: Y keys of one block's slice, Q queries of one step (a few blocks), P queries of all steps (L,
+padded), A rows of the side keys' bias, X any width.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,8 +31,12 @@ from tfmodels.layers.dropout import HashDropout
 class SideKeys:
     """Keys that every query sees besides its window.
 
-    key, value: (B, H, G, D). mask: bool (B, G), which of them exist. bias: float32 (B, H, M, G) or None; each of its M
-    rows serves `queries_per_bias` consecutive queries, so M = ceil(L / queries_per_bias).
+    Args:
+        key, value: (B, H, G, D).
+        mask: bool (B, G), False for empty slots.
+        bias: float32 (B, H, A, G) or None; each of its A rows serves `queries_per_bias` consecutive queries, so
+            A = ceil(L / queries_per_bias).
+        queries_per_bias: consecutive queries that share a row of the bias.
     """
 
     key: Tensor
@@ -56,18 +60,17 @@ def block_attention(
 ) -> Tensor:
     """Attend each query to its window and to the side keys, under one softmax.
 
-    Gradients reach query, key, value, window bias and the side keys' tensors. Second derivatives must not be relied
-    on.
+    Gradients reach query, key, value, window bias and the side keys' tensors. Second derivatives are undefined.
 
     Args:
         query, key, value: (B, H, L, D), the query already scaled.
         key_mask: bool (B, L), False for keys that no query may see through the window.
         geometry: window and block length.
-        window_bias: float32 (H, C, S), added to the scores of every block; see `WindowGeometry.relative_positions`.
+        window_bias: float32 (H, C, Y), added to the scores of every block; see `WindowGeometry.relative_positions`.
         side: keys outside the window.
         dropout: of the attention probabilities, or None.
-        blocks_per_step: blocks that are worked on together: more keep a large device busy, fewer need less memory.
-            None: what suits the device.
+        blocks_per_step: blocks in one step of the loop: more keep a large device busy, fewer need less memory. None:
+            the device's default.
 
     Returns:
         (B, H, L, D) in the dtype of `value`. A query without any visible key yields zeros.
@@ -88,7 +91,7 @@ def block_attention(
 
         def gradient(d_output: Tensor) -> list[Tensor]:
             gradients = _present(_backward(seeded, inputs, output, lse, d_output))
-            return [ops.cast(found, x.dtype) for found, x in zip(gradients, _present(inputs), strict=True)]
+            return [ops.cast(dx, x.dtype) for dx, x in zip(gradients, _present(inputs), strict=True)]
 
         return output, gradient
 
@@ -104,14 +107,14 @@ def attention_probabilities(
     window_bias: Tensor | None = None,
     side: SideKeys | None = None,
 ) -> list[Tensor]:
-    """How much each query attends to each key of its block's slice, and to each side key.
+    """The attention probabilities of each query, over the keys of its block's slice and over the side keys.
 
     Args:
         query, key, key_mask, geometry, window_bias, side: as in `block_attention`.
 
     Returns:
-        Float32 (B, H, N, C, S), and with side keys (B, H, N, C, G); the two sum to 1 for each query, or to 0 where it
-        sees no key.
+        Float32 (B, H, N, C, Y), and with side keys (B, H, N, C, G); the two sum to 1 for each query, or to 0 for a
+        query without any visible key.
 
     >>> x = ops.ones((1, 2, 4, 8))
     >>> (window,) = attention_probabilities(x, x, ops.ones((1, 4), "bool"), WindowGeometry.covering(2))
@@ -124,11 +127,11 @@ def attention_probabilities(
     widths = [geometry.slice_length] if side is None else [geometry.slice_length, side.key.shape[2]]
     outputs = [((batch, heads, 1, geometry.block_length, width), "float32") for width in widths]
     parts = _each_step(step.probabilities, step, tensors, outputs, reuse={})
-    return [ops.transpose(part[:, :, :, 0], (1, 2, 0, 3, 4)) for part in parts]
+    return [ops.transpose(part[:, :, :, 0], (1, 2, 0, 3, 4)) for part in parts]  # (N, B, H, C, X) -> (B, H, N, C, X)
 
 
 def window_columns(probabilities: Tensor, geometry: WindowGeometry) -> Tensor:
-    """The window's part of the slices alone, one column per offset: (B, H, N, C, S) -> (B, H, N, C, 2 * window + 1).
+    """The window's part of the slices, one column per offset: (B, H, N, C, Y) -> (B, H, N, C, 2 * W + 1).
 
     >>> x = ops.ones((1, 1, 4, 8))
     >>> geometry = WindowGeometry.covering(2)
@@ -187,13 +190,13 @@ def _present(tensors: StepTensors) -> list[Tensor]:
 
 
 def _filled(template: StepTensors, values: Sequence[Tensor]) -> StepTensors:
-    """Inverse of `_present`: `values` in the places of the tensors that `template` has."""
+    """Inverse of `_present`: `values` in the fields that are not None in `template`."""
     remaining = iter(values)
     return StepTensors(*(None if x is None else next(remaining) for x in template))
 
 
 def _forward(step: BlockAttentionStep, tensors: StepTensors) -> tuple[Tensor, Tensor]:
-    """Output (B, H, T, D), and float32 log-sum-exp (B, H, T, 1)."""
+    """Output (B, H, P, D), and float32 log-sum-exp (B, H, P, 1)."""
     batch, heads, _, size = tensors.value.shape
     outputs = [((batch, heads, step.queries, size), tensors.value.dtype), ((batch, heads, step.queries, 1), "float32")]
     # A step's output is written over its queries, which no later step reads.
@@ -219,19 +222,19 @@ def _each_step(
 
 
 def _cut(tensors: StepTensors, step: BlockAttentionStep) -> StepTensors:
-    """The tensors that each step has a part of, cut: (steps, B, H, rows of a step, X). The other fields are None."""
+    """Split the per-query tensors into steps: (steps, B, H, rows of a step, X). The shared fields are None."""
     bias = tensors.side_bias
     side_bias = None if bias is None else _by_step(bias, step.queries // step.queries_per_bias)
     return StepTensors(_by_step(tensors.query, step.queries), None, None, None, side_bias=side_bias)
 
 
 def _with_parts(tensors: StepTensors, parts: StepTensors) -> StepTensors:
-    """The tensors of all steps, with one step's parts in the place of the cut ones."""
+    """The tensors with one step's parts of the per-query fields."""
     return tensors._replace(query=parts.query, side_bias=parts.side_bias)
 
 
 def _possible(reuse: dict[int, int], outputs: Sequence[Any], inputs: Sequence[Tensor]) -> dict[int, int]:
-    """The pairs of one kind. Under a map of policies, query, key and value may have dtypes of their own."""
+    """The pairs of equal shape and dtype. Under a map of policies the dtypes of query, key and value may differ."""
     return {result: source for result, source in reuse.items() if can_reuse(outputs[result], inputs[source])}
 
 
@@ -244,9 +247,9 @@ def _backward(
 ) -> StepTensors:
     """The gradient of each tensor, by a second loop over the steps; zeros for the masks.
 
-    The slices of neighbouring steps overlap. Of a slice's dk and dv, the first R keys are in no later slice: their
-    gradients are complete, and a result of the step. Those of the other 2 * margin keys are pending: the carry takes
-    them to the next step. The carry also sums the gradients of the tensors that all steps share.
+    The slices of neighbouring steps overlap. Of a slice's dk and dv, the first Q keys are in no later slice: their
+    gradients are complete, and a result of the step. The gradients of the last 2 * margin keys are pending: the carry
+    takes them to the next step. The carry also sums the gradients of the tensors that all steps share.
     """
     cut = _cut(tensors, step)
     pending = ops.zeros_like(tensors.key[:, :, : 2 * step.geometry.margin], dtype="float32")
@@ -256,15 +259,13 @@ def _backward(
 
     def body(index: Tensor, carry: list[Tensor], *inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         parts = _with_parts(tensors, _filled(cut, inputs[:count]))
-        found, before = step.gradient(index, parts, *inputs[count:]), _filled(shared, carry)
-        dk = found.key + pad_axis(before.key, 2, after=step.queries)
-        dv = found.value + pad_axis(before.value, 2, after=step.queries)
-        sums = [
-            _plus(getattr(before, name), getattr(found, name)) for name in ("window_bias", "side_key", "side_value")
-        ]
+        gradient, before = step.gradient(index, parts, *inputs[count:]), _filled(shared, carry)
+        dk = gradient.key + pad_axis(before.key, 2, after=step.queries)
+        dv = gradient.value + pad_axis(before.value, 2, after=step.queries)
+        sums = [_plus(getattr(before, name), getattr(gradient, name)) for name in _SHARED]
         pending = dk[:, :, step.queries :], dv[:, :, step.queries :]
         complete = dk[:, :, : step.queries], dv[:, :, : step.queries]
-        results = _present(StepTensors(found.query, *complete, None, side_bias=found.side_bias))
+        results = _present(StepTensors(gradient.query, *complete, None, side_bias=gradient.side_bias))
         carry = _present(StepTensors(None, *pending, None, *sums))
         return carry, [ops.cast(x, dtype) for x, (_, dtype) in zip(results, outputs, strict=True)]
 
@@ -277,22 +278,22 @@ def _backward(
     # dq over the queries, dk over the output, dv over its gradient, and the side bias' gradient over the side bias.
     reuse = {0: 0, 1: count, 2: count + 2} | ({3: 1} if tensors.side_bias is not None else {})
     carry, results = scan(body, start, outputs, ops.shape(cut.query)[0], inputs, _possible(reuse, outputs, inputs))
-    sums, found = _filled(shared, carry), _filled(template, [_in_order(x) for x in results])
+    sums, whole = _filled(shared, carry), _filled(template, [_in_order(x) for x in results])
     return StepTensors(
-        query=found.query,
-        key=ops.concatenate([found.key, ops.cast(sums.key, found.key.dtype)], axis=2),
-        value=ops.concatenate([found.value, ops.cast(sums.value, found.value.dtype)], axis=2),
+        query=whole.query,
+        key=ops.concatenate([whole.key, ops.cast(sums.key, whole.key.dtype)], axis=2),
+        value=ops.concatenate([whole.value, ops.cast(sums.value, whole.value.dtype)], axis=2),
         key_mask=ops.zeros_like(tensors.key_mask),
         window_bias=sums.window_bias,
         side_key=sums.side_key,
         side_value=sums.side_value,
         side_mask=None if tensors.side_mask is None else ops.zeros_like(tensors.side_mask),
-        side_bias=found.side_bias,
+        side_bias=whole.side_bias,
     )
 
 
 def _rows(step: BlockAttentionStep, tensors: StepTensors) -> list[int]:
-    """Rows of one step's results: dq, dk, dv and, with a side bias, its gradient."""
+    """The number of rows of each result of a step: dq, dk, dv and, with a side bias, its gradient."""
     side_rows = [] if tensors.side_bias is None else [step.queries // step.queries_per_bias]
     return [step.queries] * 3 + side_rows
 

@@ -1,7 +1,7 @@
 """One step of block attention, forwards and backwards: a few blocks of queries against their slices of keys.
 
-Further shape letters: N blocks of a step, S keys of one block's slice, R = N * C queries of a step, T queries of all
-steps, M rows of the side keys' bias.
+N are here the blocks of a step. Further shape letters: Y keys of one block's slice, Q = N * C queries of a step, P
+queries of all steps, A rows of the side keys' bias, q queries that share a row of it, X any width.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.blocks import pad_axis
 from tfmodels.layers.dropout import HashDropout
 
-# Added to a score that must not count. Two of them (padding outside the window) are still a finite float32.
+# Added to a masked score. Added twice (padding outside the window) it is still a finite float32.
 _MASKED = -1e30
-# Highest score of a query that sees nothing: below every real score, and above every masked one.
+# The highest score of a query without any visible key: below every real score, and above every masked one.
 _LOWEST = -5e29
 _TINY = 1e-37
 
@@ -27,10 +27,10 @@ _TINY = 1e-37
 class StepTensors(NamedTuple):
     """The tensors of the engine, padded to whole steps; their gradients are of the same type.
 
-    query: (B, H, T, D), of one step (B, H, R, D). key, value: (B, H, T + 2 * margin, D).
-    key_mask: float32 (B, T + 2 * margin), added to the scores. window_bias: float32 (H, C, S) or None.
+    query: (B, H, P, D), of one step (B, H, Q, D). key, value: (B, H, P + 2 * margin, D).
+    key_mask: float32 (B, P + 2 * margin), added to the scores. window_bias: float32 (H, C, Y) or None.
     With side keys: side_key, side_value (B, H, G, D); side_mask float32 (B, G), added to the scores; side_bias float32
-    (B, H, M, G), of one step (B, H, R / queries_per_bias, G), or None.
+    (B, H, A, G), of one step (B, H, Q / queries_per_bias, G), or None.
     """
 
     query: Tensor
@@ -45,7 +45,7 @@ class StepTensors(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """Keys, or values, of one step. window: (B, H, N, S, D), the blocks' slices. side: (B, H, G, D), or None."""
+    """Keys, or values, of one step. window: (B, H, N, Y, D), the blocks' slices. side: (B, H, G, D), or None."""
 
     window: Tensor
     side: Tensor | None
@@ -58,10 +58,16 @@ def additive_mask(mask: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class BlockAttentionStep:
-    """The arithmetic of one step. Each method takes the number of the step and the tensors.
+    """The arithmetic of one step. Each method takes the index of the step and the tensors.
 
-    Scores, probabilities and their gradients come as a list of one or two parts: to the window (B, H, N, C, S) and,
+    Scores, probabilities and their gradients are lists of one or two parts: to the window (B, H, N, C, Y) and,
     with side keys, to the side (B, H, N, C, G). One softmax runs over both.
+
+    Args:
+        geometry: window and block length.
+        blocks: N, blocks of a step.
+        queries_per_bias: q.
+        dropout: of the probabilities, or None.
     """
 
     geometry: WindowGeometry
@@ -71,11 +77,11 @@ class BlockAttentionStep:
 
     @property
     def queries(self) -> int:
-        """R."""
+        """Q, the queries of a step."""
         return self.blocks * self.geometry.block_length
 
     def attend(self, index: Tensor, tensors: StepTensors) -> list[Tensor]:
-        """Output (B, H, R, D) in the dtype of the value, and each query's float32 log-sum-exp (B, H, R, 1)."""
+        """Output (B, H, Q, D) in the dtype of the value, and each query's float32 log-sum-exp (B, H, Q, 1)."""
         exponentials, highest, total = _softmax_terms(self._scores(index, tensors))
         values = Keys(self._slices(tensors.value, index), tensors.side_value)
         dropped = _scaled(exponentials, self._scales(index, exponentials))
@@ -83,7 +89,7 @@ class BlockAttentionStep:
         return [self._merged(ops.cast(output, tensors.value.dtype)), self._merged(highest + ops.log(total))]
 
     def probabilities(self, index: Tensor, tensors: StepTensors) -> list[Tensor]:
-        """Softmax of the scores, float32: (B, H, N, C, S), and (B, H, N, C, G) with side keys."""
+        """Softmax of the scores, float32: (B, H, N, C, Y), and (B, H, N, C, G) with side keys."""
         exponentials, _, total = _softmax_terms(self._scores(index, tensors))
         return [part / total for part in exponentials]
 
@@ -95,70 +101,70 @@ class BlockAttentionStep:
         Args:
             index: int32 scalar, the step.
             tensors: as in `attend`.
-            output, lse: (B, H, R, D) and (B, H, R, 1), from `attend`.
-            d_output: (B, H, R, D), gradient of the output.
+            output, lse: (B, H, Q, D) and (B, H, Q, 1), from `attend`.
+            d_output: (B, H, Q, D), gradient of the output.
 
         Returns:
-            Gradients of the step's queries and rows of the side bias; of its slice of keys and values
-            (B, H, R + 2 * margin, D); and shares of the other gradients, which the caller sums over the steps. The
-            masks have none: None.
+            The gradients of the step's queries, of its rows of the side bias, and of its slice of keys and values
+            (B, H, Q + 2 * margin, D); and shares of the shared tensors' gradients, which the caller sums over the
+            steps. The gradients of the masks are None.
         """
         query, d_output = self._split(tensors.query), self._split(d_output)
         keys = Keys(self._slices(tensors.key, index), tensors.side_key)
         values = Keys(self._slices(tensors.value, index), tensors.side_value)
-        # 1. Compute the probabilities again: p = exp(s - lse), and drop the same of them.
-        p = [ops.exp(s - self._split(lse)) for s in self._scores(index, tensors)]
+        # 1. Recompute the probabilities, p = exp(s - lse), with the same dropout.
+        p = [ops.exp(s - self._split(lse)) for s in self._scores(index, tensors)]  # (B, H, N, C, Y), (B, H, N, C, G)
         scales = self._scales(index, p)
         dropped = [ops.cast(part, query.dtype) for part in _scaled(p, scales)]
         # 2. dv = p^T do.
-        dv = self._joined(float32_product(ops.swapaxes(dropped[0], 3, 4), d_output))
+        dv = self._joined(float32_product(ops.swapaxes(dropped[0], 3, 4), d_output))  # (B, H, Q + 2 * margin, D)
         # 3. dp = do v^T.
         dp = _scaled(self._products_per_key(d_output, values), scales)
         # 4. delta = rowsum(do * o), which equals rowsum(p * dp), with and without dropout.
         delta = ops.sum(
             ops.cast(self._split(output), "float32") * ops.cast(d_output, "float32"), axis=-1, keepdims=True
-        )
+        )  # (B, H, N, C, 1)
         # 5. ds = p * (dp - delta), the softmax's gradient.
         ds = [p_part * (dp_part - delta) for p_part, dp_part in zip(p, dp, strict=True)]
         narrow_ds = [ops.cast(part, query.dtype) for part in ds]
         # 6. dq = ds k, and dk = ds^T q.
-        dq = self._merged(self._product_with_keys(narrow_ds, keys))
-        dk = self._joined(float32_product(ops.swapaxes(narrow_ds[0], 3, 4), query))
-        found = StepTensors(query=dq, key=dk, value=dv, key_mask=None)
+        dq = self._merged(self._product_with_keys(narrow_ds, keys))  # (B, H, Q, D)
+        dk = self._joined(float32_product(ops.swapaxes(narrow_ds[0], 3, 4), query))  # (B, H, Q + 2 * margin, D)
+        gradients = StepTensors(query=dq, key=dk, value=dv, key_mask=None)
         if tensors.window_bias is not None:
-            found = found._replace(window_bias=ops.sum(ds[0], axis=(0, 2)))
+            gradients = gradients._replace(window_bias=ops.sum(ds[0], axis=(0, 2)))  # (H, C, Y)
         if tensors.side_key is not None:
-            found = found._replace(
+            gradients = gradients._replace(  # (B, H, G, D)
                 side_key=float32_product(ops.swapaxes(self._merged(narrow_ds[1]), 2, 3), self._merged(query)),
                 side_value=float32_product(ops.swapaxes(self._merged(dropped[1]), 2, 3), self._merged(d_output)),
             )
         if tensors.side_bias is not None:
-            found = found._replace(side_bias=ops.sum(self._per_bias_row(ds[1]), axis=3))
-        return found
+            gradients = gradients._replace(side_bias=ops.sum(self._per_bias_row(ds[1]), axis=3))  # (B, H, Q / q, G)
+        return gradients
 
     def _scores(self, index: Tensor, tensors: StepTensors) -> list[Tensor]:
-        """Masked float32 scores: (B, H, N, C, S), and (B, H, N, C, G) with side keys."""
-        keys = Keys(self._slices(tensors.key, index), tensors.side_key)
-        window, *side = self._products_per_key(self._split(tensors.query), keys)
-        key_mask = self._slices(tensors.key_mask[:, None, :, None], index)[..., 0]  # (B, 1, N, S)
-        window = window + key_mask[:, :, :, None] + additive_mask(self.geometry.is_inside())  # (B, H, N, C, S)
+        """Masked float32 scores: (B, H, N, C, Y), and (B, H, N, C, G) with side keys."""
+        keys = Keys(self._slices(tensors.key, index), tensors.side_key)  # (B, H, N, Y, D), (B, H, G, D)
+        window, *side = self._products_per_key(self._split(tensors.query), keys)  # (B, H, N, C, Y), (B, H, N, C, G)
+        key_mask = self._slices(tensors.key_mask[:, None, :, None], index)[..., 0]  # (B, 1, N, Y)
+        window = window + key_mask[:, :, :, None] + additive_mask(self.geometry.is_inside())  # (B, H, N, C, Y)
         if tensors.window_bias is not None:
-            window = window + tensors.window_bias[None, :, None]
+            window = window + tensors.window_bias[None, :, None]  # + (1, H, 1, C, Y)
         if tensors.side_bias is not None:
-            bias = tensors.side_bias[:, :, :, None]  # (B, H, R / q, 1, G)
+            bias = tensors.side_bias[:, :, :, None]  # (B, H, Q / q, 1, G)
             side = [ops.reshape(self._per_bias_row(side[0]) + bias, ops.shape(side[0]))]  # (B, H, N, C, G)
         if tensors.side_mask is not None:
-            side = [side[0] + tensors.side_mask[:, None, None, None, :]]
+            side = [side[0] + tensors.side_mask[:, None, None, None, :]]  # + (B, 1, 1, 1, G)
         return [window, *side]
 
     def _scales(self, index: Tensor, parts: list[Tensor]) -> list[Tensor] | None:
-        """Factors of the probabilities under dropout: the same for the same step, forwards and backwards."""
+        """The dropout factors of the probabilities: the same for the same step, forwards and backwards."""
         if self.dropout is None:
             return None
-        return [self.dropout.scale(ops.shape(part), index, number) for number, part in enumerate(parts)]
+        return [self.dropout.scale(ops.shape(x), index, part) for part, x in enumerate(parts)]
 
     def _products_per_key(self, rows: Tensor, keys: Keys) -> list[Tensor]:
-        """Of each row (B, H, N, C, D) with each key: (B, H, N, C, S) and, with side keys, (B, H, N, C, G)."""
+        """The products of rows (B, H, N, C, D) with keys: (B, H, N, C, Y) and, with side keys, (B, H, N, C, G)."""
         window, side = keys
         parts = [float32_product(rows, ops.swapaxes(window, 3, 4))]
         if side is not None:
@@ -166,7 +172,7 @@ class BlockAttentionStep:
         return parts
 
     def _product_with_keys(self, parts: list[Tensor], keys: Keys) -> Tensor:
-        """Sum over the keys of each weight times its key: float32 (B, H, N, C, D)."""
+        """The sum over the keys of each weight times its key: float32 (B, H, N, C, D)."""
         window, side = keys
         total = float32_product(ops.cast(parts[0], window.dtype), window)
         if side is None:
@@ -174,49 +180,49 @@ class BlockAttentionStep:
         return total + self._split(float32_product(ops.cast(self._merged(parts[1]), side.dtype), side))
 
     def _slices(self, x: Tensor, index: Tensor) -> Tensor:
-        """Each block's slice of (B, H, T + 2 * margin, D): (B, H, N, S, D)."""
-        span = _slice(x, index * self.queries, self.queries + 2 * self.geometry.margin)
+        """Each block's slice of (B, H, P + 2 * margin, D): (B, H, N, Y, D)."""
+        span = _slice(x, index * self.queries, self.queries + 2 * self.geometry.margin)  # (B, H, Q + 2 * margin, D)
         length, width = self.geometry.block_length, self.geometry.slice_length
         slices = [span[:, :, block * length : block * length + width] for block in range(self.blocks)]
         return slices[0][:, :, None] if self.blocks == 1 else ops.stack(slices, axis=2)
 
     def _joined(self, slices: Tensor) -> Tensor:
-        """Transpose of `_slices`: (B, H, N, S, D) -> (B, H, R + 2 * margin, D), overlapping keys summed."""
+        """Transpose of `_slices`: (B, H, N, Y, D) -> (B, H, Q + 2 * margin, D), overlapping keys summed."""
         if self.blocks == 1:
             return slices[:, :, 0]
         length = self.geometry.block_length
-        places = [(block * length, (self.blocks - 1 - block) * length) for block in range(self.blocks)]
+        widths = [(block * length, (self.blocks - 1 - block) * length) for block in range(self.blocks)]
         return sum(
-            pad_axis(slices[:, :, block], 2, before=before, after=after) for block, (before, after) in enumerate(places)
+            pad_axis(slices[:, :, block], 2, before=before, after=after) for block, (before, after) in enumerate(widths)
         )
 
     def _split(self, x: Tensor) -> Tensor:
-        """(B, H, R, X) -> (B, H, N, C, X)."""
+        """(B, H, Q, X) -> (B, H, N, C, X)."""
         batch, heads, _, width = ops.shape(x)
         return ops.reshape(x, (batch, heads, self.blocks, self.geometry.block_length, width))
 
     def _merged(self, x: Tensor) -> Tensor:
-        """(B, H, N, C, X) -> (B, H, R, X)."""
+        """(B, H, N, C, X) -> (B, H, Q, X)."""
         batch, heads, _, _, width = ops.shape(x)
         return ops.reshape(x, (batch, heads, self.queries, width))
 
     def _per_bias_row(self, x: Tensor) -> Tensor:
-        """(B, H, N, C, G) -> (B, H, R / q, q, G) with the q queries that share a row of the side keys' bias."""
+        """(B, H, N, C, G) -> (B, H, Q / q, q, G), the queries grouped by their row of the side keys' bias."""
         batch, heads, _, _, keys = ops.shape(x)
         return ops.reshape(x, (batch, heads, self.queries // self.queries_per_bias, self.queries_per_bias, keys))
 
 
 def _slice(x: Tensor, start: Tensor, length: int) -> Tensor:
-    """Part of the third axis of (B, H, T, X)."""
+    """Part of the third axis of (B, H, P, X)."""
     batch, heads, _, width = ops.shape(x)
-    # All starts of one dtype: where JAX has 64-bit numbers, a Python 0 is one.
+    # All starts have one dtype: under JAX's 64-bit mode a Python 0 would be int64.
     first = np.int32(0)
     return ops.slice(x, (first, first, start, first), (batch, heads, length, width))
 
 
 def _softmax_terms(parts: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Exponentials of scores less the highest of their query, the highest, and the exponentials' sum."""
-    # As the start of each reduction: JAX takes no highest of keys of which there may be none, as in a symbolic shape.
+    """The exponentials of scores minus their query's highest score, that highest score, and the exponentials' sum."""
+    # An initial value for each reduction: JAX refuses the maximum of an axis that may be empty (a symbolic shape).
     highest = _over_parts(partial(ops.max, initial=np.float32(_LOWEST)), ops.maximum, parts)
     exponentials = [ops.exp(part - highest) for part in parts]
     return exponentials, highest, ops.maximum(_over_parts(ops.sum, ops.add, exponentials), np.float32(_TINY))
@@ -226,7 +232,7 @@ def _over_parts(reduce: Any, combine: Any, parts: list[Tensor]) -> Tensor:
     """A reduction over the last axis of all parts as if they were one."""
     result = reduce(parts[0], axis=-1, keepdims=True)
     for part in parts[1:]:
-        if part.shape[-1] != 0:  # nothing to take the highest of
+        if part.shape[-1] != 0:  # an empty axis has no maximum
             result = combine(result, reduce(part, axis=-1, keepdims=True))
     return result
 

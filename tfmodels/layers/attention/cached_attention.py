@@ -1,6 +1,6 @@
-"""The decoder's attention: over its own tokens with a static cache, and over the document's.
+"""The decoder's attention: over target tokens with a static cache, and over the document's tokens.
 
-Shape letters: B batch of documents, K beams, T target length, S keys, E model size, H heads, D head size.
+In signatures that serve both, S is the number of keys: the document's tokens, or the cache's M places.
 """
 
 from functools import partial
@@ -14,6 +14,7 @@ from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.dense_attention import dense_attention, dense_probabilities
 from tfmodels.layers.attention.heads import scale_heads
 from tfmodels.layers.blocks import merge_heads, split_heads
+from tfmodels.layers.composite import CompositeLayer
 from tfmodels.layers.dropout import hash_dropout
 from tfmodels.layers.projection import projection
 from tfmodels.utils.checks import check_positive
@@ -25,9 +26,12 @@ def write_step(cache: KeysValues, step: KeysValues, position: Tensor | int) -> K
     """Write the keys and values of new tokens into a cache.
 
     Args:
-        cache: keys (B, H, D, T) and values (B, H, T, D).
-        step: the same with the new tokens.
+        cache: keys (R, H, D, M) and values (R, H, M, D).
+        step: keys (R, H, D, T) and values (R, H, T, D) of the new tokens.
         position: int32 scalar, the place of the first new token in the cache.
+
+    Returns:
+        The new cache.
 
     >>> cache = ops.zeros((1, 1, 2, 4)), ops.zeros((1, 1, 4, 2))
     >>> keys, values = write_step(cache, (ops.ones((1, 1, 2, 1)), ops.ones((1, 1, 1, 2))), 3)
@@ -36,12 +40,12 @@ def write_step(cache: KeysValues, step: KeysValues, position: Tensor | int) -> K
     """
     # Selects and products, not `ops.slice_update`, which on TensorFlow is an XLA op that stock servers may not have.
     keys, values = step
-    place = ops.arange(cache[1].shape[2], dtype="int32") - position  # (T,)
+    offset = ops.arange(cache[1].shape[2], dtype="int32") - position  # (M,)
     new_tokens = ops.shape(values)[2]
-    is_here = ops.logical_and(place >= 0, place < new_tokens)
+    is_here = ops.logical_and(offset >= 0, offset < new_tokens)  # (M,)
     if values.shape[2] != 1:  # one token is spread by broadcasting
-        spread = ops.cast(ops.equal(place[None, :], ops.arange(new_tokens, dtype="int32")[:, None]), values.dtype)
-        keys, values = ops.matmul(keys, spread), ops.matmul(ops.swapaxes(spread, 0, 1), values)
+        spread = ops.cast(ops.equal(offset[None, :], ops.arange(new_tokens, dtype="int32")[:, None]), values.dtype)
+        keys, values = ops.matmul(keys, spread), ops.matmul(ops.swapaxes(spread, 0, 1), values)  # T -> M
     return ops.where(is_here, keys, cache[0]), ops.where(is_here[:, None], values, cache[1])
 
 
@@ -49,9 +53,12 @@ def write_beams(cache: KeysValues, step: KeysValues, position: Tensor | int) -> 
     """Write the keys and values of one new token of each beam into a cache that the beams of a document share.
 
     Args:
-        cache: keys (B, H, D, K * T) and values (B, H, K * T, D), T places for each beam.
+        cache: keys (B, H, D, K * M) and values (B, H, K * M, D), M places for each beam.
         step: keys (B, H, D, K) and values (B, H, K, D) of the new tokens.
-        position: int32 scalar, the place of the tokens among the T of their beams.
+        position: int32 scalar, the place of the tokens among the M places of their beams.
+
+    Returns:
+        The new cache.
 
     >>> cache = ops.zeros((1, 1, 2, 6)), ops.zeros((1, 1, 6, 2))
     >>> keys, values = write_beams(cache, (ops.ones((1, 1, 2, 2)), ops.ones((1, 1, 2, 2))), 1)
@@ -59,32 +66,32 @@ def write_beams(cache: KeysValues, step: KeysValues, position: Tensor | int) -> 
     [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]
     """
     keys, values = step
-    beams, slots = keys.shape[3], cache[0].shape[3]
+    beams, places = keys.shape[3], cache[0].shape[3]
     _, heads, size, _ = cache[0].shape
-    is_here = ops.equal(ops.arange(slots // beams, dtype="int32"), position)  # (T,)
-    split_keys = ops.reshape(cache[0], (-1, heads, size, beams, slots // beams))
-    split_values = ops.reshape(cache[1], (-1, heads, beams, slots // beams, size))
+    is_here = ops.equal(ops.arange(places // beams, dtype="int32"), position)  # (M,)
+    split_keys = ops.reshape(cache[0], (-1, heads, size, beams, places // beams))  # (B, H, D, K, M)
+    split_values = ops.reshape(cache[1], (-1, heads, beams, places // beams, size))  # (B, H, K, M, D)
     written_keys = ops.where(is_here, keys[..., None], split_keys)
     written_values = ops.where(is_here[:, None], values[:, :, :, None], split_values)
     return (
-        ops.reshape(written_keys, (-1, heads, size, slots)),
-        ops.reshape(written_values, (-1, heads, slots, size)),
+        ops.reshape(written_keys, (-1, heads, size, places)),  # (B, H, D, K * M)
+        ops.reshape(written_values, (-1, heads, places, size)),  # (B, H, K * M, D)
     )
 
 
 def per_row(probabilities: Tensor, rows: int | Tensor) -> Tensor:
-    """Undo the fold of beams into the query axis: (B, H, K * T, S) -> (B * K, H, T, S) with `rows` = B * K."""
+    """Undo the fold of beams into the query axis: (B, H, K * T, S) -> (R, H, T, S) with `rows` = R = B * K."""
     documents, heads, queries, keys = ops.shape(probabilities)
     beams = rows // documents
-    split = ops.reshape(probabilities, (documents, heads, beams, queries // beams, keys))
-    return ops.reshape(ops.transpose(split, (0, 2, 1, 3, 4)), (rows, heads, queries // beams, keys))
+    split = ops.reshape(probabilities, (documents, heads, beams, queries // beams, keys))  # (B, H, K, T, S)
+    return ops.reshape(ops.transpose(split, (0, 2, 1, 3, 4)), (rows, heads, queries // beams, keys))  # (R, H, T, S)
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class CachedAttention(keras.layers.Layer):
-    """Multi-head attention (Vaswani et al. 2017, section 3.2.2) whose keys and values can be made once and kept.
+class CachedAttention(CompositeLayer):
+    """Multi-head attention (Vaswani et al. 2017, section 3.2.2) whose keys and values can be cached.
 
-    Keys are kept as (B, H, D, S) and values as (B, H, S, D), the layout that the two products of a decoding step want.
+    Keys are kept as (B, H, D, S) and values as (B, H, S, D), the layout of the factors of a decoding step's products.
 
     Args:
         num_heads, head_size: H and D.
@@ -95,12 +102,12 @@ class CachedAttention(keras.layers.Layer):
 
     Call arguments:
         hidden_states: (B, T, E), the queries.
-        keys_values: keys (B, H, D, S) and values (B, H, S, D), from `project_keys_values`; None: those of
-            `hidden_states`.
+        keys_values: keys (B, H, D, S) and values (B, H, S, D), from `project_keys_values`; None: the projections of
+            `key_value_states`.
         attention_mask: bool, broadcastable to (B, H, T, S); None: everything is visible.
         position_bias: float32, broadcastable to (B, H, T, S), added to the scores.
-        head_mask: (H,), 0 where a head is left out; None: all heads count.
-        key_value_states: (B, S, E), of which the keys and values are made if they are not given; None: `hidden_states`.
+        head_mask: (H,), 0 for masked heads; None: all heads count.
+        key_value_states: (B, S, E), the source of keys and values if `keys_values` is None; None: `hidden_states`.
 
     Returns:
         (B, T, E) in the compute dtype.
@@ -122,8 +129,7 @@ class CachedAttention(keras.layers.Layer):
         output_stddev: float = 0.02,
         **kwargs: Any,
     ) -> None:
-        # The parts cast for themselves: casting here would round float32 biases and residuals to 16 bits.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         check_positive("num_heads", num_heads)
         check_positive("head_size", head_size)
         self.num_heads = num_heads
@@ -151,8 +157,8 @@ class CachedAttention(keras.layers.Layer):
         return projection(name, units, stddev, self.use_bias, self.dtype_policy)
 
     def project_keys_values(self, states: Tensor) -> KeysValues:
-        """Keys (B, H, D, S) and values (B, H, S, D) of `states` (B, S, E)."""
-        keys = ops.swapaxes(split_heads(self.k_proj(states), self.num_heads), 2, 3)
+        """Project `states` (B, S, E) to keys (B, H, D, S) and values (B, H, S, D)."""
+        keys = ops.swapaxes(split_heads(self.k_proj(states), self.num_heads), 2, 3)  # (B, H, S, D) -> (B, H, D, S)
         return keys, split_heads(self.v_proj(states), self.num_heads)
 
     def call(
@@ -184,8 +190,8 @@ class CachedAttention(keras.layers.Layer):
     ) -> Tensor:
         """The attention probabilities of the call without dropout, scaled by the head mask: float32 (B, H, T, S)."""
         keys, _ = keys_values if keys_values is not None else self.project_keys_values(hidden_states)
-        found = dense_probabilities(self._query(hidden_states), keys, attention_mask, position_bias)
-        return found if head_mask is None else scale_heads(found, head_mask)
+        probabilities = dense_probabilities(self._query(hidden_states), keys, attention_mask, position_bias)
+        return probabilities if head_mask is None else scale_heads(probabilities, head_mask)
 
     def _query(self, hidden_states: Tensor) -> Tensor:
         query = self.q_proj(hidden_states)
@@ -200,25 +206,25 @@ class CachedAttention(keras.layers.Layer):
         key_value_states: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
-        """Attend from several beams to one document's keys and values, which are not repeated for the beams.
+        """Attend from several beams to one document's keys and values, shared by the beams.
 
-        The beams of a document are folded into the query axis: (B * K, T, E) is seen as (B, K * T, E).
+        The beams of a document are folded into the query axis: (R, T, E) becomes (B, K * T, E).
 
         Args:
-            hidden_states: (B * K, T, E), the beams of a document next to each other.
-            keys_values: keys (B, H, D, S) and values (B, H, S, D); None: those of `key_value_states`.
+            hidden_states: (R, T, E), the beams of a document next to each other.
+            keys_values: keys (B, H, D, S) and values (B, H, S, D); None: the projections of `key_value_states`.
             attention_mask: bool (B, 1, 1, S), or None.
             head_mask: (H,), or None.
-            key_value_states: (B, S, E). In training the keys and values are computed again for the gradient, not kept:
-                those of a long document are a decoder's largest tensors by far.
+            key_value_states: (B, S, E). In training the keys and values are recomputed for the gradient: for a long
+                document they would be a decoder's largest tensors by far.
             training: as in Keras.
 
         Returns:
-            (B * K, T, E).
+            (R, T, E).
         """
         call = partial(remat_layer, self) if keys_values is None else self.call
         documents = ops.shape(key_value_states if keys_values is None else keys_values[0])[0]
-        folded = _folded(hidden_states, documents)
+        folded = _folded(hidden_states, documents)  # (B, K * T, E)
         output = call(folded, keys_values, attention_mask, None, head_mask, key_value_states, training=training)
         return ops.reshape(output, ops.shape(hidden_states))
 
@@ -230,13 +236,13 @@ class CachedAttention(keras.layers.Layer):
         head_mask: Tensor | None = None,
         key_value_states: Tensor | None = None,
     ) -> Tensor:
-        """The probabilities of `attend_per_document`, arguments likewise: float32 (B * K, H, T, S)."""
+        """The probabilities of `attend_per_document`, with the same arguments: float32 (R, H, T, S)."""
         keys_values = keys_values or self.project_keys_values(key_value_states)
         folded = _folded(hidden_states, ops.shape(keys_values[0])[0])
-        found = self.probabilities(folded, keys_values, attention_mask, None, head_mask)
-        return per_row(found, ops.shape(hidden_states)[0])
+        probabilities = self.probabilities(folded, keys_values, attention_mask, None, head_mask)  # (B, H, K * T, S)
+        return per_row(probabilities, ops.shape(hidden_states)[0])
 
-    # By tracing the call, as where there is no `compute_output_shape`: it checks the inputs.
+    # Trace the call, as Keras does without `compute_output_shape`: the call checks its inputs.
     compute_output_spec = keras.Operation.compute_output_spec
 
     def compute_output_shape(self, hidden_states_shape: Any) -> tuple[Any, ...]:
@@ -259,6 +265,6 @@ class CachedAttention(keras.layers.Layer):
 
 
 def _folded(hidden_states: Tensor, documents: int | Tensor) -> Tensor:
-    """(B * K, T, E) -> (B, K * T, E)."""
+    """(R, T, E) -> (B, K * T, E)."""
     rows, length, width = ops.shape(hidden_states)
     return ops.reshape(hidden_states, (documents, rows // documents * length, width))

@@ -1,6 +1,6 @@
-"""Attention of few queries to all keys: a decoder's tokens, or global tokens. With a softmax that knows masks.
+"""Dense attention of few queries (a decoder's tokens, or global tokens) to all keys, with a masked softmax.
 
-Shape letters: B batch, H heads, T queries, S keys, D head size.
+T is here the number of queries, and S the number of keys.
 """
 
 from keras import ops
@@ -14,9 +14,9 @@ _MASKED = -1.7e38
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
-    """Float32 softmax of `scores` over the last axis where the bool `mask` (None: everywhere) is True.
+    """Softmax over the last axis of the scores whose bool `mask` is True (None: all), float32.
 
-    A row without a visible key gives zeros, not NaN.
+    A row that is masked entirely yields zeros, never NaN.
 
     >>> [float(p) for p in masked_softmax(ops.zeros((3,)), ops.array([True, True, False]))]
     [0.5, 0.5, 0.0]
@@ -24,14 +24,14 @@ def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
     scores = ops.cast(scores, "float32")
     if mask is not None:
         scores = ops.where(mask, scores, ops.cast(_MASKED, "float32"))
-    # The highest score cancels in the quotient: no gradient needs to pass through it.
+    # The highest score cancels in the quotient, and so does its gradient.
     highest = ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True))
     exponentials = ops.where(scores > _MASKED / 2, ops.exp(scores - highest), 0.0)
     return exponentials / ops.maximum(ops.sum(exponentials, axis=-1, keepdims=True), 1e-37)
 
 
 def dense_probabilities(query: Tensor, keys: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-    """Softmax of the scores of each query with each key: float32 (B, H, T, S); zeros for a query that sees nothing.
+    """Softmax of the scores of each query with each key: float32 (B, H, T, S); zeros for a query without visible keys.
 
     Args:
         query: (B, H, T, D), already scaled.
@@ -57,14 +57,14 @@ def dense_attention(
 ) -> Tensor:
     """Attend each query to all keys (Vaswani et al. 2017, section 3.2.1).
 
-    In training the scores are computed again for the gradient: a softmax over a long document would keep four tensors
-    of their size in each layer, and T * S * D operations are a small part of a layer's.
+    In training the scores are recomputed for the gradient: a softmax over a long document would keep four tensors of
+    their size in each layer, and T * S * D operations are a small part of a layer's work.
 
     Args:
         query, keys, mask, bias: as in `dense_probabilities`.
         values: (B, H, S, D).
         dropout: of the probabilities, or None.
-        training: compute the scores again for the gradient.
+        training: recompute the scores for the gradient.
 
     Returns:
         (B, H, T, D) in the dtype of `values`.

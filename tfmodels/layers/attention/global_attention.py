@@ -1,9 +1,7 @@
-"""Attention of a few rows to a whole document, without projecting the document.
+"""Attention of the global tokens to a whole document, without projecting the document.
 
-With G rows, `q (x W_k)^T = (q W_k^T) x^T` and `p (x W_v) = (p x) W_v` cost G * H * E per token and product in place of
-E * H * D: less where the rows are fewer than the units of a head.
-
-Shape letters: B batch, H heads, G rows, L length, D head size, E model size.
+With G slots, `q (x W_k)^T = (q W_k^T) x^T` and `p (x W_v) = (p x) W_v` cost G * H * E per token and product in place of
+E * H * D: less if G < D.
 """
 
 from typing import Any
@@ -23,7 +21,7 @@ _FEW = 8
 
 def global_attention(
     query: Tensor,
-    row_count: Tensor,
+    slot_count: Tensor,
     hidden_states: Tensor,
     visible: Tensor,
     key: keras.layers.Dense,
@@ -31,16 +29,17 @@ def global_attention(
     dropout: HashDropout | None = None,
     training: bool = False,
 ) -> Tensor:
-    """Attend the rows' queries to `key(hidden_states)` and `value(hidden_states)`.
+    """Attend the slots' queries to `key(hidden_states)` and `value(hidden_states)`.
 
     Args:
-        query: (B, H, G, D), already scaled; the first rows count.
-        row_count: int32 scalar, how many of the rows count, in any document. The others' output is without meaning.
+        query: (B, H, G, D), already scaled; taken slots come first.
+        slot_count: int32 scalar, the largest number of taken slots of any document. The output of slots beyond it is
+            undefined.
         hidden_states: (B, L, E).
-        visible: bool (B, L), which tokens the rows see.
+        visible: bool (B, L), the tokens that the slots see.
         key, value: projections from E to H * D units.
         dropout: of the attention probabilities, or None.
-        training: compute the scores again for the gradient.
+        training: recompute the scores for the gradient.
 
     Returns:
         (B, H, G, D) in the dtype of `query`.
@@ -51,24 +50,24 @@ def global_attention(
     >>> global_attention(ops.ones((1, 2, 1, 2)), 1, x, ops.ones((1, 3), "bool"), layer, layer).shape[3]
     2
     """
-    heads, rows, size = query.shape[1:]
-    if rows > size or key.quantization_mode or value.quantization_mode:
-        keys = ops.swapaxes(split_heads(key(hidden_states), heads), 2, 3)
-        values = split_heads(value(hidden_states), heads)
+    heads, slots, size = query.shape[1:]
+    if slots > size or key.quantization_mode or value.quantization_mode:
+        keys = ops.swapaxes(split_heads(key(hidden_states), heads), 2, 3)  # (B, H, D, L)
+        values = split_heads(value(hidden_states), heads)  # (B, H, L, D)
         return dense_attention(query, keys, values, visible[:, None, None, :], None, dropout, training)
 
-    def attend(query: Tensor, row_count: Tensor, *given: Tensor) -> Tensor:
-        if rows <= _FEW:
-            return _attend_unprojected(dropout, query, *given)
+    def attend(query: Tensor, slot_count: Tensor, *document: Tensor) -> Tensor:
+        if slots <= _FEW:
+            return _attend_unprojected(dropout, query, *document)
         return ops.cond(
-            row_count <= _FEW,
-            lambda: pad_axis(_attend_unprojected(dropout, query[:, :, :_FEW], *given), 2, after=rows - _FEW),
-            lambda: _attend_unprojected(dropout, query, *given),
+            slot_count <= _FEW,
+            lambda: pad_axis(_attend_unprojected(dropout, query[:, :, :_FEW], *document), 2, after=slots - _FEW),
+            lambda: _attend_unprojected(dropout, query, *document),
         )
 
     kernels = [tensor for part in (key, value) for tensor in _kernel_and_bias(part, heads, query.dtype)]
-    given = [query, ops.convert_to_tensor(row_count), ops.cast(hidden_states, query.dtype), visible, *kernels]
-    return remat(attend, *given) if training else attend(*given)
+    inputs = [query, ops.convert_to_tensor(slot_count), ops.cast(hidden_states, query.dtype), visible, *kernels]
+    return remat(attend, *inputs) if training else attend(*inputs)
 
 
 def _attend_unprojected(
@@ -81,24 +80,26 @@ def _attend_unprojected(
     value_kernel: Tensor,
     value_bias: Tensor,
 ) -> Tensor:
-    batch, heads, rows, _ = ops.shape(query)
+    batch, heads, slots, _ = ops.shape(query)
     length, width = ops.shape(hidden_states)[1], hidden_states.shape[2]
-    unprojected = ops.reshape(ops.einsum("bhgd,ehd->bhge", query, key_kernel), (batch, heads * rows, width))
-    scores = ops.matmul(unprojected, ops.swapaxes(hidden_states, 1, 2))
-    scores = ops.reshape(scores, (batch, heads, rows, length)) + ops.einsum("bhgd,hd->bhg", query, key_bias)[..., None]
+    # q W_k^T: (B, H * G, E)
+    unprojected = ops.reshape(ops.einsum("bhgd,ehd->bhge", query, key_kernel), (batch, heads * slots, width))
+    scores = ops.matmul(unprojected, ops.swapaxes(hidden_states, 1, 2))  # (B, H * G, L)
+    scores = ops.reshape(scores, (batch, heads, slots, length))
+    scores = scores + ops.einsum("bhgd,hd->bhg", query, key_bias)[..., None]  # (B, H, G, L)
     probabilities = masked_softmax(scores, visible[:, None, None, :])
     if dropout is not None:
         probabilities = probabilities * dropout.scale(ops.shape(probabilities), ops.zeros((), "int32"))
     probabilities = ops.cast(probabilities, hidden_states.dtype)
-    mixed = ops.matmul(ops.reshape(probabilities, (batch, heads * rows, length)), hidden_states)
-    mixed = ops.reshape(mixed, (batch, heads, rows, width))
-    # After dropout, and for rows that see nothing, the probabilities do not sum to 1.
-    total = ops.sum(probabilities, axis=-1, keepdims=True)
+    mixed = ops.matmul(ops.reshape(probabilities, (batch, heads * slots, length)), hidden_states)  # p x
+    mixed = ops.reshape(mixed, (batch, heads, slots, width))  # (B, H, G, E)
+    # The sum of the probabilities: not 1 after dropout, nor for slots without visible tokens.
+    total = ops.sum(probabilities, axis=-1, keepdims=True)  # (B, H, G, 1)
     return ops.einsum("bhge,ehd->bhgd", mixed, value_kernel) + total * value_bias[:, None]
 
 
 def _kernel_and_bias(projection: keras.layers.Dense, heads: int, dtype: Any) -> tuple[Tensor, Tensor]:
-    """Kernel (E, H, D) and bias (H, D)."""
+    """The kernel (E, H, D) and bias (H, D) of a projection."""
     kernel = ops.cast(projection.kernel, dtype)
     width, units = kernel.shape
     bias = ops.cast(projection.bias, dtype) if projection.use_bias else ops.zeros((units,), dtype)

@@ -1,7 +1,4 @@
-"""Leaving out attention heads: for one call by a mask, for good by pruning.
-
-Shape letters: B batch, H heads, L length, D head size.
-"""
+"""Masks and pruning of attention heads: for one call, or for good."""
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral
@@ -27,21 +24,21 @@ def check_heads(argument: str, heads: Iterable[int], num_heads: int) -> tuple[in
     """The heads, sorted and each once.
 
     Raises:
-        ValueError: a head that does not exist, or all of them.
+        ValueError: an unknown head, or all heads.
 
     >>> check_heads("pruned_heads", [2, 0, 2], 4)
     (0, 2)
     """
-    found = list(heads)
-    if any(isinstance(head, bool) or not isinstance(head, Integral) or not 0 <= head < num_heads for head in found):
-        raise ValueError(f"{argument} must be heads from 0 to {num_heads - 1}. Received: {argument}={found!r:.80}")
-    if len(set(found)) == num_heads:
-        raise ValueError(f"{argument} must leave at least one of {num_heads} heads. Received: {argument}={found}")
-    return tuple(sorted({int(head) for head in found}))
+    heads = list(heads)
+    if any(isinstance(head, bool) or not isinstance(head, Integral) or not 0 <= head < num_heads for head in heads):
+        raise ValueError(f"{argument} must be heads from 0 to {num_heads - 1}. Received: {argument}={heads!r:.80}")
+    if len(set(heads)) == num_heads:
+        raise ValueError(f"{argument} must leave at least one of {num_heads} heads. Received: {argument}={heads}")
+    return tuple(sorted({int(head) for head in heads}))
 
 
 def kept_heads(num_heads: int, pruned_heads: Sequence[int]) -> np.ndarray:
-    """The heads that are left, as int32.
+    """The heads that remain after pruning, int32.
 
     >>> kept_heads(4, (1,)).tolist()
     [0, 2, 3]
@@ -51,7 +48,7 @@ def kept_heads(num_heads: int, pruned_heads: Sequence[int]) -> np.ndarray:
 
 
 def units_of_heads(heads: np.ndarray, head_size: int) -> np.ndarray:
-    """Which units of a projection belong to the heads.
+    """The indices of a projection's units that belong to the heads.
 
     >>> units_of_heads(np.array([0, 2]), 2).tolist()
     [0, 1, 4, 5]
@@ -60,5 +57,5 @@ def units_of_heads(heads: np.ndarray, head_size: int) -> np.ndarray:
 
 
 def take_heads(x: Tensor, heads: np.ndarray, num_heads: int, axis: int) -> Tensor:
-    """The entries of `heads` along an axis of `num_heads`, in the order of `heads`; `x` itself where all are kept."""
+    """The entries of `heads` along an axis of `num_heads`, in the order of `heads`; `x` itself if all are kept."""
     return x if x is None or len(heads) == num_heads else ops.take(x, heads, axis=axis)

@@ -1,7 +1,4 @@
-"""Longformer self-attention: a sliding window, and a fixed number of slots for global tokens.
-
-Shape letters: B batch, L length, E model size, H heads, D head size, G slots for global tokens.
-"""
+"""Longformer self-attention: a sliding window, and a fixed number of slots (G) for global tokens."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -23,6 +20,7 @@ from tfmodels.layers.attention.global_attention import global_attention
 from tfmodels.layers.attention.heads import check_heads, kept_heads, scale_heads, take_heads, units_of_heads
 from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.blocks import merge_blocks, merge_heads, split_heads
+from tfmodels.layers.composite import CompositeLayer
 from tfmodels.layers.dropout import hash_dropout
 from tfmodels.layers.projection import projection, zero_of
 from tfmodels.layers.resizing import keep_units
@@ -32,47 +30,47 @@ PROJECTIONS = ("query", "key", "value", "query_global", "key_global", "value_glo
 
 
 def global_slots(is_global: Tensor, max_global_tokens: int) -> Tensor:
-    """Which position each slot for global tokens holds: the first global tokens of each row, in order.
+    """The position in each slot for global tokens: the first global tokens of each row, in order.
 
     Args:
         is_global: bool (B, L).
         max_global_tokens: G.
 
     Returns:
-        bool (B, G, L): one True per slot that is taken, none in an empty one.
+        bool (B, G, L): one True per taken slot, none in an empty slot.
 
     >>> slots = global_slots(ops.array([[False, True, False, True]]), 3)
     >>> ops.convert_to_numpy(slots).astype(int).tolist()
     [[[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]]
     """
     # Counted, not sorted: a top-k in the graph made XLA's dropout ten times slower on the CPU (measured, TF 2.21).
-    rank = ops.cumsum(ops.cast(is_global, "int32"), axis=1)
-    slot = ops.arange(1, max_global_tokens + 1, dtype="int32")
+    rank = ops.cumsum(ops.cast(is_global, "int32"), axis=1)  # (B, L)
+    slot = ops.arange(1, max_global_tokens + 1, dtype="int32")  # (G,)
     return ops.logical_and(is_global[:, None, :], ops.equal(rank[:, None, :], slot[None, :, None]))
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class LongformerSelfAttention(keras.layers.Layer):
+class LongformerSelfAttention(CompositeLayer):
     """Self-attention of Longformer and LED (Beltagy et al. 2020, section 3.1), linear in the length.
 
     Every token sees the `attention_window / 2` tokens on either side of it and all global tokens; a global token sees
-    the whole document, through projections of its own. Any length is right; multiples of `attention_window / 4` are
-    fastest. There is no output projection.
+    the whole document, through separate projections. Any length is valid; multiples of `attention_window / 4` are
+    fastest. The layer has no output projection.
 
     Args:
         num_heads: H; must divide the model size E.
         attention_window: width of the window (both sides together), even.
         max_global_tokens: G, slots for global tokens. Marks beyond it are ignored in graphs and an error in eager
-            calls; with 0 the global branch is left out.
+            calls; 0 omits the global branch.
         dropout: rate on the attention probabilities, during training.
         initializer_range: standard deviation of the initial kernels.
-        pruned_heads: heads that are left out; the output then has the units of the others alone.
+        pruned_heads: heads to omit; the output then has the units of the kept heads alone.
 
     Call arguments:
         hidden_states: (B, L, E).
         attention_mask: (B, L), 0 on padding; None: no padding. Padding yields zeros.
         global_attention_mask: (B, L), non-zero on global tokens; None: no global tokens. A mark on padding is ignored.
-        head_mask: (H,), 0 where a head is left out; None: all heads count.
+        head_mask: (H,), 0 for masked heads; None: all heads count.
 
     Returns:
         (B, L, E) in the compute dtype.
@@ -95,8 +93,7 @@ class LongformerSelfAttention(keras.layers.Layer):
         pruned_heads: Sequence[int] = (),
         **kwargs: Any,
     ) -> None:
-        # The parts cast for themselves: casting here would round float32 biases and residuals to 16 bits.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         check_positive("num_heads", num_heads)
         check_even_positive("attention_window", attention_window)
         self.num_heads = num_heads
@@ -121,17 +118,20 @@ class LongformerSelfAttention(keras.layers.Layer):
             setattr(self, name, part)
 
     def prune_heads(self, heads: Iterable[int]) -> np.ndarray:
-        """Remove heads for good; they are counted as the layer was made.
+        """Remove heads for good.
+
+        Args:
+            heads: indices among the original `num_heads`.
 
         Returns:
-            Which units of the output are left, for whoever projects it.
+            The indices of the output units that remain, for the projection of the output.
         """
         pruned = check_heads("heads", [*self.pruned_heads, *heads], self.num_heads)
-        left = kept_heads(self.num_heads, pruned)
-        units = units_of_heads(np.flatnonzero(np.isin(self.heads, left)), self.head_size)
+        kept = kept_heads(self.num_heads, pruned)
+        units = units_of_heads(np.flatnonzero(np.isin(self.heads, kept)), self.head_size)
         for name in PROJECTIONS:
             keep_units(getattr(self, name), units)
-        self.pruned_heads, self.heads = pruned, left
+        self.pruned_heads, self.heads = pruned, kept
         return units
 
     def call(
@@ -153,15 +153,15 @@ class LongformerSelfAttention(keras.layers.Layer):
         else:
             in_slot = ops.any(slots, axis=1)  # (B, L)
             # Slots are read and written by products with their one-hot rows, whose gradients are products too: cheaper
-            # under XLA than gathers and scatters, and no shape depends on how many slots are taken.
-            one_hot = ops.cast(slots, hidden_states.dtype)
-            rows = ops.matmul(one_hot, hidden_states)  # (B, G, E)
-            side = self._global_keys(rows, slots, with_values=True)
+            # under XLA than gathers and scatters, and no shape depends on the number of taken slots.
+            one_hot = ops.cast(slots, hidden_states.dtype)  # (B, G, L)
+            global_states = ops.matmul(one_hot, hidden_states)  # (B, G, E)
+            side = self._global_keys(global_states, slots, with_values=True)
             window_mask = ops.logical_and(valid, ops.logical_not(in_slot))
-            output = self._attend_locally(hidden_states, window_mask, side, head_mask, training)
-            whole = self._attend_globally(rows, slots, hidden_states, valid, head_mask, training)
-            one_hot = ops.cast(ops.swapaxes(one_hot, 1, 2), whole.dtype)
-            output = ops.where(in_slot[..., None], ops.matmul(one_hot, whole), output)
+            output = self._attend_locally(hidden_states, window_mask, side, head_mask, training)  # (B, L, E)
+            global_output = self._attend_globally(global_states, slots, hidden_states, valid, head_mask, training)
+            one_hot = ops.cast(ops.swapaxes(one_hot, 1, 2), global_output.dtype)  # (B, L, G)
+            output = ops.where(in_slot[..., None], ops.matmul(one_hot, global_output), output)
         return output * ops.cast(valid[..., None], output.dtype)
 
     def attention_probabilities(
@@ -176,42 +176,44 @@ class LongformerSelfAttention(keras.layers.Layer):
         Args: as in the call.
 
         Returns:
-            "attentions" (B, H, L, G + window + 1): to the global tokens in order, then to the window from left to
-            right; zeros for padding and for global tokens, whose own are "global_attentions" (B, H, L, G): of each slot
-            to every token. Without global tokens there are no slots: (B, H, L, window + 1) alone.
+            "attentions" (B, H, L, G + 2 * W + 1): each token's, to the global tokens in order, then to its window from
+            left to right; zeros for padding and for global tokens. "global_attentions" (B, H, L, G): each slot's, to
+            every token. Without a `global_attention_mask` "attentions" (B, H, L, 2 * W + 1) alone.
         """
         head_mask = take_heads(head_mask, self.heads, self.num_heads, axis=0)
         valid = _valid(hidden_states, attention_mask)
         slots = self._slots(valid, attention_mask, global_attention_mask)
-        side, window_mask, answers = None, valid, valid
+        side, is_local = None, valid
         if slots is not None:
-            rows = ops.matmul(ops.cast(slots, hidden_states.dtype), hidden_states)
-            side = self._global_keys(rows, slots, with_values=False)
-            window_mask = answers = ops.logical_and(valid, ops.logical_not(ops.any(slots, axis=1)))
+            global_states = ops.matmul(ops.cast(slots, hidden_states.dtype), hidden_states)  # (B, G, E)
+            side = self._global_keys(global_states, slots, with_values=False)
+            is_local = ops.logical_and(valid, ops.logical_not(ops.any(slots, axis=1)))  # (B, L)
         query, key = self._local_query(hidden_states), split_heads(self.key(hidden_states), len(self.heads))
-        parts = attention_probabilities(query, key, window_mask, self.geometry, side=side)
-        parts[0] = window_columns(parts[0], self.geometry)
+        parts = attention_probabilities(query, key, is_local, self.geometry, side=side)
+        parts[0] = window_columns(parts[0], self.geometry)  # (B, H, N, C, 2 * W + 1)
         local = merge_blocks(ops.concatenate(parts[::-1], axis=-1), ops.shape(query)[2], axis=2)
-        found = {"attentions": local * ops.cast(answers[:, None, :, None], local.dtype)}
+        probabilities = {"attentions": local * ops.cast(is_local[:, None, :, None], local.dtype)}
         if slots is not None:
-            keys = ops.swapaxes(split_heads(self.key_global(hidden_states), len(self.heads)), 2, 3)
-            whole = dense_probabilities(self._global_query(rows), keys, valid[:, None, None, :])  # (B, H, G, L)
-            whole = whole * ops.cast(ops.any(slots, axis=2)[:, None, :, None], whole.dtype)
-            found["global_attentions"] = ops.swapaxes(whole, 2, 3)
-        return found if head_mask is None else {name: scale_heads(x, head_mask) for name, x in found.items()}
+            keys = ops.swapaxes(split_heads(self.key_global(hidden_states), len(self.heads)), 2, 3)  # (B, H, D, L)
+            of_slots = dense_probabilities(self._global_query(global_states), keys, valid[:, None, None, :])
+            of_slots = of_slots * ops.cast(ops.any(slots, axis=2)[:, None, :, None], of_slots.dtype)  # (B, H, G, L)
+            probabilities["global_attentions"] = ops.swapaxes(of_slots, 2, 3)
+        if head_mask is None:
+            return probabilities
+        return {name: scale_heads(x, head_mask) for name, x in probabilities.items()}
 
     def _slots(self, valid: Tensor, attention_mask: Any, global_attention_mask: Any) -> Tensor | None:
-        """Positions of the global tokens, bool (B, G, L), or None where there can be none."""
+        """The positions of the global tokens, bool (B, G, L), or None without a mask or slots."""
         if global_attention_mask is None or self.max_global_tokens == 0:
             return None
         check_global_capacity(global_attention_mask, attention_mask, self.max_global_tokens)
         is_global = ops.logical_and(valid, ops.not_equal(global_attention_mask, 0))
         return global_slots(is_global, self.max_global_tokens)
 
-    def _global_keys(self, rows: Tensor, slots: Tensor, with_values: bool) -> SideKeys:
-        """The global tokens `rows` (B, G, E) as keys that every token sees, by the local projections."""
-        key = split_heads(self.key(rows), len(self.heads))
-        value = split_heads(self.value(rows), len(self.heads)) if with_values else key
+    def _global_keys(self, global_states: Tensor, slots: Tensor, with_values: bool) -> SideKeys:
+        """The side keys of the global tokens' states (B, G, E), by the local projections."""
+        key = split_heads(self.key(global_states), len(self.heads))  # (B, H, G, D)
+        value = split_heads(self.value(global_states), len(self.heads)) if with_values else key
         return SideKeys(key=key, value=value, mask=ops.any(slots, axis=2))
 
     def _local_query(self, hidden_states: Tensor) -> Tensor:
@@ -220,7 +222,7 @@ class LongformerSelfAttention(keras.layers.Layer):
     def _attend_locally(
         self, hidden_states: Tensor, window_mask: Tensor, side: SideKeys | None, head_mask: Any, training: Any
     ) -> Tensor:
-        """Every token against its window and the global tokens: (B, L, H * D)."""
+        """Attend every token to its window and the global tokens: (B, L, H * D)."""
         output = block_attention(
             self._local_query(hidden_states),
             split_heads(self.key(hidden_states), len(self.heads)),
@@ -232,15 +234,15 @@ class LongformerSelfAttention(keras.layers.Layer):
         )
         return merge_heads(output if head_mask is None else scale_heads(output, head_mask))
 
-    def _global_query(self, rows: Tensor) -> Tensor:
-        return split_heads(self.query_global(rows) * self.head_size**-0.5, len(self.heads))
+    def _global_query(self, global_states: Tensor) -> Tensor:
+        return split_heads(self.query_global(global_states) * self.head_size**-0.5, len(self.heads))
 
     def _attend_globally(
-        self, rows: Tensor, slots: Tensor, hidden_states: Tensor, valid: Tensor, head_mask: Any, training: Any
+        self, global_states: Tensor, slots: Tensor, hidden_states: Tensor, valid: Tensor, head_mask: Any, training: Any
     ) -> Tensor:
-        """The global tokens `rows` (B, G, E) against the whole document: (B, G, H * D)."""
+        """Attend the global tokens' states (B, G, E) to the whole document: (B, G, H * D)."""
         output = global_attention(
-            self._global_query(rows),
+            self._global_query(global_states),
             ops.max(ops.sum(ops.cast(ops.any(slots, axis=2), "int32"), axis=1)),
             hidden_states,
             valid,
@@ -251,11 +253,11 @@ class LongformerSelfAttention(keras.layers.Layer):
         )
         return merge_heads(output if head_mask is None else scale_heads(output, head_mask))
 
-    # By tracing the call, as where there is no `compute_output_shape`: it checks the inputs.
+    # Trace the call, as Keras does without `compute_output_shape`: the call checks its inputs.
     compute_output_spec = keras.Operation.compute_output_spec
 
     def compute_output_shape(self, hidden_states_shape: Any) -> tuple[Any, ...]:
-        """(B, L, H * D), of the heads that are left."""
+        """(B, L, H * D), of the kept heads."""
         return (*hidden_states_shape[:-1], len(self.heads) * (hidden_states_shape[-1] // self.num_heads))
 
     def get_config(self) -> dict[str, Any]:
@@ -272,7 +274,7 @@ class LongformerSelfAttention(keras.layers.Layer):
 
 
 def _valid(hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
-    """Which tokens are no padding: bool (B, L)."""
+    """True for tokens, False for padding: bool (B, L)."""
     if attention_mask is None:
         return ops.ones(ops.shape(hidden_states)[:2], "bool")
     return ops.not_equal(attention_mask, 0)

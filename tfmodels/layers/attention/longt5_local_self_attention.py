@@ -1,7 +1,6 @@
 """LongT5's local self-attention.
 
-Shape letters: B batch, L length, E model size, H heads, D head size, N blocks, C block length, S keys seen by one
-block.
+Further shape letters: Y keys of one block's slice.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from tfmodels.layers.attention.heads import check_heads, kept_heads, scale_heads
 from tfmodels.layers.attention.relative_position import RelativePositionBias
 from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.blocks import merge_heads, split_heads
+from tfmodels.layers.composite import CompositeLayer
 from tfmodels.layers.dropout import hash_dropout
 from tfmodels.layers.projection import projection
 from tfmodels.layers.resizing import keep_inputs, keep_units
@@ -24,7 +24,7 @@ from tfmodels.utils.checks import check_positive
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class LongT5LocalSelfAttention(keras.layers.Layer):
+class LongT5LocalSelfAttention(CompositeLayer):
     """LongT5's local self-attention (Guo et al. 2022, section 3.1.1): a token sees `local_radius` tokens either side.
 
     Scores are not scaled; a learned bias of the relative position is added to them. In a stack only the first layer
@@ -32,18 +32,18 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
 
     Args:
         num_heads, head_size: H and D.
-        local_radius: how far a token sees to either side.
-        has_relative_attention_bias: own a bias.
+        local_radius: W, the tokens that a token sees to either side.
+        has_relative_attention_bias: create a bias.
         num_buckets, max_distance: see `relative_position_bucket`.
         dropout: rate on the attention probabilities, during training.
         initializer_factor: scale of the initial weights.
-        pruned_heads: heads that are left out.
+        pruned_heads: heads to omit.
 
     Call arguments:
         hidden_states: (B, L, E).
-        attention_mask: (B, L), 0 on padding; None: no padding. Padding yields values without meaning, never NaN.
-        window_bias: float32 (H, C, S); None: the layer's own bias, or none.
-        head_mask: (H,), 0 where a head is left out; None: all heads count.
+        attention_mask: (B, L), 0 on padding; None: no padding. The output of padding is undefined, never NaN.
+        window_bias: float32 (H, C, Y); None: the bias of this layer, if it has one.
+        head_mask: (H,), 0 for masked heads; None: all heads count.
 
     Returns:
         (B, L, E) in the compute dtype.
@@ -66,8 +66,7 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
         pruned_heads: Sequence[int] = (),
         **kwargs: Any,
     ) -> None:
-        # The parts cast for themselves: casting here would round float32 biases and residuals to 16 bits.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         check_positive("num_heads", num_heads)
         check_positive("head_size", head_size)
         check_positive("local_radius", local_radius)
@@ -88,7 +87,7 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
         return WindowGeometry.covering(self.local_radius)
 
     def build(self, hidden_states_shape: Any) -> None:
-        """Create the projections and, where owned, the bias."""
+        """Create the projections and, with `has_relative_attention_bias`, the bias."""
         width, inner = hidden_states_shape[-1], len(self.heads) * self.head_size
         self.q = self._projection("q", inner, (width * self.head_size) ** -0.5)
         self.k = self._projection("k", inner, width**-0.5)
@@ -116,18 +115,21 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
         return bias
 
     def prune_heads(self, heads: Iterable[int]) -> None:
-        """Remove heads for good; they are counted as the layer was made. The biases keep theirs: other layers share
-        them."""
+        """Remove heads for good. The biases keep all heads, as other layers share them.
+
+        Args:
+            heads: indices among the original `num_heads`.
+        """
         pruned = check_heads("heads", [*self.pruned_heads, *heads], self.num_heads)
-        left = kept_heads(self.num_heads, pruned)
-        units = units_of_heads(np.flatnonzero(np.isin(self.heads, left)), self.head_size)
+        kept = kept_heads(self.num_heads, pruned)
+        units = units_of_heads(np.flatnonzero(np.isin(self.heads, kept)), self.head_size)
         for part in (self.q, self.k, self.v):
             keep_units(part, units)
         keep_inputs(self.o, units)
-        self.pruned_heads, self.heads = pruned, left
+        self.pruned_heads, self.heads = pruned, kept
 
     def compute_window_bias(self, geometry: WindowGeometry | None = None) -> Tensor:
-        """The bias of every offset inside a block's slice of keys: float32 (H, C, S), the same for all blocks."""
+        """The bias of every offset inside a block's slice of keys: float32 (H, C, Y), the same for all blocks."""
         return self.relative_attention_bias(ops.convert_to_tensor((geometry or self.geometry).relative_positions()))
 
     def call(
@@ -174,7 +176,7 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
         return take_heads(x, self.heads, self.num_heads, axis)
 
     def reference_geometry(self) -> WindowGeometry:
-        """The blocks in which attentions are reported: the reference's, of `local_radius + 1` tokens."""
+        """The blocks of reported attentions: transformers' blocks of `local_radius + 1` tokens."""
         return WindowGeometry(self.local_radius, self.local_radius + 1, margin=self.local_radius + 1)
 
     def attention_probabilities(
@@ -189,8 +191,8 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
         Args: as in the call, with the `window_bias` of `reference_geometry`.
 
         Returns:
-            "attentions" (B, N, H, C, 3 * C) with blocks of C = local_radius + 1 tokens: each block's to itself and to
-            its two neighbours.
+            "attentions" (B, N, H, C, 3 * C) with blocks of C = local_radius + 1 tokens: from each block to itself and
+            to its two neighbours.
         """
         attention_mask = or_ones(attention_mask, hidden_states)
         return self._attentions(hidden_states, attention_mask, window_bias, None, head_mask)
@@ -213,12 +215,13 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
             window_bias=self._of_kept_heads(window_bias, axis=0),
             side=side,
         )
-        found = ops.concatenate(parts, axis=-1)  # (B, H, N, C, 3 * C + G)
+        probabilities = ops.concatenate(parts, axis=-1)  # (B, H, N, C, 3 * C + G)
         if head_mask is not None:
-            found = scale_heads(found, take_heads(head_mask, self.heads, self.num_heads, axis=0)[:, None])
-        return {"attentions": ops.swapaxes(found, 1, 2)}
+            mask = take_heads(head_mask, self.heads, self.num_heads, axis=0)
+            probabilities = scale_heads(probabilities, mask[:, None])
+        return {"attentions": ops.swapaxes(probabilities, 1, 2)}  # (B, N, H, C, 3 * C + G)
 
-    # By tracing the call, as where there is no `compute_output_shape`: it checks the inputs.
+    # Trace the call, as Keras does without `compute_output_shape`: the call checks its inputs.
     compute_output_spec = keras.Operation.compute_output_spec
 
     def compute_output_shape(self, hidden_states_shape: Any) -> tuple[Any, ...]:
@@ -242,5 +245,5 @@ class LongT5LocalSelfAttention(keras.layers.Layer):
 
 
 def or_ones(attention_mask: Tensor | None, hidden_states: Tensor) -> Tensor:
-    """The mask (B, L), or one without padding."""
+    """The mask (B, L), or ones for None."""
     return ops.ones(ops.shape(hidden_states)[:2], "int32") if attention_mask is None else attention_mask

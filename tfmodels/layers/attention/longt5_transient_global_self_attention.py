@@ -1,7 +1,6 @@
-"""LongT5's transient-global self-attention: the local one, and summaries of blocks that every token sees.
+"""LongT5's transient-global self-attention: local self-attention, and summaries that every token sees.
 
-Shape letters: B batch, L length, E model size, H heads, D head size, N blocks, C block length, G summaries (one for
-each `global_block_size` tokens), M rows of the summaries' bias.
+G are here the summaries, one for each `global_block_size` tokens. Further shape letters: A rows of the summaries' bias.
 """
 
 from dataclasses import replace
@@ -21,7 +20,7 @@ from tfmodels.utils.checks import check_positive
 
 
 def summary_block_ids(attention_mask: Tensor, global_block_size: int) -> Tensor:
-    """The summary that each token belongs to, -1 where none.
+    """The index of each token's summary, -1 for a token without one.
 
     Blocks are counted by position. A block is whole when its last position is not padding; tokens after the last whole
     block join it; padding, and every token of a row without a whole block, belongs to none.
@@ -50,17 +49,17 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
     """LongT5's transient-global self-attention (Guo et al. 2022, section 3.1.2).
 
     As `LongT5LocalSelfAttention`, and each token also sees a summary of every whole block of `global_block_size`
-    tokens: the normed sum of the block's hidden states, made anew in each layer.
+    tokens: the normed sum of the block's hidden states, computed in each layer.
 
     Args:
         global_block_size: tokens per summary.
         layer_norm_epsilon: epsilon of the summaries' RMS norm.
-        The others: as `LongT5LocalSelfAttention`.
+        Further arguments: as in `LongT5LocalSelfAttention`.
 
     Call arguments:
-        side_bias: float32 (B, H, M, G) with M = ceil(L / global_block_size), see `compute_side_bias`; None: the layer's
-            own, or none.
-        The others: as `LongT5LocalSelfAttention`.
+        side_bias: float32 (B, H, A, G) with A = ceil(L / global_block_size), see `compute_side_bias`; None: the bias
+            of this layer, if it has one.
+        Further arguments: as in `LongT5LocalSelfAttention`.
 
     >>> layer = LongT5TransientGlobalSelfAttention(num_heads=2, head_size=4, local_radius=3, global_block_size=4)
     >>> layer(ops.ones((1, 9, 8)), attention_mask=ops.ones((1, 9))).shape[1]
@@ -86,7 +85,7 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
         return WindowGeometry.covering(self.local_radius, multiple_of=self.global_block_size)
 
     def build(self, hidden_states_shape: Any) -> None:
-        """Create the projections, the norm of the summaries and, where owned, the biases."""
+        """Create the projections, the norm of the summaries and, with `has_relative_attention_bias`, the biases."""
         super().build(hidden_states_shape)
         self.global_relative_attention_bias: Any = self._bias("global_relative_attention_bias", hidden_states_shape[-1])
         self.global_input_layer_norm = ScaledRMSNormalization(
@@ -95,17 +94,17 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
         self.global_input_layer_norm.build(hidden_states_shape)
 
     def compute_side_bias(self, attention_mask: Tensor) -> Tensor:
-        """Bias of each run of `global_block_size` queries on each summary: float32 (B, H, M, G).
+        """The bias of each run of `global_block_size` queries on each summary: float32 (B, H, A, G).
 
-        It depends on (block of the key - block of the query) alone, and all valid queries of a run share a block.
+        It depends on the key's block minus the query's block alone, and all valid queries of a run share a block.
         """
-        query_block = self._first_per_block(attention_mask)  # (B, M)
+        query_block = self._first_per_block(attention_mask)  # (B, A)
         summaries = ops.shape(attention_mask)[1] // self.global_block_size
         key_block = ops.arange(summaries, dtype="int32")
         return self.global_relative_attention_bias(key_block[None, None, :] - query_block[:, :, None])
 
     def _first_per_block(self, attention_mask: Tensor) -> Tensor:
-        """Block id that the valid queries of each run share, -1 where a run is all padding: int32 (B, M)."""
+        """The block id shared by the valid queries of each run, -1 for a run of padding alone: int32 (B, A)."""
         ids = summary_block_ids(attention_mask, self.global_block_size)
         # Shifted by one because the padding that completes the last run is 0.
         return ops.max(split_into_blocks(ids + 1, self.global_block_size, axis=1), axis=2) - 1
@@ -137,19 +136,19 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
         side_bias: Tensor | None = None,
         head_mask: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """As in `LongT5LocalSelfAttention`, with G more columns: to the summaries, (B, N, H, C, 3 * C + G)."""
+        """As in `LongT5LocalSelfAttention`, with G further columns for the summaries: (B, N, H, C, 3 * C + G)."""
         attention_mask = or_ones(attention_mask, hidden_states)
         side = self._summaries(hidden_states, attention_mask, side_bias)
         if side is not None and side.bias is not None:
-            # A reported block need not hold whole summary blocks: each query gets a row of the bias for itself.
+            # A reported block need not hold whole summary blocks, so each query has its own row of the bias.
             rows = ops.repeat(side.bias, self.global_block_size, axis=2)[:, :, : ops.shape(hidden_states)[1]]
             side = replace(side, bias=rows, queries_per_bias=1)
         return self._attentions(hidden_states, attention_mask, window_bias, side, head_mask)
 
     def _summaries(self, hidden_states: Tensor, attention_mask: Tensor, side_bias: Any) -> SideKeys | None:
-        """Keys and values of the summaries, None where no block can be whole."""
+        """The keys and values of the summaries, None for a document shorter than a block."""
         length = hidden_states.shape[1]
-        # A length that is not known is None, and under JAX a symbol.
+        # An unknown length is None, and under JAX a symbol.
         if isinstance(length, int) and length < self.global_block_size:
             return None
         if side_bias is None and self.has_relative_attention_bias:
@@ -169,10 +168,10 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
         )
 
     def _sum_per_block(self, hidden_states: Tensor, ids: Tensor, count: int | Tensor) -> Tensor:
-        """Sum of the hidden states of each summary's tokens, in float32: (B, G, E)."""
+        """The sum of the hidden states of each summary's tokens: float32 (B, G, E)."""
         valid = ops.cast((ids >= 0)[..., None], hidden_states.dtype)
-        blocks = split_into_blocks(hidden_states * valid, self.global_block_size, axis=1)
-        sums = ops.sum(ops.cast(blocks, "float32"), axis=2)  # (B, M, E), by position
+        blocks = split_into_blocks(hidden_states * valid, self.global_block_size, axis=1)  # (B, A, block, E)
+        sums = ops.sum(ops.cast(blocks, "float32"), axis=2)  # (B, A, E), by position
         position = ops.arange(ops.shape(sums)[1], dtype="int32")[None, :, None]
         last = ops.max(ids, axis=1, keepdims=True)[..., None]
         # Tokens after the last whole block join it.

@@ -1,4 +1,7 @@
-"""T5's relative position buckets and the bias that they index (Raffel et al. 2020, section 2.1)."""
+"""T5's relative position buckets and the bias that they index (Raffel et al. 2020, section 2.1).
+
+Further shape letters: Q queries, Y keys.
+"""
 
 import math
 from typing import Any
@@ -12,11 +15,11 @@ from tfmodels.backend.types import Tensor
 def relative_position_bucket(
     relative_position: Tensor, *, bidirectional: bool, num_buckets: int, max_distance: int
 ) -> Tensor:
-    """Bucket of each offset key - query: exact for short distances, logarithmic up to `max_distance`.
+    """The bucket of each offset key - query: exact for short distances, logarithmic up to `max_distance`.
 
     Args:
         relative_position: int32 of any shape, key position minus query position.
-        bidirectional: half of the buckets serve keys after the query (encoder); otherwise those share bucket 0.
+        bidirectional: use half of the buckets for keys after the query (encoder); otherwise such keys share bucket 0.
         num_buckets: number of buckets in all.
         max_distance: distances from here on share the last bucket.
 
@@ -36,7 +39,7 @@ def relative_position_bucket(
     else:
         distance = ops.maximum(-relative_position, 0)
     exact = num_buckets // 2
-    # The order of these float32 operations is the reference's: another one moves offsets at bucket edges.
+    # The order of these float32 operations is transformers': another one moves offsets at bucket edges.
     ratio = ops.log(ops.cast(ops.maximum(distance, 1), "float32") / exact) / math.log(max_distance / exact)
     logarithmic = exact + ops.cast(ratio * (num_buckets - exact), "int32")
     logarithmic = ops.minimum(logarithmic, num_buckets - 1)
@@ -52,7 +55,7 @@ class RelativePositionBias(keras.layers.Layer):
         num_buckets, max_distance, bidirectional: see `relative_position_bucket`.
         initializer_stddev: standard deviation of the initial biases.
 
-    Call with int32 offsets (..., Q, K); returns float32 (..., H, Q, K).
+    Call with int32 offsets (..., Q, Y); returns float32 (..., H, Q, Y).
 
     >>> bias = RelativePositionBias(num_heads=2)
     >>> bias(ops.zeros((3, 5), "int32")).shape[0]
@@ -74,7 +77,7 @@ class RelativePositionBias(keras.layers.Layer):
         self.max_distance = max_distance
         self.bidirectional = bidirectional
         self.initializer_stddev = initializer_stddev
-        # Scores are summed in float32 whatever the policy, so the bias is looked up in float32.
+        # Scores are summed in float32 under any policy, so the bias is looked up in float32.
         self.embedding = keras.layers.Embedding(
             num_buckets,
             num_heads,
@@ -95,13 +98,13 @@ class RelativePositionBias(keras.layers.Layer):
             num_buckets=self.num_buckets,
             max_distance=self.max_distance,
         )
-        return ops.moveaxis(self.embedding(buckets), -1, -3)  # (..., Q, K, H) -> (..., H, Q, K)
+        return ops.moveaxis(self.embedding(buckets), -1, -3)  # (..., Q, Y, H) -> (..., H, Q, Y)
 
-    # By tracing the call, as where there is no `compute_output_shape`: it checks the inputs.
+    # Trace the call, as Keras does without `compute_output_shape`: the call checks its inputs.
     compute_output_spec = keras.Operation.compute_output_spec
 
     def compute_output_shape(self, relative_position_shape: Any) -> tuple[Any, ...]:
-        """(..., H, Q, K)."""
+        """(..., H, Q, Y)."""
         *rows, queries, keys = relative_position_shape
         return (*rows, self.num_heads, queries, keys)
 

@@ -1,6 +1,6 @@
-"""How a window of keys around each query is covered by blocks of queries and slices of keys.
+"""Windows of keys around each query, covered by blocks of queries and slices of keys.
 
-Further shape letter: S keys of one block's slice.
+Further shape letters: Y keys of one block's slice.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ _VECTOR = 16
 class WindowGeometry:
     """A block of `block_length` queries and its slice of keys: the block and `margin` keys on either side.
 
-    `window` is how far a query sees to either side, at most `margin`. The slice of block 1 with C = 2, window 3 and
-    margin 4 is keys -2 to 7; its queries are the tokens 2 and 3:
+    `window` (W) is the number of keys that a query sees to either side, at most `margin`. The slice of block 1 with
+    C = 2, window 3 and margin 4 is keys -2 to 7; its queries are the tokens 2 and 3:
 
         key       -2  -1   0   1   2   3   4   5   6   7
         query 2    .   x   x   x   x   x   x   x   .   .
@@ -42,23 +42,23 @@ class WindowGeometry:
 
     @classmethod
     def covering(cls, window: int, multiple_of: int = 1) -> "WindowGeometry":
-        """Blocks that suit a window; `multiple_of` must divide their length."""
+        """The geometry for a window; the block length is a multiple of `multiple_of`."""
         block_length = min(_LARGEST_BLOCK, 1 << (window - 1).bit_length())
         block_length += int(padding_to_multiple(block_length, multiple_of))
         return cls(window, block_length, window + int(padding_to_multiple(window, min(_VECTOR, block_length))))
 
     @property
     def slice_length(self) -> int:
-        """S, keys that are multiplied with each query of a block."""
+        """Y, the number of keys that are multiplied with each query of a block."""
         return self.block_length + 2 * self.margin
 
     def relative_positions(self) -> np.ndarray:
-        """Key position minus query position inside one block's slice: int32 (C, S), the same for every block."""
+        """Key position minus query position inside one block's slice: int32 (C, Y), the same for every block."""
         queries: np.ndarray = np.arange(self.block_length, dtype="int32")
         keys: np.ndarray = np.arange(-self.margin, self.block_length + self.margin, dtype="int32")
         return keys[None, :] - queries[:, None]
 
     def is_inside(self) -> np.ndarray:
-        """Which keys of its slice a query may see: bool (C, S)."""
+        """The keys of its slice that each query sees: bool (C, Y)."""
         inside: np.ndarray = np.abs(self.relative_positions()) <= self.window
         return inside
