@@ -105,7 +105,7 @@ FILES = {
 
         class ToyEncoderBlock(EncoderBlock):
             def __init__(self, config, **kwargs):
-                super().__init__(autocast=False, **kwargs)
+                super().__init__(**kwargs)
                 self.self_attention = attention(config, self.dtype_policy, "self_attention")
                 self.self_attention_norm = norm(self.dtype_policy, "self_attention_norm")
                 self.feed_forward = feed_forward(config, self.dtype_policy)
@@ -169,7 +169,7 @@ FILES = {
 
         class ToyDecoderBlock(DecoderBlock):
             def __init__(self, config, **kwargs):
-                super().__init__(autocast=False, **kwargs)
+                super().__init__(**kwargs)
                 self.self_attention = attention(config, self.dtype_policy, "self_attention")
                 self.self_attention_norm = norm(self.dtype_policy, "self_attention_norm")
                 self.cross_attention = attention(config, self.dtype_policy, "cross_attention")
