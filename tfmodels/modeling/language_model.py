@@ -87,11 +87,8 @@ class Seq2SeqLM(Seq2SeqModel):
                 compiles a new program: define it once.
             prefix_allowed: bool (V,), the allowed tokens; (J, V): at the first J new positions; (B, J, V): of each
                 document.
-            new_token_limits: int32 (B,), the largest number of new tokens of each document, if below the settings'
-                length. The result equals a search with this `max_new_tokens`.
-            return_dict: return a dict, see below.
-            output_scores: with `return_dict`, return "scores" and "beam_indices".
-            output_attentions: with `return_dict`, return attentions.
+            new_token_limits: int32 (B,), `max_new_tokens` of each document, where that is below the settings' length.
+            return_dict, output_scores, output_attentions: return a dict; with scores; with attentions (see below).
             jit_compile: compile under XLA. Each new shape then costs a compilation, and each step less.
             **further: `inputs_embeds` or `encoder_outputs` in place of the ids (ids beside them are for processors that
                 read the document); `head_mask`, `decoder_head_mask`, `cross_attn_head_mask` as in the call;

@@ -95,9 +95,6 @@ class PretrainedModel(keras.Model):
             new_head: initialize this model's head, and ignore the file's.
             **overrides: config fields. A new number of learned positions repeats or cuts the file's positions.
 
-        Returns:
-            The model.
-
         Raises:
             ValueError: a file that does not fit the model; every tensor is accounted for.
 
