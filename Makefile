@@ -7,12 +7,14 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 # Where transformers writes TensorFlow and Flax files.
 WRITERS := .venv-writers
+# The lowest Keras that setup.cfg allows.
+LOWEST := .venv-lowest
 # Which part, such as "--only led --lengths 4096".
 PARITY ?=
 # Which part, such as "--only train --rounds 3".
 BENCH ?=
 
-.PHONY: setup demo test test-tensorflow test-jax test-thorough test-slow parity parity-full lint bench bench-quick bench-gpu install-check clean
+.PHONY: setup demo test test-tensorflow test-jax test-thorough test-slow test-lowest parity parity-full lint bench bench-quick bench-gpu install-check clean
 
 setup: $(VENV)/.ready
 
@@ -45,6 +47,14 @@ test-thorough: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# Layers, models and generation with the lowest Keras that setup.cfg allows.
+test-lowest: setup $(LOWEST)/.ready
+	PYTHONPATH=$(LOWEST) $(BIN)/python -m pytest tests/backend tests/layers tests/modeling tests/generation
+
+$(LOWEST)/.ready: setup.cfg
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(LOWEST) keras==$(shell sed -n 's/^ *keras>=//p' setup.cfg).0
+	touch $@
 
 parity-full: setup $(WRITERS)/.ready
 	$(BIN)/python tests/parity/full.py --writers $(WRITERS)/bin/python $(PARITY)

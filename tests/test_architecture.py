@@ -4,7 +4,7 @@ import re
 
 import architecture
 import keras
-from architecture import defined_names, families, modules, private_attributes
+from architecture import defined_names, families, modules, private_attributes, third_parties
 
 # Methods of named tuples, which have no other name.
 NAMED_TUPLE = {"_asdict", "_fields", "_replace"}
@@ -38,6 +38,17 @@ def test_kerass_internals_are_used_in_the_backend_alone():
     ours = {defined for name in outside for defined in defined_names(name)} | NAMED_TUPLE
     foreign = {name: private_attributes(name) - ours for name in outside}
     assert not {name: attributes for name, attributes in foreign.items() if attributes}
+
+
+def test_no_file_reads_or_writes_an_attribute_that_keras_keeps_for_itself():
+    layer, optimizer = keras.layers.Dense(1), keras.optimizers.SGD()
+    model = keras.Sequential([keras.Input((1,)), layer])
+    model.compile(optimizer=optimizer, loss="mse")
+    keras_names = {name for part in (layer, model, optimizer) for name in dir(part) if re.match(r"_[a-z]", name)}
+    # A file without Keras may call an attribute of its own as it likes.
+    with_keras = [name for name in modules_outside("tfmodels.backend", "benchmarks") if "keras" in third_parties(name)]
+    taken = {name: private_attributes(name) & keras_names for name in with_keras}
+    assert not {name: attributes for name, attributes in taken.items() if attributes}
 
 
 def test_no_class_overrides_an_internal_method_of_keras_by_its_own_name():

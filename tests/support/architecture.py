@@ -49,6 +49,14 @@ def imports(module: str) -> frozenset[str]:
     return frozenset(found - {None, module})
 
 
+def third_parties(module: str) -> set[str]:
+    """The libraries that a file imports."""
+    nodes = list(ast.walk(tree(module)))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}
+
+
 def _known(name: str) -> str | None:
     """The longest part of a dotted name that is a module of the project."""
     while name and name not in modules():

@@ -10,13 +10,14 @@ from tfmodels.auto import FAMILIES
 FAMILY_OF = {name: family for family in FAMILIES.values() for name in family.variants}
 KINDS = tuple(FAMILY_OF)
 VOCABULARY = 90
-# The suffixes of the public classes, by the head's name in a family.
-HEADS = {
+_NAMES_OF_HEADS = {
     "Model": "none",
     "ForConditionalGeneration": "language_model",
     "ForSequenceClassification": "sequence_classification",
     "ForQuestionAnswering": "question_answering",
 }
+HEADS = tuple(_NAMES_OF_HEADS)
+"""The suffixes of the public classes; a family has its classes by other names."""
 
 
 def settings(kind, **changes):
@@ -37,7 +38,7 @@ def make_config(kind, **changes):
 
 
 def model_class(kind, head="ForConditionalGeneration"):
-    return FAMILY_OF[kind].models[HEADS[head]]
+    return FAMILY_OF[kind].models[_NAMES_OF_HEADS[head]]
 
 
 def make_model(kind, dtype=None, head="ForConditionalGeneration", **changes):

@@ -1,6 +1,6 @@
 """Private parts of Keras that this library needs, each behind one function.
 
-Written for Keras 3.12 to 3.15. `tests/backend/test_keras_internals.py` fails by name when Keras moves one of them.
+Written for Keras 3.14 and 3.15. `tests/backend/test_keras_internals.py` fails by name when Keras moves one of them.
 """
 
 from collections.abc import Callable

@@ -46,7 +46,7 @@ class Family:
         config: the config class.
         tokenizer: the tokenizer class.
         encoder: the encoder class.
-        models: the model class of each head: "none", "language_model", "sequence_classification",
+        models: the model class of each head that the family has: "none", "language_model", "sequence_classification",
             "question_answering".
         variants: {name such as "led": config fields} for each variant of the architecture; at least one.
         small: config fields of a small model that trains in minutes, shared by all variants. Such a model underfits,
@@ -66,5 +66,5 @@ class Family:
     def model_named(self, architectures: Sequence[str] | None) -> type[PretrainedModel]:
         """The class named in the `architectures` of a `config.json`; by default the language model."""
         named = [model for model in self.models.values() if model.__name__ in (architectures or ())]
-        with_head = [model for model in named if model is not self.models["none"]]
+        with_head = [model for model in named if model is not self.models.get("none")]
         return (with_head or [self.models["language_model"]])[0]

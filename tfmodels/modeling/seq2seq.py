@@ -52,9 +52,8 @@ class Seq2SeqModel(PretrainedModel):
     Returns:
         A dict with "last_hidden_state" (B, T, E) (no head), or the outputs of the head, and "encoder_last_hidden_state"
         (B, S, E). On request, per layer: "decoder_hidden_states", "encoder_hidden_states", "decoder_attentions"
-        (B, H, T, keys), "cross_attentions" (B, H, T, S), "encoder_attentions" and "encoder_global_attentions" (see the
-        encoder); and "past_key_values": (keys, values, cross keys, cross values), each (B, H, tokens, D), or a
-        `StaticCache` if the call had one.
+        (B, H, T, keys), "cross_attentions" (B, H, T, S), "encoder_attentions" and "encoder_global_attentions"; and
+        "past_key_values": (keys, values, cross keys, cross values), each (B, H, tokens, D), or a given `StaticCache`.
 
     Raises:
         ValueError: an unknown input, a missing input, or one that is too long.
@@ -89,11 +88,10 @@ class Seq2SeqModel(PretrainedModel):
             self.shared, self.encoder, self.decoder = self.backbone.create(self.config, self.dtype_policy)
             self.decoder.build((None, None))
         self.encoder.belong_to(self)
-        self.build()
+        self.built = True  # its sublayers are
 
     def build(self, input_shape: Any = None) -> None:
-        """Mark the model as built: its sublayers were built in `__init__`."""
-        self.built = True
+        """Do nothing: the config knows all sizes."""
 
     def create_head(self, policy: keras.DTypePolicy) -> None:
         """Create and build the head."""
@@ -258,8 +256,8 @@ class Seq2SeqModel(PretrainedModel):
             raise ValueError("encoder_outputs or past_key_values must be given. Received: neither")
         requested = self.config.requested_outputs(output_attentions, output_hidden_states)
         encoded = {} if encoder_outputs is None else as_encoder_outputs(encoder_outputs)
-        use_cache = use_cache or past_key_values is not None
-        decoded = run_decoder(self, unpacked, encoded, use_cache, requested, training)
+        returns_cache = use_cache or past_key_values is not None
+        decoded = run_decoder(self, unpacked, encoded, returns_cache, requested, training)
         return {**self.project(decoded.pop("last_hidden_state")), **decoded}
 
     def check_target_length(self, name: str, length: int, origin: str = "") -> None:
@@ -267,8 +265,9 @@ class Seq2SeqModel(PretrainedModel):
         limit = getattr(self.config, "max_decoder_position_embeddings", None)
         # An unknown length is no integer: under JAX a symbol.
         if limit is not None and isinstance(length, Integral) and length > limit:
-            rule = f"{name} must be at most max_decoder_position_embeddings={limit}"
-            raise ValueError(f"{rule}. Received: {length}{origin}")
+            raise ValueError(
+                f"{name} must be at most max_decoder_position_embeddings={limit}. Received: {length}{origin}"
+            )
 
     def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
         """Export the call as a SavedModel, as in Keras: from ids and masks to outputs, for any batch size and length.
@@ -276,9 +275,8 @@ class Seq2SeqModel(PretrainedModel):
         `export.export_saved_model` writes a model that serves text: tokenizer, search and several lengths.
         """
         if kwargs.get("input_signature") is None:
-            names = (*self.encoder_inputs, "decoder_input_ids")
-            specs = {name: keras.InputSpec(shape=(None, None), dtype="int32", name=name) for name in names}
-            kwargs["input_signature"] = [specs]
+            names, spec = (*self.encoder_inputs, "decoder_input_ids"), {"shape": (None, None), "dtype": "int32"}
+            kwargs["input_signature"] = [{name: keras.InputSpec(name=name, **spec) for name in names}]
         super().export(filepath, format, **kwargs)
 
     def resize_position_embeddings(self, **positions: int) -> None:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Protocol
 import keras
 import tensorflow as tf
 
+from tfmodels.backend.keras_internals import take_inputs_as_they_are
 from tfmodels.text.arguments import check_length
 from tfmodels.text.global_attention import check_global_attention
 from tfmodels.text.in_graph import InGraphTokenizer
@@ -28,8 +29,7 @@ class _TextLayer(keras.layers.Layer):
     def __init__(self, tokenizer: TextTokenizer, **kwargs: Any):
         super().__init__(trainable=False, **kwargs)
         # Keras would turn strings into tensors of its own backend, which may have no strings.
-        self._convert_input_args = False
-        self._allow_non_tensor_positional_args = True
+        take_inputs_as_they_are(self)
         self.tokenizer = tokenizer
         self.in_graph = tokenizer.in_graph()
 
