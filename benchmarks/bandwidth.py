@@ -16,7 +16,7 @@ def gigabytes_per_second(size: str, repeats: int) -> float:
     """What the median copy by PyTorch, on all its threads, moves: 10**9 bytes a second, here in this process."""
     import torch
 
-    given: np.ndarray = np.ones(NUMBERS[size], "float32")
-    source = torch.from_numpy(given)
+    numbers: np.ndarray = np.ones(NUMBERS[size], "float32")
+    source = torch.from_numpy(numbers)
     target = torch.zeros_like(source)
-    return 2 * given.nbytes / median_seconds(lambda: target.copy_(source), repeats) / 1e9
+    return 2 * numbers.nbytes / median_seconds(lambda: target.copy_(source), repeats) / 1e9

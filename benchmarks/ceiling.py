@@ -39,15 +39,15 @@ def measure_ceiling(size: str = "base", repeats: int = 5) -> dict[str, Any]:
     Raises:
         WorkerError: an engine failed.
     """
-    found = {
+    measured = {
         engine: run_module("benchmarks.ceiling", [engine, "--size", size, "--repeats", str(repeats)])
         for engine in ENGINES
     }
-    engines = {engine: rates["products"] for engine, rates in found.items()}
+    engines = {engine: rates["products"] for engine, rates in measured.items()}
     return {
         "gflops": max(rate for rates in engines.values() for rate in rates.values()),
         "engines": engines,
-        "gb_per_second": found[COPYING]["gb_per_second"],
+        "gb_per_second": measured[COPYING]["gb_per_second"],
     }
 
 
@@ -86,10 +86,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--size", choices=SIZES, default="base")
     parser.add_argument("--repeats", type=positive, default=5)
     options = parser.parse_args(arguments)
-    found: dict[str, Any] = {"products": engine_rates(options.engine, options.size, options.repeats)}
+    figures: dict[str, Any] = {"products": engine_rates(options.engine, options.size, options.repeats)}
     if options.engine == COPYING:
-        found["gb_per_second"] = gigabytes_per_second(options.size, options.repeats)
-    print(dumped(found), flush=True)
+        figures["gb_per_second"] = gigabytes_per_second(options.size, options.repeats)
+    print(dumped(figures), flush=True)
 
 
 if __name__ == "__main__":

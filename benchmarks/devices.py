@@ -21,15 +21,15 @@ def device_name(device: str) -> str:
     """
     if device == "cpu":
         return platform.processor() or platform.machine()
-    found = {}
+    seen = {}
     for library in LIBRARIES:
         try:
-            found[library] = run_module("benchmarks.devices", [library])
+            seen[library] = run_module("benchmarks.devices", [library])
         except WorkerError as error:
             raise ValueError(f"{library} must see a GPU. Received: {str(error).splitlines()[-1]}") from None
-        if not found[library]["gpus"]:
-            raise ValueError(f"{library} must see a GPU. Received: {found[library]['platform']} alone")
-    return found["torch"]["gpus"][0]
+        if not seen[library]["gpus"]:
+            raise ValueError(f"{library} must see a GPU. Received: {seen[library]['platform']} alone")
+    return seen["torch"]["gpus"][0]
 
 
 def _of_jax() -> dict[str, object]:

@@ -22,7 +22,7 @@ def row_figures(
 
     Args:
         row: what was run.
-        runs: what the workers found.
+        runs: the figures of the workers.
         others: figures of earlier rows by name, for `compared_to`.
         ceiling: of the machine, where it is known: "gflops" and "gb_per_second", see `benchmarks.ceiling`.
 
@@ -34,10 +34,10 @@ def row_figures(
         "ours_step_bandwidth_share"; and what comes of `compared_to`.
     """
     figures = {
-        f"{side}_{name}": statistics.median(run[name] for run in found)
-        for side, found in runs.items()
+        f"{side}_{name}": statistics.median(run[name] for run in side_runs)
+        for side, side_runs in runs.items()
         for name in ("seconds", "peak_gb", "search_gb")
-        if name in found[0]
+        if name in side_runs[0]
     }
     if OURS in runs and THEIRS in runs:
         figures["time_ratio"] = figures["theirs_seconds"] / figures["ours_seconds"]
@@ -57,9 +57,9 @@ def row_figures(
 def _step_figures(row: Row, runs: Runs) -> dict[str, float]:
     """How fast each side makes tokens, and the seconds of a step after the first."""
     figures, tokens = {}, NEW_TOKENS[row.size]
-    for side, found in runs.items():
-        figures[f"{side}_tokens_per_second"] = tokens / statistics.median(run["seconds"] for run in found)
-        steps = statistics.median(run["seconds"] - run["start_seconds"] for run in found)
+    for side, side_runs in runs.items():
+        figures[f"{side}_tokens_per_second"] = tokens / statistics.median(run["seconds"] for run in side_runs)
+        steps = statistics.median(run["seconds"] - run["start_seconds"] for run in side_runs)
         figures[f"{side}_step_seconds"] = steps / (tokens - 1)
     return figures
 
@@ -98,11 +98,11 @@ _COMPARISONS: dict[str, tuple[str, Callable[[Row, float, float], float]]] = {
 
 def _compared(row: Row, own: Figures, other: Figures) -> dict[str, float]:
     """The figures that the row's targets want of it and of the row that it is compared to."""
-    wanted = {target.figure for target in row.targets}
+    figures_of_targets = {target.figure for target in row.targets}
     return {
         figure: compare(row, own[name], other[name])
         for figure, (name, compare) in _COMPARISONS.items()
-        if figure in wanted and name in own and name in other
+        if figure in figures_of_targets and name in own and name in other
     }
 
 

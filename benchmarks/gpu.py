@@ -111,12 +111,12 @@ def run_gpu(
     results: dict[str, Any] = {**circumstances(), "device": device_name, "rows": {}}
     console.print(f"{results['date']}, {device_name}", highlight=False)
     for position, row in enumerate(rows, 1):
-        found = results["rows"][row.name] = {}
+        by_variant = results["rows"][row.name] = {}
         for variant in VARIANTS:
             with console.status(f"{row.name}: {variant}"):
-                found[variant] = _figures(row.task(variant, device, size), run)
+                by_variant[variant] = _figures(row.task(variant, device, size), run)
             write_json(output / RESULTS, finite(results))
-        shown = "; ".join(f"{variant} {_summary(figures)}" for variant, figures in found.items())
+        shown = "; ".join(f"{variant} {_summary(figures)}" for variant, figures in by_variant.items())
         console.print(f"{position}/{len(rows)} {row.name}: {shown}", highlight=False)
     print_gpu_table(console, results)
     console.print(f"written: {output / RESULTS}", soft_wrap=True, highlight=False)
@@ -141,10 +141,10 @@ def print_gpu_table(console: Console, results: Mapping[str, Any]) -> None:
     headings = [f"{variant} s" for variant in VARIANTS] + ["eager / ours", "compiled / ours"]
     headings += [f"{variant} GB" for variant in VARIANTS]
     table = make_table(console, f"bfloat16 on {results['device']}", "job", headings)
-    for name, found in results["rows"].items():
-        cells = [_cell(found[variant], "seconds") for variant in VARIANTS]
-        cells += [_ratio(found[variant], found["ours"]) for variant in VARIANTS[1:]]
-        table.add_row(name, *cells, *(_cell(found[variant], "peak_gb") for variant in VARIANTS))
+    for name, by_variant in results["rows"].items():
+        cells = [_cell(by_variant[variant], "seconds") for variant in VARIANTS]
+        cells += [_ratio(by_variant[variant], by_variant["ours"]) for variant in VARIANTS[1:]]
+        table.add_row(name, *cells, *(_cell(by_variant[variant], "peak_gb") for variant in VARIANTS))
     console.print(table)
 
 

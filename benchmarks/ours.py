@@ -64,8 +64,8 @@ def _to_backend(arrays: Arrays) -> dict[str, Any]:
 def _encode_on_tensorflow(model: Any) -> Callable[[Any], Any]:
     import tensorflow as tf
 
-    encode = tf.function(lambda given: model.encode(**given)["last_hidden_state"], jit_compile=True, autograph=False)
-    return lambda given: encode(given).numpy()
+    encode = tf.function(lambda inputs: model.encode(**inputs)["last_hidden_state"], jit_compile=True, autograph=False)
+    return lambda inputs: encode(inputs).numpy()
 
 
 def _encode_on_jax(model: Any) -> Callable[[Any], Any]:
@@ -76,18 +76,18 @@ def _encode_on_jax(model: Any) -> Callable[[Any], Any]:
     others = [variable.value for variable in encoder.non_trainable_variables]
 
     @jax.jit
-    def encode(trainable: Any, others: Any, given: Any) -> Any:
-        outputs, _ = encoder.stateless_call(trainable, others, **given)
+    def encode(trainable: Any, others: Any, inputs: Any) -> Any:
+        outputs, _ = encoder.stateless_call(trainable, others, **inputs)
         return outputs["last_hidden_state"]
 
-    return lambda given: encode(trainable, others, given).block_until_ready()
+    return lambda inputs: encode(trainable, others, inputs).block_until_ready()
 
 
 def _train(model: Any) -> Callable[[Any], Any]:
     model.compile(optimizer=keras.optimizers.AdamW(LEARNING_RATE), jit_compile=True)
 
-    def step(given: Any) -> None:
-        model.train_on_batch(given)
+    def step(inputs: Any) -> None:
+        model.train_on_batch(inputs)
         if keras.backend.backend() == "jax":
             import jax
 
@@ -100,10 +100,10 @@ def _decode(model: Any, task: Task, tokens: int) -> Callable[[Any], Any]:
     # As long as the longest search: none ends early.
     search = {"num_beams": task.beams, "max_new_tokens": tokens, "min_length": tokens + 1}
 
-    def run(given: dict[str, Any]) -> None:
+    def run(inputs: dict[str, Any]) -> None:
         found = model.generate(
-            encoder_outputs={"last_hidden_state": given["states"]},
-            attention_mask=given["attention_mask"],
+            encoder_outputs={"last_hidden_state": inputs["states"]},
+            attention_mask=inputs["attention_mask"],
             jit_compile=not task.without_xla,
             **search,
         )

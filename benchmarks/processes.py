@@ -39,9 +39,9 @@ def run_module(module: str, arguments: Sequence[str]) -> dict[str, Any]:
         reason = f"exit code {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
         raise WorkerError(f"{shown}: {reason}\n{done.stderr.strip()[-_STDERR_TAIL:]}")
     try:
-        found = json.loads(done.stdout.splitlines()[-1])
+        figures = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, json.JSONDecodeError):
         raise WorkerError(f"{shown}: no figures\n{(done.stdout + done.stderr).strip()[-_STDERR_TAIL:]}") from None
-    if not isinstance(found, dict):
+    if not isinstance(figures, dict):
         raise WorkerError(f"{shown}: no figures\n{done.stdout.strip()[-_STDERR_TAIL:]}")
-    return found
+    return figures

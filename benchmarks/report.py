@@ -58,17 +58,17 @@ def print_table(console: Console, rows: Sequence[Row], figures: Mapping[str, Fig
     headings = ("ours s", "theirs s", "theirs / ours", "ours GB", "theirs GB", "ours / theirs", "of ceiling", "further")
     table = make_table(console, "Ours beside transformers", "job", headings)
     for row in rows:
-        found = figures[row.name]
+        row_figures = figures[row.name]
         table.add_row(
             row.name,
-            _plain(found, "ours_seconds"),
-            _plain(found, "theirs_seconds"),
-            _with_target(row, found, "time_ratio"),
-            _plain(found, "ours_peak_gb"),
-            _plain(found, "theirs_peak_gb"),
-            _with_target(row, found, "memory_ratio"),
-            _with_target(row, found, "ceiling_share"),
-            _further(row, found),
+            _plain(row_figures, "ours_seconds"),
+            _plain(row_figures, "theirs_seconds"),
+            _with_target(row, row_figures, "time_ratio"),
+            _plain(row_figures, "ours_peak_gb"),
+            _plain(row_figures, "theirs_peak_gb"),
+            _with_target(row, row_figures, "memory_ratio"),
+            _with_target(row, row_figures, "ceiling_share"),
+            _further(row, row_figures),
         )
     console.print(table)
 

@@ -81,17 +81,22 @@ def measure(options: argparse.Namespace, folder: Path, console: Console) -> dict
         model = _run("write", folder, options, exported, ["--documents", f"{short},{long}", "--jit-compile", *compiled])
     batches = ["+".join([str(length)] * count) for length in exported for count in options.batch_sizes]
     compared = [str(short), str(long), f"{short}+{short}", f"{short}+{long}"]
-    asked = list(dict.fromkeys([*compared, *batches]))
+    names = list(dict.fromkeys([*compared, *batches]))
     repeats = ["--repeats", str(options.repeats)]
-    with console.status(f"{len(asked)} batches in turn"):
-        found = _run("ask", folder, options, exported, ["--batches", *asked, *repeats, "--jit-compile", *compiled])
+    with console.status(f"{len(names)} batches in turn"):
+        answers = _run("ask", folder, options, exported, ["--batches", *names, *repeats, "--jit-compile", *compiled])
     memory = {}
     for length in exported:
         with console.status(f"memory at {length} tokens"):
             alone = _run("ask", folder, options, exported, ["--batches", str(length), "--jit-compile", "no"])
         memory[str(length)] = alone["peak_gb"]
-    told = {"family": options.family, "size": options.size, "new_tokens": options.new_tokens, "beams": options.beams}
-    results = {**circumstances(), **told, **model, "cases": found["cases"], "peak_gb": memory}
+    settings = {
+        "family": options.family,
+        "size": options.size,
+        "new_tokens": options.new_tokens,
+        "beams": options.beams,
+    }
+    results = {**circumstances(), **settings, **model, "cases": answers["cases"], "peak_gb": memory}
     return {**results, "held_gb": alone["held_gb"], "short": str(short), "long": str(long)}
 
 
@@ -123,9 +128,9 @@ def print_serving(console: Console, results: dict[str, Any]) -> None:
     for name, case in results["cases"].items():
         cells = []
         for variant in variants:
-            found = case[variant]
-            each = found["seconds"] / (1 + name.count("+"))
-            cells += [number(found["seconds"]), number(each), number(found["first_seconds"])]
+            times = case[variant]
+            each = times["seconds"] / (1 + name.count("+"))
+            cells += [number(times["seconds"]), number(each), number(times["first_seconds"])]
         table.add_row(_shown(name), *cells, number(results["peak_gb"][name]) if name in results["peak_gb"] else "")
     console.print(table)
     for variant in variants:

@@ -83,19 +83,19 @@ def ask(options: argparse.Namespace) -> dict[str, Any]:
 
     documents = json.loads((options.folder / DOCUMENTS).read_text(encoding="utf-8"))
     loaded = {jit: load_saved_model(folder_of(options.folder, jit)) for jit in options.jit_compile}
-    asked = {name: [documents[part] for part in name.split("+")] for name in options.batches}
+    texts = {name: [documents[part] for part in name.split("+")] for name in options.batches}
     held = reset_peak()
-    found: dict[str, Any] = {"held_gb": None if held is None else held / 1e9, "cases": {}}
-    times: dict[tuple[str, bool], list[float]] = {(name, jit): [] for name in asked for jit in loaded}
+    figures: dict[str, Any] = {"held_gb": None if held is None else held / 1e9, "cases": {}}
+    times: dict[tuple[str, bool], list[float]] = {(name, jit): [] for name in texts for jit in loaded}
     # In turn: what the machine does besides falls on all alike. The first of each, which compiles, does not count.
     for _ in range(1 + options.repeats):
         for name, jit in times:
-            times[name, jit].append(seconds(functools.partial(_answer, loaded[jit], asked[name])))
+            times[name, jit].append(seconds(functools.partial(_answer, loaded[jit], texts[name])))
     for (name, jit), all_seconds in times.items():
         first, *others = all_seconds
         case = {"first_seconds": first, "seconds": statistics.median(others), "all_seconds": others}
-        found["cases"].setdefault(name, {})["xla" if jit else "plain"] = case
-    return found | {"peak_gb": peak_bytes() / 1e9}
+        figures["cases"].setdefault(name, {})["xla" if jit else "plain"] = case
+    return figures | {"peak_gb": peak_bytes() / 1e9}
 
 
 def _answer(loaded: Any, texts: list[str]) -> None:

@@ -87,8 +87,8 @@ def _measure(
         answers = [""] * len(examples)
         for start in range(0, len(ordered), _BATCH):
             places = ordered[start : start + _BATCH]
-            found = ask(text=[examples[place].document for place in places])["text"]
-            for place, answer in zip(places, found, strict=True):
+            batch_answers = ask(text=[examples[place].document for place in places])["text"]
+            for place, answer in zip(places, batch_answers, strict=True):
                 answers[place] = answer
         return {
             "weights_dtype": dtype,
@@ -109,7 +109,7 @@ def _logit_error(model: Any, tokenizer: Any, examples: list[Example], length: in
         is_target = batch["labels"] >= 0
         whole = np.asarray(model(batch)["logits"], np.float64)[is_target]
         with stored.read():
-            found = np.asarray(model(batch)["logits"], np.float64)[is_target]
-        difference += float(((found - whole) ** 2).sum())
+            quantized = np.asarray(model(batch)["logits"], np.float64)[is_target]
+        difference += float(((quantized - whole) ** 2).sum())
         size += float((whole**2).sum())
     return (difference / size) ** 0.5

@@ -51,15 +51,15 @@ class Task:
         >>> Task("ours", "led", "encode", 64, beams=4).arguments()
         ['ours', 'led', 'encode', '64', '--beams', '4']
         """
-        found = [self.side, self.family, self.job, str(self.length)]
+        arguments = [self.side, self.family, self.job, str(self.length)]
         for field in dataclasses.fields(self)[4:]:
             value = getattr(self, field.name)
             if value == field.default:
                 continue
-            found.append(f"--{field.name.replace('_', '-')}")
+            arguments.append(f"--{field.name.replace('_', '-')}")
             if not isinstance(value, bool):
-                found.append(str(value))
-        return found
+                arguments.append(str(value))
+        return arguments
 
 
 def parse_task(arguments: Sequence[str] | None = None) -> Task:

@@ -128,10 +128,10 @@ def measure_long_texts(tokenizer: Any, documents: Sequence[str], rounds: int) ->
 def run_text(console: Console, megabytes: float, rounds: int, words: int) -> dict[str, Figures]:
     """Measures both families and prints a table."""
     documents = corpus_documents(megabytes)
-    found = {}
+    results = {}
     for name, tokenizer_class in TOKENIZERS.items():
         tokenizer = tokenizer_class.train_from_iterator(documents[: len(documents) // 2 + 1], VOCABULARY)
-        found[name] = Figures(
+        results[name] = Figures(
             measure_speed(tokenizer, documents, rounds),
             measure_memory(tokenizer, words),
             measure_long_texts(tokenizer, documents, rounds),
@@ -139,10 +139,10 @@ def run_text(console: Console, megabytes: float, rounds: int, words: int) -> dic
     long = f"{LONG_TEXT / _MEGABYTE:g} MB"
     headings = ("graph MB/s", "Python MB/s", "MB held before", "MB held after", f"{long}, ms", f"{long}, one word, ms")
     table = make_table(console, f"Text to ids: {megabytes:g} MB of source, {words:,} distinct words", "", headings)
-    for name, figures in found.items():
+    for name, figures in results.items():
         speed, memory, long_texts = figures.speed, figures.memory, figures.long_texts
         held = [("-" if value is None else f"{value:.0f}") for value in (memory.before, memory.after)]
         waited = [f"{value * 1e3:.1f}" for value in (long_texts.words, long_texts.word)]
         table.add_row(name, f"{speed.graph:.2f}", f"{speed.python:.2f}", *held, *waited)
     console.print(table)
-    return found
+    return results

@@ -35,13 +35,13 @@ def measure(task: Task) -> dict[str, Any]:
             return routine.prepare(make_encoded(*document))
         return routine.prepare(make_inputs(*document, labels=task.job == "train"))
 
-    given = inputs(task.length)
+    document_inputs = inputs(task.length)
     warmup_length = task.length if task.side == OURS else min(task.warmup_length or task.length, task.length)
-    warmup = given if warmup_length == task.length else inputs(warmup_length)
+    warmup = document_inputs if warmup_length == task.length else inputs(warmup_length)
     first = seconds(lambda: routine.run(warmup))
     # Compiling may have taken more than any search.
     held = reset_peak() if task.job == "decode" else None
-    timed = [seconds(lambda: routine.run(given)) for _ in range(task.repeats)]
+    timed = [seconds(lambda: routine.run(document_inputs)) for _ in range(task.repeats)]
     peak = routine.device_peak_bytes()
     figures: dict[str, Any] = {
         "seconds": statistics.median(timed),
@@ -53,7 +53,7 @@ def measure(task: Task) -> dict[str, Any]:
         figures["search_gb"] = figures["peak_gb"] - held / 1e9
     start = routine.start
     if start is not None:
-        figures["start_seconds"] = median_seconds(lambda: start(given), task.repeats)
+        figures["start_seconds"] = median_seconds(lambda: start(document_inputs), task.repeats)
     return figures
 
 
