@@ -88,10 +88,11 @@ class Seq2SeqModel(PretrainedModel):
             self.shared, self.encoder, self.decoder = self.backbone.create(self.config, self.dtype_policy)
             self.decoder.build((None, None))
         self.encoder.belong_to(self)
-        self.built = True  # its sublayers are
+        self.build()  # Keras gives a model its path here
 
     def build(self, input_shape: Any = None) -> None:
-        """Do nothing: the config knows all sizes."""
+        """Mark the model as built: its sublayers were built in `__init__`."""
+        self.built = True
 
     def create_head(self, policy: keras.DTypePolicy) -> None:
         """Create and build the head."""
