@@ -8,17 +8,18 @@ import keras
 import numpy as np
 import pytest
 import transformers
-from tiny import LED, LONGT5, make_config
+from tiny import make_config
 from transformers.configuration_utils import PretrainedConfig
 
 import tfmodels
+from tfmodels.auto import FAMILIES
 from tfmodels.generation.reference_settings import HARMLESS as HARMLESS_SETTINGS
 from tfmodels.modeling.config import config_of
 from tfmodels.modeling.config_keys import HARMLESS, NOT_FOLLOWED, REFUSED
 
 OURS = {"led": tfmodels.LEDConfig, "longt5": tfmodels.LongT5Config}
 THEIRS = {"led": transformers.LEDConfig, "longt5": transformers.LongT5Config}
-SMALL = {"led": LED, "longt5": LONGT5}
+SMALL = {name: family.tiny for name, family in FAMILIES.items()}
 every_family = pytest.mark.parametrize("family", OURS)
 # Written by the families' classes beside the fields; and read outside of the configs' constructors.
 DERIVED = {"led": {"num_hidden_layers"}, "longt5": {"dense_act_fn", "is_gated_act"}}
@@ -169,10 +170,12 @@ def test_several_end_tokens_are_kept(family):
 
 def test_without_a_start_token_generation_begins_with_the_first_token_as_in_the_reference():
     with pytest.warns(UserWarning, match="decoder_start_token_id=None: 3 is taken for it"):
-        config = tfmodels.LEDConfig.from_dict({**LED, "decoder_start_token_id": None, "bos_token_id": 3})
+        config = tfmodels.LEDConfig.from_dict({**SMALL["led"], "decoder_start_token_id": None, "bos_token_id": 3})
     assert config.decoder_start_token_id == 3
     # LongT5 has none in the reference; the padding token, as T5 has it.
-    assert tfmodels.LongT5Config.from_dict({**LONGT5, "decoder_start_token_id": None}).decoder_start_token_id == 0
+    assert (
+        tfmodels.LongT5Config.from_dict({**SMALL["longt5"], "decoder_start_token_id": None}).decoder_start_token_id == 0
+    )
 
 
 @every_family
@@ -185,7 +188,7 @@ def test_an_error_names_the_file_and_what_the_caller_did_not_write(family, tmp_p
 
 
 def test_an_error_of_an_override_names_the_field_of_the_file():
-    config = tfmodels.LEDConfig(**LED)
+    config = tfmodels.LEDConfig(**SMALL["led"])
     with pytest.raises(ValueError, match=r"layers=3. .* \(the config to be changed has attention_window=\[8, 16\]"):
         config.replace(encoder_layers=3)
 

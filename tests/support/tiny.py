@@ -3,6 +3,8 @@
 A kind is a variant of a family, such as "longt5-local"; all of them are read from the registry of families.
 """
 
+import dataclasses
+
 import numpy as np
 
 from tfmodels.auto import FAMILIES
@@ -10,13 +12,14 @@ from tfmodels.auto import FAMILIES
 FAMILY_OF = {name: family for family in FAMILIES.values() for name in family.variants}
 KINDS = tuple(FAMILY_OF)
 VOCABULARY = 90
-# The suffixes of the public classes, by the head's name in a family.
-HEADS = {
+_NAMES_OF_HEADS = {
     "Model": "none",
     "ForConditionalGeneration": "language_model",
     "ForSequenceClassification": "sequence_classification",
     "ForQuestionAnswering": "question_answering",
 }
+HEADS = tuple(_NAMES_OF_HEADS)
+"""The suffixes of the public classes; a family has its classes by other names."""
 
 
 def settings(kind, **changes):
@@ -32,16 +35,26 @@ def one_layer(kind):
     return layers | {name: value[0] for name, value in fields.items() if isinstance(value, list)}
 
 
+def no_dropout(kind):
+    """Config fields with which training draws nothing."""
+    return {field.name: 0.0 for field in dataclasses.fields(FAMILY_OF[kind].config) if "dropout" in field.name}
+
+
 def make_config(kind, **changes):
     return FAMILY_OF[kind].config(**settings(kind, **changes))
 
 
 def model_class(kind, head="ForConditionalGeneration"):
-    return FAMILY_OF[kind].models[HEADS[head]]
+    return FAMILY_OF[kind].models[_NAMES_OF_HEADS[head]]
 
 
 def make_model(kind, dtype=None, head="ForConditionalGeneration", **changes):
     return model_class(kind, head)(make_config(kind, **changes), dtype=dtype)
+
+
+def make_shallow_model(kind, **changes):
+    """Of one layer, for what does not depend on how many there are: half of the time of every compiler."""
+    return make_model(kind, **{**one_layer(kind), **changes})
 
 
 def make_encoder(kind, dtype=None, **changes):
