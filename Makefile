@@ -14,7 +14,8 @@ PARITY ?=
 # Which part, such as "--only train --rounds 3".
 BENCH ?=
 
-.PHONY: setup demo test test-tensorflow test-jax test-thorough test-slow test-lowest parity parity-full lint bench bench-quick bench-gpu install-check clean
+.PHONY: setup demo test test-tensorflow test-models test-parity test-export test-rest test-jax test-thorough test-slow \
+	test-lowest parity parity-full lint bench bench-quick bench-gpu install-check clean
 
 setup: $(VENV)/.ready
 
@@ -27,23 +28,40 @@ $(VENV)/.ready: setup.cfg pyproject.toml
 demo: setup
 	$(BIN)/python -m training demo --model $(MODEL)-tiny
 
-# Both at once: either spends its time in compilers that use one core.
-test: lint
-	$(MAKE) --jobs 2 --output-sync test-tensorflow test-jax
+# Two at a time, the longest first, as each keeps about one core busy; none takes more than 6 GB (docs/testing.md).
+PARTS := test-jax test-models test-rest test-export test-parity
+MODELS := tests/backend tests/layers tests/modeling tests/generation
+PARITY_TESTS := tests/parity tests/checkpoints
+EXPORT := tests/export
 
-test-tensorflow: setup
-	$(BIN)/python -m pytest
+test: lint
+	$(MAKE) --jobs 2 --output-sync $(PARTS)
+
+test-tensorflow: test-models test-rest test-export test-parity
+
+test-models: setup
+	$(BIN)/python -m pytest $(MODELS)
+
+test-parity: setup
+	$(BIN)/python -m pytest $(PARITY_TESTS)
+
+test-export: setup
+	$(BIN)/python -m pytest $(EXPORT)
+
+# Whatever no other part names: texts, training, benchmarks, documents, examples.
+test-rest: setup
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(MODELS) $(PARITY_TESTS) $(EXPORT))
 
 # Layers, models and generation; tests/conftest.py says which.
 test-jax: setup
 	KERAS_BACKEND=jax $(BIN)/python -m pytest
 
 parity: setup
-	$(BIN)/python -m pytest tests/parity -m "not slow" --every-case
+	$(BIN)/python -m pytest tests/parity -m "not slow"
 
 # Every case of every test but the long proofs.
 test-thorough: setup
-	$(BIN)/python -m pytest -m "not slow" --every-case
+	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -1,7 +1,10 @@
 """Set-up of every test: quiet TensorFlow, quick compilers, fixed seeds, and what runs under JAX."""
 
+import ctypes
+import fnmatch
 import gc
 import os
+import sys
 import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -18,14 +21,9 @@ os.environ.setdefault(
 import keras
 import pytest
 from backends import IS_JAX
-from covering import covering
 
 # Layers, models and generation; the rest of the package is TensorFlow's alone, or the same under every backend.
 UNDER_JAX = ("backend", "generation", "layers", "modeling", "parity", "support")
-
-
-def pytest_addoption(parser):
-    parser.addoption("--every-case", action="store_true", help="run every case of tests that are covered by fewer")
 
 
 def pytest_configure(config):
@@ -50,27 +48,59 @@ def pytest_ignore_collect(collection_path, config):
     return True if IS_JAX and part not in (".", *UNDER_JAX) else None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    kept = items
     if IS_JAX:
         # About TensorFlow's graphs and tapes: JAX has nothing of the kind.
-        kept = [item for item in items if item.get_closest_marker("tensorflow") is None]
-    if not config.getoption("--every-case"):
-        # Compiling anew for each size is most of the time of JAX, and of the tests that say so. TensorFlow runs all
-        # pairs of sizes, kinds and heads of the others.
-        many = [item for item in kept if IS_JAX or item.get_closest_marker("covered") is not None]
-        fewer = {id(item) for item in many} - {id(item) for item in covering(many)}
-        kept = [item for item in kept if id(item) not in fewer]
-    chosen = set(map(id, kept))
-    config.hook.pytest_deselected(items=[item for item in items if id(item) not in chosen])
-    items[:] = kept
+        others = [item for item in items if item.get_closest_marker("tensorflow") is not None]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+    # A case that is asked for by its whole name runs.
+    if not any("[" in argument for argument in config.args):
+        _leave_to_the_thorough_run(items, every_test=not any("::" in argument for argument in config.args))
+
+
+def _leave_to_the_thorough_run(items, every_test):
+    """Mark as thorough what `quick` does not name: "*" stands for any text in the name of a case.
+
+    Under JAX `quick_in_jax` takes its place, which names fewer cases: JAX compiles each size anew, and TensorFlow runs
+    all of them through the same code of ours.
+    """
+    cases = {}
+    for item in items:
+        mark = (item.get_closest_marker("quick_in_jax") if IS_JAX else None) or item.get_closest_marker("quick")
+        if mark is not None:
+            cases.setdefault((item.path, item.originalname, mark.args), []).append(item)
+    for (_, name, patterns), those in cases.items():
+        found = {pattern: fnmatch.filter([item.callspec.id for item in those], pattern) for pattern in patterns}
+        if every_test and not all(found.values()):
+            nothing = [pattern for pattern, matches in found.items() if not matches]
+            raise pytest.UsageError(f"quick must name cases of {name}. Received: {nothing}")
+        quick = {case for matches in found.values() for case in matches}
+        for item in those:
+            if item.callspec.id not in quick:
+                item.add_marker(pytest.mark.thorough)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_objects_to_collect():
+    if not IS_JAX:
+        _forget_gradients_of_past_graphs()
     # Keras collects garbage for each layer that it quantizes, and would look at everything that is imported each time.
     gc.collect()
     gc.freeze()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _forget_gradients_of_past_graphs():
+    """TensorFlow registers each custom gradient of a graph for good, and so keeps its graph, its model and its XLA
+    programs: without this one process holds every model that it ever trained."""
+    from tensorflow.python.framework import ops
+
+    gradients = ops.gradient_registry._registry
+    for name in [name for name in gradients if name.startswith("CustomGradient-")]:
+        del gradients[name]
 
 
 @pytest.fixture(autouse=True)

@@ -224,6 +224,7 @@ class TinyModel(keras.Model):
         return self.head(self.stack(self.embedding(ids), training=training)["hidden"])
 
 
+@pytest.mark.quick_in_jax("float32-True")
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")  # for unused weights, as without recomputing
 @pytest.mark.parametrize(
     ("policy", "jit_compile"),

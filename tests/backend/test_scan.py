@@ -21,6 +21,7 @@ def wanted(total, first, second):
     return total, np.stack(doubled), np.stack(sums), np.stack(narrow)
 
 
+@pytest.mark.quick_in_jax("*-xla")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("reuse", [{}, {0: 0}, {0: 1, 1: 0}])
 def test_a_result_that_is_written_over_an_input_is_the_steps_result(mode, reuse):
@@ -40,6 +41,7 @@ def test_a_result_that_is_written_over_an_input_is_the_steps_result(mode, reuse)
         assert_close(as_numpy(got), expected, 1e-6)
 
 
+@pytest.mark.quick_in_jax("xla")
 @pytest.mark.parametrize("mode", MODES)
 def test_the_inputs_are_left_as_they_were(mode):
     given = np.arange(STEPS, dtype="float32")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from exported import LENGTHS, TEXTS, exported, loaded
+from fresh_process import fresh_process
 from tiny import KINDS, make_model
 
 import tfmodels
@@ -22,11 +23,16 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 @every_kind
 def test_the_savedmodel_in_a_fresh_process_equals_the_python_pipeline(kind):
     served = exported(kind)
-    actual = ask_in_fresh_process(served.folder, text=TEXTS)
+    actual = fresh_process().ask(served.folder, text=TEXTS)
     assert actual["text"] == served.summaries(TEXTS)
     assert actual["truncated"] == [False, False, True, False]
     assert np.isfinite(actual["score"]).all()
     assert len(set(actual["text"])) > 1
+
+
+def test_a_process_of_its_own_answers_one_question():
+    served = exported("led")
+    assert ask_in_fresh_process(served.folder, text=TEXTS[:1])["text"] == served.summaries(TEXTS[:1])
 
 
 def test_one_text_at_a_time_equals_a_batch():
@@ -168,14 +174,14 @@ def test_requests_are_filled_up_to_the_batch_sizes_and_compiled_once_for_each(tm
         ask(text=["text"] * 5)
     manifest = json.loads((tmp_path / "1" / "manifest.json").read_text())
     (tmp_path / "1" / "manifest.json").write_text(json.dumps({**manifest, "jit_compile": False}))
-    done = run("check", tmp_path)
+    done = fresh_process().run("check", tmp_path)
     assert "WRONG: functions must not be marked for XLA alone" in done.stdout
     assert "1 wrong" in done.stdout
 
 
-def run(*arguments, **options):
+def run(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "export", *map(str, arguments)], capture_output=True, text=True, timeout=120, **options
+        [sys.executable, "-m", "export", *map(str, arguments)], capture_output=True, text=True, timeout=120
     )
 
 
@@ -192,12 +198,13 @@ def test_the_program_exports_a_folder_and_answers_text_a_file_and_standard_input
     by_text = run("ask", tmp_path / "again", TEXTS[0])
     assert by_text.stdout == expected + "\n"
     assert by_text.stderr == ""
-    assert run("ask", tmp_path / "again", "--file", tmp_path / "document.py").stdout == expected + "\n"
-    assert run("ask", tmp_path / "again", input=TEXTS[0]).stdout == expected + "\n"
+    fresh = fresh_process()
+    assert fresh.run("ask", tmp_path / "again", "--file", tmp_path / "document.py").stdout == expected + "\n"
+    assert fresh.run("ask", tmp_path / "again", stdin=TEXTS[0]).stdout == expected + "\n"
 
 
 def test_the_program_names_what_is_wrong(tmp_path):
-    done = run("ask", tmp_path, "text")
+    done = fresh_process().run("ask", tmp_path, "text")
     assert done.returncode == 2
     assert done.stderr == f"error: DIR must hold a SavedModel or numbered versions of one. Received: DIR={tmp_path}\n"
     done = run("--model", tmp_path, "--output", tmp_path / "served")

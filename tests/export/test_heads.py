@@ -6,10 +6,11 @@ import string
 import numpy as np
 import pytest
 import tensorflow as tf
-from exported import ANSWERER, CLASSIFIER, LENGTHS, QUESTIONS, TEXTS, exported
+from exported import ANSWERER, CLASSIFIER, LENGTHS, QUESTIONS, TEXTS, exported, loaded
+from fresh_process import fresh_process
 
 from export import export_saved_model
-from export.client.saved_model_client import ask_in_fresh_process, load_saved_model
+from export.client.saved_model_client import load_saved_model
 from export.sample_requests import sample_text
 
 ANSWERED = (TEXTS[0], TEXTS[3], TEXTS[1], TEXTS[2])
@@ -21,7 +22,7 @@ ANSWERED = (TEXTS[0], TEXTS[3], TEXTS[1], TEXTS[2])
 )
 def test_a_classifier_in_a_fresh_process_equals_the_python_pipeline(kind, problem_type):
     served = exported(kind, CLASSIFIER, problem_type)
-    actual, logits = ask_in_fresh_process(served.folder, text=TEXTS), served.logits(TEXTS)
+    actual, logits = fresh_process().ask(served.folder, text=TEXTS), served.logits(TEXTS)
     assert actual["truncated"] == [False, False, True, False]
     if problem_type == "regression":
         np.testing.assert_allclose(actual["values"], logits, atol=1e-4)
@@ -34,7 +35,7 @@ def test_a_classifier_in_a_fresh_process_equals_the_python_pipeline(kind, proble
 @pytest.mark.parametrize("kind", ["led", "longt5-tglobal"])
 def test_a_question_answerer_in_a_fresh_process_equals_the_python_pipeline(kind):
     served = exported(kind, ANSWERER)
-    actual = ask_in_fresh_process(served.folder, question=QUESTIONS, text=ANSWERED)
+    actual = fresh_process().ask(served.folder, question=QUESTIONS, text=ANSWERED)
     spans, expected = served.spans(QUESTIONS, ANSWERED)
     assert actual["text"] == expected
     assert actual["start"] == spans["start"].tolist()
@@ -49,7 +50,7 @@ def test_an_answer_loses_the_white_space_that_python_strips():
     served = exported("led", ANSWERER)
     questions = [f"question {number}" for number in range(60)]
     texts = ["\u00a0\u3000".join(f" {number} words ".split(" ")) for number in range(60)]
-    actual = load_saved_model(served.folder / "1").signatures["serving_default"](
+    actual = loaded("led", ANSWERER).signatures["serving_default"](
         question=tf.constant(questions), text=tf.constant(texts)
     )
     spans, expected = served.spans(questions, texts)
@@ -85,7 +86,7 @@ def test_samples_fill_their_length_and_not_more(kind, question, length):
 
 
 def test_no_documents_have_no_answers():
-    signatures = load_saved_model(exported("led", ANSWERER).folder / "1").signatures
+    signatures = loaded("led", ANSWERER).signatures
     none = tf.constant([], tf.string)
     assert signatures["serving_default"](question=none, text=none)["text"].shape == (0,)
 

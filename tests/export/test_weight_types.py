@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from routines import randomise
-from tiny import make_model, one_layer
+from tiny import FAMILY_OF, make_model, one_layer
 
-import tfmodels
 from export import export_saved_model
 
 TEXTS = ("def area(width, height): return width * height", "class Stack: pass")
@@ -14,11 +13,11 @@ TEXTS = ("def area(width, height): return width * height", "class Stack: pass")
 
 # Three seconds each.
 @pytest.mark.parametrize(
-    ("kind", "dtype", "jit_compile"), [("led", "bfloat16", False), ("longt5-local", "float64", True)]
+    ("kind", "vocabulary", "dtype", "jit_compile"),
+    [("led", 300, "bfloat16", False), ("longt5-local", 130, "float64", True)],
 )
-def test_weights_of_other_types_are_served(kind, dtype, jit_compile, tmp_path):
-    tokenizer_class = tfmodels.LEDTokenizer if kind == "led" else tfmodels.LongT5Tokenizer
-    tokenizer = tokenizer_class.train_from_iterator(TEXTS * 3, 300 if kind == "led" else 130)
+def test_weights_of_other_types_are_served(kind, vocabulary, dtype, jit_compile, tmp_path):
+    tokenizer = FAMILY_OF[kind].tokenizer.train_from_iterator(TEXTS * 3, vocabulary)
     model = make_model(kind, dtype=dtype, vocab_size=tokenizer.vocab_size, **one_layer(kind))
     randomise(model, 0.2)
     model.generation_config = model.generation_config.replace(max_new_tokens=5)

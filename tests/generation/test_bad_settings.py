@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from routines import as_numpy
 from test_generation import every_kind, sharpen
-from tiny import VOCABULARY, make_inputs, make_model
+from tiny import VOCABULARY, make_inputs, make_shallow_model
 
 from tfmodels import GenerationConfig
 
@@ -43,7 +43,7 @@ from tfmodels import GenerationConfig
 )
 def test_bad_settings_are_errors_that_name_them(settings, message):
     with pytest.raises(ValueError, match=message):
-        make_model("longt5-local").generate(**make_inputs("longt5-local"), **settings)
+        make_shallow_model("longt5-local").generate(**make_inputs("longt5-local"), **settings)
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def test_bad_settings_are_errors_that_name_them(settings, message):
 )
 def test_bad_inputs_are_errors_that_name_them(changes, message):
     with pytest.raises(ValueError, match=message):
-        make_model("led").generate(**make_inputs("led") | {"max_new_tokens": 5} | changes)
+        make_shallow_model("led").generate(**make_inputs("led") | {"max_new_tokens": 5} | changes)
 
 
 def test_rules_about_the_document_need_its_tokens():
-    model, inputs = make_model("longt5-local"), make_inputs("longt5-local")
+    model, inputs = make_shallow_model("longt5-local"), make_inputs("longt5-local")
     encoded = model.encode(**inputs)
     settings = {"encoder_no_repeat_ngram_size": 3, "max_new_tokens": 4}
     with pytest.raises(ValueError, match="input_ids must be given, too, for encoder_no_repeat_ngram_size"):
@@ -92,12 +92,13 @@ def test_rules_about_the_document_need_its_tokens():
     np.testing.assert_array_equal(np.asarray(found), np.asarray(model.generate(**inputs, **settings)))
 
 
+@pytest.mark.quick_in_jax("led-search0", "longt5-tglobal-search1", "longt5-local-search2")
 @pytest.mark.parametrize(
     "search", [{}, {"num_beams": 2, "early_stopping": True}, {"do_sample": True, "num_return_sequences": 2, "seed": 1}]
 )
 @every_kind
 def test_a_row_of_padding_alone_has_an_empty_summary_and_changes_no_other_row(kind, search):
-    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    model, inputs = sharpen(make_shallow_model(kind)), make_inputs(kind)
     count = search.get("num_return_sequences", 1)
     settings = search | {"max_new_tokens": 7, "return_dict": True, "min_length": 4, "output_scores": False}
     before = as_numpy(model.generate(**inputs, **settings))
@@ -144,7 +145,7 @@ def test_twenty_tokens_mean_the_same_before_and_after_a_file(tmp_path):
 
 
 def test_a_prompt_decides_whether_a_least_length_can_be_reached():
-    model, inputs = make_model("led"), make_inputs("led")
+    model, inputs = make_shallow_model("led"), make_inputs("led")
     prompt = np.full((3, 8), 2)
     settings = {"min_length": 15, "max_new_tokens": 10}
     assert np.asarray(model.generate(**inputs, **settings, decoder_input_ids=prompt)).shape == (3, 18)
@@ -155,7 +156,7 @@ def test_a_prompt_decides_whether_a_least_length_can_be_reached():
 
 
 def test_an_empty_document_was_chosen_from_no_beam():
-    model, inputs = sharpen(make_model("longt5-local")), make_inputs("longt5-local")
+    model, inputs = sharpen(make_shallow_model("longt5-local")), make_inputs("longt5-local")
     inputs["attention_mask"][1] = 0
     found = as_numpy(model.generate(**inputs, num_beams=2, max_new_tokens=6, return_dict=True))
     assert (found["beam_indices"][1] == -1).all()
@@ -164,7 +165,7 @@ def test_an_empty_document_was_chosen_from_no_beam():
 
 
 def test_where_all_is_forbidden_there_is_no_nan():
-    model, inputs = make_model("led"), make_inputs("led")
+    model, inputs = make_shallow_model("led"), make_inputs("led")
     only_end = np.arange(VOCABULARY) == model.config.eos_token_id
     found = model.generate(**inputs, min_length=4, max_new_tokens=6, prefix_allowed=only_end, return_dict=True)
     assert not np.isnan(as_numpy(found["sequences_scores"])).any()

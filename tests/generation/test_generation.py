@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 from backends import IS_JAX, MODES, Compiled, as_tensor, carried_shapes, direct
 from routines import as_numpy
-from tiny import KINDS, make_inputs, make_model
+from tiny import KINDS, make_inputs, make_model, make_shallow_model
 
 from tfmodels import GenerationConfig
 from tfmodels.modeling import text_generator
 from tfmodels.modeling.generation_inputs import GenerationInputs
-
-pytestmark = pytest.mark.covered
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 searches = pytest.mark.parametrize("search", [{"num_beams": 1}, {"num_beams": 3, "no_repeat_ngram_size": 2}])
@@ -24,7 +22,7 @@ def sharpen(model):
 
 @searches
 def test_an_outer_function_finds_the_same(search):
-    model, inputs = sharpen(make_model("led")), make_inputs("led")
+    model, inputs = sharpen(make_shallow_model("led")), make_inputs("led")
     plain = np.asarray(model.generate(**inputs, max_new_tokens=9, **search))
 
     def generate(given):
@@ -52,10 +50,11 @@ def test_greedy_equals_choosing_the_best_token_of_the_full_pass_again_and_again(
         assert (row[stop:] == model.config.pad_token_id).all()
 
 
+@pytest.mark.quick("search0-led")
 @every_kind
 @searches
 def test_one_trace_per_shape_and_settings(kind, search, monkeypatch):
-    model, traces = make_model(kind), []
+    model, traces = make_shallow_model(kind), []
     run = model._text_generator._generate
     monkeypatch.setattr(model._text_generator, "_generate", lambda *args: traces.append(1) or run(*args))
     for seed in range(3):
@@ -64,27 +63,30 @@ def test_one_trace_per_shape_and_settings(kind, search, monkeypatch):
     assert len(traces) == 1
 
 
+@pytest.mark.quick("search1-longt5-tglobal")
 @every_kind
 @searches
 def test_the_company_of_a_row_does_not_change_its_summary(kind, search):
-    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    model, inputs = sharpen(make_shallow_model(kind)), make_inputs(kind)
     together = np.asarray(model.generate(**inputs, max_new_tokens=7, **search))
     for row in range(3):
         alone = {name: value[row : row + 1] for name, value in inputs.items()}
         np.testing.assert_array_equal(np.asarray(model.generate(**alone, max_new_tokens=7, **search))[0], together[row])
 
 
+@pytest.mark.quick("longt5-local")
 @every_kind
 def test_encoder_outputs_may_be_given_in_place_of_ids(kind):
-    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    model, inputs = sharpen(make_shallow_model(kind)), make_inputs(kind)
     encoded = direct(model.encode, **inputs)
     found = model.generate(encoder_outputs=encoded, attention_mask=inputs["attention_mask"], max_new_tokens=6)
     np.testing.assert_array_equal(np.asarray(found), np.asarray(model.generate(**inputs, max_new_tokens=6)))
 
 
+@pytest.mark.quick("led")
 @every_kind
 def test_embeddings_may_be_given_in_place_of_ids(kind):
-    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    model, inputs = sharpen(make_shallow_model(kind)), make_inputs(kind)
     wanted = np.asarray(model.generate(**inputs, max_new_tokens=6))
     embeds = np.array(direct(model.shared, inputs.pop("input_ids")))
     if kind == "led":  # whose padding token has no embedding
@@ -98,9 +100,10 @@ def test_embeddings_may_be_given_in_place_of_ids(kind):
     assert not set(found[0, 1:].tolist()) & set(ids[0].tolist())
 
 
+@pytest.mark.quick("longt5-tglobal")
 @every_kind
 def test_searches_without_a_seed_differ_in_a_compiled_function_too(kind):
-    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    model, inputs = sharpen(make_shallow_model(kind)), make_inputs(kind)
     draw = {"do_sample": True, "temperature": 5.0, "top_k": 0, "max_new_tokens": 9}
     if not IS_JAX:  # whose compiled functions have no state to draw a seed from
         outer = Compiled(lambda given: model.generate(**given, **draw), model, MODES[1])
@@ -123,10 +126,11 @@ def test_documents_keys_and_values_are_not_repeated_for_beams():
     assert not [shape for shapes in loops for shape in shapes if shape[:1] == (12,) and 53 in shape]
 
 
+@pytest.mark.quick("led-mixed_float16", "longt5-local-mixed_bfloat16")
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @every_kind
 def test_generation_runs_in_mixed_precision(kind, policy):
-    model = make_model(kind, dtype=policy)
+    model = make_shallow_model(kind, dtype=policy)
     settings = GenerationConfig(num_beams=2, max_new_tokens=5)
     for jit_compile in (False, True):
         found = model.generate(
@@ -149,12 +153,13 @@ def test_settings_survive_a_file_and_unsupported_ones_are_named(tmp_path):
 def test_more_global_tokens_than_capacity_is_an_error():
     inputs = make_inputs("led", marked=(5, 1, 1))
     with pytest.raises(ValueError, match="at most max_global_tokens=4 tokens per row. Received: 5 in row 0"):
-        make_model("led", max_global_tokens=4).generate(**inputs, max_new_tokens=3)
+        make_shallow_model("led", max_global_tokens=4).generate(**inputs, max_new_tokens=3)
 
 
+@pytest.mark.quick("longt5-tglobal")
 @every_kind
 def test_a_dict_a_list_and_keywords_are_the_same_call(kind):
-    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    model, inputs = sharpen(make_shallow_model(kind)), make_inputs(kind)
     wanted = np.asarray(model.generate(**inputs, max_new_tokens=6))
     np.testing.assert_array_equal(np.asarray(model.generate(inputs, max_new_tokens=6)), wanted)
     np.testing.assert_array_equal(np.asarray(model.generate(list(inputs.values()), max_new_tokens=6)), wanted)
@@ -165,14 +170,14 @@ def test_a_dict_a_list_and_keywords_are_the_same_call(kind):
 
 
 def test_encoder_outputs_as_arrays_keep_their_fractions():
-    model, inputs = sharpen(make_model("longt5-local")), make_inputs("longt5-local")
+    model, inputs = sharpen(make_shallow_model("longt5-local")), make_inputs("longt5-local")
     encoded = {"last_hidden_state": np.asarray(model.encode(**inputs)["last_hidden_state"])}
     found = model.generate(encoder_outputs=encoded, attention_mask=inputs["attention_mask"], max_new_tokens=6)
     np.testing.assert_array_equal(np.asarray(found), np.asarray(model.generate(**inputs, max_new_tokens=6)))
 
 
 def test_settings_without_special_ids_take_the_models():
-    model, inputs = sharpen(make_model("led")), make_inputs("led")
+    model, inputs = sharpen(make_shallow_model("led")), make_inputs("led")
     found = model.generate(**inputs, generation_config=GenerationConfig(max_new_tokens=6, num_beams=2))
     wanted = model.generate(**inputs, max_new_tokens=6, num_beams=2)
     np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted))
@@ -182,7 +187,7 @@ def test_settings_without_special_ids_take_the_models():
 def test_sampling_settings_of_a_file_wait_for_a_call_that_samples():
     settings = GenerationConfig.from_dict({"temperature": 0.7, "top_k": None, "do_sample": False})
     assert (settings.replace(do_sample=True).temperature, settings.top_k) == (0.7, 0)
-    model, inputs = sharpen(make_model("led")), make_inputs("led")
+    model, inputs = sharpen(make_shallow_model("led")), make_inputs("led")
     found = model.generate(**inputs, generation_config=settings, max_new_tokens=6)
     np.testing.assert_array_equal(np.asarray(found), np.asarray(model.generate(**inputs, max_new_tokens=6)))
 
@@ -197,7 +202,7 @@ def test_settings_that_a_checkpoint_contradicts_itself_with_are_left_out_with_a_
 
 
 def test_special_ids_of_the_models_settings_hold_beside_those_of_a_call():
-    model, inputs = sharpen(make_model("led")), make_inputs("led")
+    model, inputs = sharpen(make_shallow_model("led")), make_inputs("led")
     plain = np.asarray(model.generate(**inputs, max_new_tokens=9))
     end = int(plain[0, 3])
     model.generation_config = model.generation_config.replace(eos_token_id=[2, end])
@@ -207,7 +212,7 @@ def test_special_ids_of_the_models_settings_hold_beside_those_of_a_call():
 
 
 def test_a_service_with_many_settings_keeps_few_programs(monkeypatch):
-    model, inputs = make_model("led"), make_inputs("led")
+    model, inputs = make_shallow_model("led"), make_inputs("led")
     monkeypatch.setattr(text_generator, "_MOST_PROGRAMS", 2)
     for tokens in (2, 3, 4):
         model.generate(**inputs, max_new_tokens=tokens)
@@ -216,7 +221,7 @@ def test_a_service_with_many_settings_keeps_few_programs(monkeypatch):
 
 def test_a_model_without_global_slots_ignores_marks():
     inputs = make_inputs("led")
-    model = sharpen(make_model("led", max_global_tokens=0))
+    model = sharpen(make_shallow_model("led", max_global_tokens=0))
     marked = np.asarray(model.generate(**inputs, max_new_tokens=5))
     inputs.pop("global_attention_mask")
     np.testing.assert_array_equal(marked, np.asarray(model.generate(**inputs, max_new_tokens=5)))

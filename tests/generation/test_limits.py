@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from routines import as_numpy
 from test_generation import sharpen
-from tiny import make_inputs, make_model
+from tiny import make_inputs, make_shallow_model
 
 LIMITS = (2, 9, 5)
 
@@ -19,7 +19,7 @@ LIMITS = (2, 9, 5)
     ],
 )
 def test_each_document_is_summarised_as_if_its_limit_were_the_settings(kind, settings):
-    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    model, inputs = sharpen(make_shallow_model(kind)), make_inputs(kind)
     settings = {**settings, "return_dict": True, "output_scores": False}
     found = as_numpy(model.generate(**inputs, max_new_tokens=9, new_token_limits=LIMITS, **settings))
     count = settings.get("num_return_sequences", 1)
@@ -33,7 +33,7 @@ def test_each_document_is_summarised_as_if_its_limit_were_the_settings(kind, set
 
 
 def test_limits_are_one_positive_number_for_each_document():
-    model, inputs = make_model("led"), make_inputs("led")
+    model, inputs = make_shallow_model("led"), make_inputs("led")
     with pytest.raises(ValueError, match="new_token_limits must be at least 1"):
         model.generate(**inputs, max_new_tokens=4, new_token_limits=(1, 0, 2))
     with pytest.raises(ValueError, match="new_token_limits"):

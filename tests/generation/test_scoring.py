@@ -5,7 +5,7 @@ import pytest
 from backends import direct
 from routines import as_numpy
 from test_generation import every_kind, sharpen
-from tiny import make_inputs, make_labels, make_model
+from tiny import make_inputs, make_labels, make_shallow_model
 
 from tfmodels.modeling import chunked_logits
 
@@ -25,7 +25,7 @@ def wanted_scores(model, inputs, labels):
 @every_kind
 def test_scores_are_sums_of_log_probabilities(kind, monkeypatch):
     monkeypatch.setattr(chunked_logits, "CHUNK_LENGTH", 3)
-    model, inputs, labels = sharpen(make_model(kind)), make_inputs(kind), make_labels()
+    model, inputs, labels = sharpen(make_shallow_model(kind)), make_inputs(kind), make_labels()
     wanted = wanted_scores(model, inputs, labels)
     np.testing.assert_allclose(as_numpy(model.score(inputs, labels)), wanted, rtol=1e-4)
     padded = np.where(labels == -100, model.config.pad_token_id, labels)
@@ -35,9 +35,10 @@ def test_scores_are_sums_of_log_probabilities(kind, monkeypatch):
     np.testing.assert_allclose(as_numpy(found), wanted / counts, rtol=1e-4)
 
 
+@pytest.mark.quick_in_jax("led")
 @every_kind
 def test_several_candidates_of_a_document_stand_next_to_each_other(kind):
-    model, inputs, labels = sharpen(make_model(kind)), make_inputs(kind), make_labels()
+    model, inputs, labels = sharpen(make_shallow_model(kind)), make_inputs(kind), make_labels()
     repeated = {name: np.repeat(value, 2, axis=0) for name, value in inputs.items()}
     candidates = np.repeat(labels, 2, axis=0)
     candidates[1::2] = candidates[1::2, ::-1]
@@ -47,7 +48,7 @@ def test_several_candidates_of_a_document_stand_next_to_each_other(kind):
 
 
 def test_the_score_that_a_search_gives_is_that_of_its_summary():
-    model, inputs = sharpen(make_model("led")), make_inputs("led")
+    model, inputs = sharpen(make_shallow_model("led")), make_inputs("led")
     found = model.generate(**inputs, max_new_tokens=9, return_dict=True)
     scores = model.score(inputs, np.asarray(found["sequences"])[:, 1:], length_penalty=1.0)
     np.testing.assert_allclose(as_numpy(scores), as_numpy(found["sequences_scores"]), atol=1e-5)
@@ -58,7 +59,7 @@ def test_the_score_that_a_search_gives_is_that_of_its_summary():
 
 
 def test_what_follows_the_end_counts_nothing():
-    model, inputs = sharpen(make_model("longt5-local")), make_inputs("longt5-local")
+    model, inputs = sharpen(make_shallow_model("longt5-local")), make_inputs("longt5-local")
     end = model.config.eos_token_id
     model.generation_config = model.generation_config.replace(eos_token_id=[end, 33])
     rows = np.array([[7, 8, end, 9, 10]] * 3), np.array([[7, 8, end, 0, 0]] * 3)

@@ -5,11 +5,9 @@ import pytest
 from backends import IS_JAX, as_tensor
 from routines import as_numpy
 from test_generation import every_kind, sharpen
-from tiny import KINDS, make_inputs, make_model
+from tiny import KINDS, make_inputs, make_shallow_model
 
 import tfmodels
-
-pytestmark = pytest.mark.covered
 
 RULES = {
     "repetition_penalty": 1.5,
@@ -45,7 +43,7 @@ each_search = pytest.mark.parametrize(("kind", "search"), list(zip(KINDS * 2, SE
 
 @each_search
 def test_eager_graph_and_xla_find_the_same(kind, search):
-    model, inputs, settings = sharpen(make_model(kind)), make_inputs(kind), settings_of(search)
+    model, inputs, settings = sharpen(make_shallow_model(kind)), make_inputs(kind), settings_of(search)
     wanted = as_numpy(model.generate(**inputs, **settings))
     found = as_numpy(model.generate(**inputs, **settings, jit_compile=True))
     np.testing.assert_array_equal(found["sequences"], wanted["sequences"])
@@ -61,12 +59,13 @@ def test_eager_graph_and_xla_find_the_same(kind, search):
         np.testing.assert_array_equal(found["sequences"], wanted["sequences"])
 
 
+@pytest.mark.quick("longt5-tglobal-beams")
 @pytest.mark.tensorflow
 @each_search
 def test_a_reloaded_savedmodel_finds_the_same(kind, search, tmp_path):
     import tensorflow as tf
 
-    model, inputs, settings = sharpen(make_model(kind)), make_inputs(kind), settings_of(search)
+    model, inputs, settings = sharpen(make_shallow_model(kind)), make_inputs(kind), settings_of(search)
     wanted = as_numpy(model.generate(**inputs, **settings))
     module = tf.Module()
     module.variables_of_the_model = [variable.value for variable in model.variables]
@@ -84,7 +83,7 @@ DRAWN = [[33, 27, 57, 46, 25], [18, 44, 72, 39, 88]]
 
 
 def test_draws_are_the_same_on_every_backend():
-    model = make_model("longt5-local")
+    model = make_shallow_model("longt5-local")
     for variable in model.variables:
         variable.assign(np.zeros(variable.shape))
     inputs = {name: x[:2] for name, x in make_inputs("longt5-local").items()}
@@ -92,10 +91,12 @@ def test_draws_are_the_same_on_every_backend():
     assert found[:, 1:].tolist() == DRAWN
 
 
+@pytest.mark.quick("longt5-local-greedy", "led-samples")
+@pytest.mark.quick_in_jax("longt5-local-greedy")
 @pytest.mark.parametrize("search", ["greedy", "samples"])
 @every_kind
 def test_a_stream_is_what_generate_returns(kind, search):
-    model, inputs, settings = sharpen(make_model(kind)), make_inputs(kind), settings_of(search)
+    model, inputs, settings = sharpen(make_shallow_model(kind)), make_inputs(kind), settings_of(search)
     wanted = np.asarray(model.generate(**inputs, **settings)["sequences"])
     settings = {name: value for name, value in settings.items() if name not in ("return_dict", "output_scores")}
     steps = list(model.generate_stream(**inputs, **settings))
@@ -106,7 +107,7 @@ def test_a_stream_is_what_generate_returns(kind, search):
 
 def test_a_stream_goes_through_the_tokenizer():
     tokenizer = tfmodels.LEDTokenizer.train_from_iterator(["def area(width): return width"] * 3, 300)
-    model = sharpen(make_model("led", vocab_size=tokenizer.vocab_size))
+    model = sharpen(make_shallow_model("led", vocab_size=tokenizer.vocab_size))
     inputs = tokenizer(["def area"], max_length=16)
     text = "".join(tokenizer.stream(model.generate_stream(**inputs, max_new_tokens=9)))
     assert text == tokenizer.batch_decode(model.generate(**inputs, max_new_tokens=9))[0]
@@ -114,10 +115,11 @@ def test_a_stream_goes_through_the_tokenizer():
         model.generate_stream(**inputs, num_beams=2)
 
 
+@pytest.mark.quick("led")
 @every_kind
 def test_a_documents_rows_share_its_keys_whatever_they_are(kind):
     """Beams whose ancestors differ see what gathered caches would hold: scores of a teacher-forced pass."""
-    model, inputs = sharpen(make_model(kind)), make_inputs(kind)
+    model, inputs = sharpen(make_shallow_model(kind)), make_inputs(kind)
     # Padding that was written on purpose would not count in the score.
     settings = {"num_beams": 4, "num_return_sequences": 4, "suppress_tokens": [model.config.pad_token_id]}
     found = model.generate(**inputs, **settings, max_new_tokens=9, return_dict=True)

@@ -12,6 +12,7 @@ from tfmodels.layers.feed_forward import FeedForward
 WIDTH, CHUNK = 6, 4
 
 
+@pytest.mark.quick_in_jax("5-False-eager", "8-True-xla", "11-False-xla")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("length", [5, 8, 11])

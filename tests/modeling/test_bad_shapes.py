@@ -16,6 +16,7 @@ def prepare(kind, **changes):
     return model, inputs, {**inputs, "decoder_input_ids": TARGET}
 
 
+@pytest.mark.quick_in_jax("*-led")
 @every_kind
 @pytest.mark.parametrize(
     ("changes", "message"),
@@ -51,6 +52,7 @@ def test_a_global_mask_of_another_size_is_an_error():
         model({**inputs, "global_attention_mask": np.ones((1, 53))})
 
 
+@pytest.mark.quick_in_jax("longt5-local")
 @every_kind
 def test_a_mask_that_does_not_count_the_tokens_so_far_is_an_error(kind):
     model, inputs, whole = prepare(kind)
@@ -63,6 +65,7 @@ def test_a_mask_that_does_not_count_the_tokens_so_far_is_an_error(kind):
             model(rest, past_key_values=past, decoder_attention_mask=np.ones((3, length)))
 
 
+@pytest.mark.quick_in_jax("led")
 @every_kind
 def test_a_cache_without_room_is_an_error(kind):
     model, inputs, _ = prepare(kind)
@@ -92,6 +95,7 @@ def test_a_growing_cache_ends_where_the_positions_end():
         Compiled(step, model, MODES[1], autograph=True)(ids[:, :1], past)
 
 
+@pytest.mark.quick_in_jax("longt5-tglobal")
 @every_kind
 def test_a_cache_takes_the_place_of_the_documents(kind):
     model, inputs, whole = prepare(kind)
@@ -103,6 +107,7 @@ def test_a_cache_takes_the_place_of_the_documents(kind):
     assert_close(as_numpy(found["logits"]), as_numpy(direct(model, whole)["logits"])[:, 5:])
 
 
+@pytest.mark.quick_in_jax("longt5-local")
 @every_kind
 def test_python_lists_are_arrays(kind):
     model, _, whole = prepare(kind)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 from routines import as_numpy, assert_close, gradients_of
-from tiny import make_inputs, make_labels, make_model
+from tiny import make_inputs, make_labels, make_shallow_model
 
 from tfmodels.modeling.chunked_logits import chunked_cross_entropy
 from tfmodels.modeling.losses import cross_entropy_term
@@ -30,6 +30,7 @@ def make_head(kind):
     return layer, layer
 
 
+@pytest.mark.quick_in_jax("1-4-tied", "4-4-tied", "9-4-untied", "12-4-tied", "5-64-untied")
 @pytest.mark.parametrize("kind", ["tied", "untied"])
 @pytest.mark.parametrize(("length", "chunk"), [(1, 4), (4, 4), (9, 4), (12, 4), (5, 64)])
 def test_loss_and_gradients_equal_those_of_all_logits(kind, length, chunk):
@@ -77,7 +78,7 @@ def test_labels_of_every_integer_type_count_alike(dtype):
 
 @pytest.mark.parametrize(("kind", "change"), [("led", None), ("led", "lora"), ("longt5-local", "frozen")])
 def test_a_model_trains_whatever_part_of_its_head_does_not(kind, change):
-    model = make_model(kind)
+    model = make_shallow_model(kind)
     if change == "lora":
         model.enable_lora(2)
     if change == "frozen":

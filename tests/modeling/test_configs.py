@@ -32,6 +32,7 @@ def test_defaults_and_fields_are_the_references(kind):
         assert getattr(ours, name) == getattr(reference, name)
 
 
+@pytest.mark.quick_in_jax("led")
 @every_kind
 def test_a_reference_config_file_is_read_and_ours_by_the_reference(kind, tmp_path):
     family = "LED" if kind == "led" else "LongT5"
@@ -49,6 +50,7 @@ def test_a_reference_config_file_is_read_and_ours_by_the_reference(kind, tmp_pat
     }
 
 
+@pytest.mark.quick_in_jax("longt5-tglobal")
 @every_kind
 def test_configs_survive_their_dict(kind):
     config = make_config(kind, num_labels=4, pruned_heads={1: [2, 0]}, problem_type="regression")

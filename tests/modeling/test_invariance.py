@@ -24,6 +24,12 @@ def outputs_of(model, inputs, length):
     return outputs
 
 
+@pytest.mark.quick_in_jax(
+    "led-Model",
+    "led-ForQuestionAnswering",
+    "longt5-tglobal-ForConditionalGeneration",
+    "longt5-local-ForSequenceClassification",
+)
 @every_model
 def test_padding_changes_no_row(kind, head):
     model, inputs = make_model(kind, head=head), make_inputs_for(kind, head, length=19)
@@ -35,6 +41,7 @@ def test_padding_changes_no_row(kind, head):
     assert_close(outputs_of(model, longer, 19), outputs_of(model, inputs, 19))
 
 
+@pytest.mark.quick_in_jax("longt5-tglobal-Model")
 @every_model
 def test_the_order_of_rows_changes_no_row(kind, head):
     model, inputs = make_model(kind, head=head), make_inputs_for(kind, head)
@@ -43,6 +50,7 @@ def test_the_order_of_rows_changes_no_row(kind, head):
     assert_close(outputs_of(model, {name: value[order] for name, value in inputs.items()}, 29), wanted)
 
 
+@pytest.mark.quick_in_jax("longt5-local-ForConditionalGeneration")
 @every_model
 def test_more_rows_change_no_row(kind, head):
     model, inputs = make_model(kind, head=head), make_inputs_for(kind, head)

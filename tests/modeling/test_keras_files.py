@@ -17,7 +17,6 @@ from tiny import VOCABULARY, make_inputs, make_labels, make_model, one_layer
 import tfmodels
 
 KINDS = ("led", "longt5-tglobal")
-pytestmark = pytest.mark.covered
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -69,6 +68,8 @@ WAYS = {
 }
 
 
+@pytest.mark.quick("led-file", "led-pickle", "longt5-tglobal-checkpoint", "longt5-tglobal-deepcopy")
+@pytest.mark.quick_in_jax("led-file", "longt5-tglobal-checkpoint")
 @pytest.mark.parametrize("way", WAYS)
 @every_kind
 def test_a_compiled_model_goes_on_training_bit_for_bit(kind, way, tmp_path):
@@ -96,6 +97,8 @@ def test_the_loss_scale_is_kept(auto_scale_loss, tmp_path):
     assert_same_state(again, model)
 
 
+@pytest.mark.quick("led-clone", "longt5-tglobal-file")
+@pytest.mark.quick_in_jax("led-clone")
 @pytest.mark.parametrize("way", [*WAYS, "clone"])
 @every_kind
 def test_copies_keep_settings_and_config(kind, way, tmp_path):
@@ -112,6 +115,7 @@ def test_copies_keep_settings_and_config(kind, way, tmp_path):
         np.testing.assert_array_equal(clone.generate(**inputs), model.generate(**inputs))
 
 
+@pytest.mark.quick("longt5-tglobal")
 @every_kind
 def test_frozen_parts_stay_frozen(kind, tmp_path):
     model = make(kind)
@@ -126,6 +130,7 @@ def test_frozen_parts_stay_frozen(kind, tmp_path):
     assert_same_state(again, model)
 
 
+@pytest.mark.quick("led")
 @every_kind
 def test_lora_goes_on_training_and_can_be_trained_after_any_reading(kind, tmp_path):
     model = make(kind)
@@ -177,6 +182,8 @@ def test_broken_states_of_files_are_refused_by_name(broken):
         type(model).from_config({**model.get_config(), **broken})
 
 
+@pytest.mark.quick("prune_heads-longt5-tglobal", "resize_token_embeddings-led", "set_input_embeddings-longt5-tglobal")
+@pytest.mark.quick_in_jax("prune_heads-longt5-tglobal")
 @every_kind
 @pytest.mark.parametrize("change", ["prune_heads", "resize_token_embeddings", "set_input_embeddings"])
 def test_a_change_through_the_encoder_reaches_the_whole(kind, change, tmp_path):
@@ -196,6 +203,7 @@ def test_a_change_through_the_encoder_reaches_the_whole(kind, change, tmp_path):
     np.testing.assert_array_equal(again.generate(**make_inputs(kind)), model.generate(**make_inputs(kind)))
 
 
+@pytest.mark.quick("led")
 @every_kind
 def test_searches_see_layers_that_were_changed_one_by_one(kind):
     model, inputs = make(kind), make_inputs(kind)
@@ -213,6 +221,7 @@ def dtypes_of_projections(model):
     return {layer.path: layer.compute_dtype for layer in layers}
 
 
+@pytest.mark.quick("mixed_bfloat16-longt5-tglobal", "mixed_float16-led")
 @every_kind
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_a_map_of_policies_reaches_every_layer(kind, policy, tmp_path):
@@ -239,6 +248,7 @@ def test_a_map_of_policies_reaches_every_layer(kind, policy, tmp_path):
     assert list(same.values()) == list(dtypes.values())
 
 
+@pytest.mark.quick("longt5-tglobal")
 @every_kind
 def test_a_map_of_all_paths_can_be_formed(kind):
     model = make(kind)
@@ -278,6 +288,7 @@ def test_three_epochs_are_one_and_two_in_another_process(kind, tmp_path):
     assert_same_state(keras.saving.load_model(tmp_path / "last.keras"), through)
 
 
+@pytest.mark.quick("longt5-tglobal")
 @pytest.mark.tensorflow
 @every_kind
 def test_keras_own_export_needs_no_call_before(kind, tmp_path):

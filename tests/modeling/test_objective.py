@@ -5,9 +5,18 @@ import numpy as np
 import pytest
 from backends import FEW_STEPS, direct
 from routines import as_numpy
-from tiny import HEADS, KINDS, VOCABULARY, make_inputs, make_inputs_for, make_labels, make_model, one_layer
-
-pytestmark = pytest.mark.covered
+from tiny import (
+    HEADS,
+    KINDS,
+    VOCABULARY,
+    make_config,
+    make_inputs,
+    make_inputs_for,
+    make_labels,
+    make_model,
+    no_dropout,
+    one_layer,
+)
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 LM, CLASSIFIER, ANSWERER = HEADS[1:]
@@ -15,8 +24,8 @@ LM, CLASSIFIER, ANSWERER = HEADS[1:]
 
 def make(kind, head=LM, **compiled):
     # Without relu's edge, on which side of which rounding decides.
-    no_dropout = {"dropout": 0.0} if kind == "led" else {"dropout_rate": 0.0, "feed_forward_proj": "gated-gelu"}
-    model = make_model(kind, head=head, **one_layer(kind), **no_dropout)
+    smooth = {"feed_forward_proj": "gated-gelu"} if hasattr(make_config(kind), "feed_forward_proj") else {}
+    model = make_model(kind, head=head, **one_layer(kind), **no_dropout(kind), **smooth)
     model.compile(**{"optimizer": "sgd", **FEW_STEPS, **compiled})
     return model
 
@@ -36,6 +45,7 @@ def label_losses(model, inputs, labels):
     return (np.log(np.exp(shifted).sum(axis=-1)) - chosen) * counts, counts
 
 
+@pytest.mark.quick("inputs-rows-led", "inputs-labels-longt5-tglobal", "y-labels-longt5-local", "y-rows-led")
 @every_kind
 @pytest.mark.parametrize("shape", ["rows", "labels"])
 @pytest.mark.parametrize("place", ["inputs", "y"])
@@ -51,6 +61,7 @@ def test_sample_weights_multiply_losses_and_labels_count_as_before(kind, shape, 
     assert found == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.quick("led")
 @every_kind
 def test_the_loss_that_is_reported_does_not_depend_on_the_batches(kind):
     model, inputs = make(kind), {**make_inputs(kind), "labels": uneven_labels()}
@@ -61,6 +72,7 @@ def test_the_loss_that_is_reported_does_not_depend_on_the_batches(kind):
         )
 
 
+@pytest.mark.quick("longt5-local")
 @every_kind
 def test_labels_as_y_train_as_labels_among_the_inputs(kind):
     inputs, labels = make_inputs(kind), uneven_labels()
@@ -74,6 +86,7 @@ def test_labels_as_y_train_as_labels_among_the_inputs(kind):
     np.testing.assert_array_equal(weights[0], weights[2])
 
 
+@pytest.mark.quick("y-longt5-tglobal", "inputs-led")
 @every_kind
 @pytest.mark.parametrize("place", ["inputs", "y"])
 def test_compiled_losses_and_metrics_see_the_labels_that_the_loss_sees(kind, place):
@@ -94,6 +107,7 @@ def test_compiled_losses_and_metrics_see_the_labels_that_the_loss_sees(kind, pla
     assert again["accuracy"] == 1.0
 
 
+@pytest.mark.quick("led")
 @every_kind
 def test_class_weights_weigh_the_rows_of_a_classifier_and_nothing_else(kind):
     model, inputs = make(kind, CLASSIFIER), make_inputs_for(kind, CLASSIFIER)
@@ -108,6 +122,7 @@ def test_class_weights_weigh_the_rows_of_a_classifier_and_nothing_else(kind):
         make(kind).fit({**make_inputs(kind), "labels": make_labels()}, class_weight={1: 2.0}, verbose=0)
 
 
+@pytest.mark.quick("longt5-local")
 @every_kind
 def test_an_answers_two_positions_are_averaged_and_weighted(kind):
     model, inputs = make(kind, ANSWERER), make_inputs_for(kind, ANSWERER)
@@ -123,6 +138,7 @@ def test_an_answers_two_positions_are_averaged_and_weighted(kind):
     assert found == pytest.approx(np.mean(means), rel=1e-5)
 
 
+@pytest.mark.quick("longt5-tglobal")
 @every_kind
 def test_accumulated_gradients_are_those_of_all_labels_at_once(kind):
     data = {**make_inputs(kind), "labels": uneven_labels()}
@@ -138,6 +154,7 @@ def test_accumulated_gradients_are_those_of_all_labels_at_once(kind):
     np.testing.assert_allclose(found[1][1], found[0][1], atol=2e-6)
 
 
+@pytest.mark.quick("led")
 @every_kind
 def test_ids_labels_and_masks_out_of_range_are_errors_by_name(kind):
     model, inputs, labels = make(kind), make_inputs(kind), make_labels()
@@ -166,6 +183,7 @@ def test_ids_labels_and_masks_out_of_range_are_errors_by_name(kind):
         make(kind, CLASSIFIER)({**make_inputs_for(kind, CLASSIFIER), "labels": np.array([0, 1, 2])})
 
 
+@pytest.mark.quick("longt5-local")
 @pytest.mark.tensorflow
 @every_kind
 def test_graphs_name_ids_and_labels_out_of_range(kind):
@@ -183,6 +201,7 @@ def test_graphs_name_ids_and_labels_out_of_range(kind):
         run({**inputs, "labels": tf.constant(wrong_labels)})
 
 
+@pytest.mark.quick("longt5-tglobal")
 @every_kind
 def test_a_label_out_of_range_has_no_loss_where_nothing_can_be_raised(kind):
     """In a program that XLA compiles, which runs on the backend's data set."""
@@ -211,6 +230,7 @@ def batches(data):
     return Batches()
 
 
+@pytest.mark.quick("led")
 @every_kind
 def test_no_documents_have_no_summaries(kind):
     model = make(kind)
@@ -223,6 +243,7 @@ def test_no_documents_have_no_summaries(kind):
     assert tuple(model.score(none, np.zeros((0, 4), "int32")).shape) == (0,)
 
 
+@pytest.mark.quick("longt5-local")
 @every_kind
 def test_head_masks_hold_in_generation_as_in_a_call(kind):
     model, inputs = make(kind), make_inputs(kind)
@@ -264,6 +285,7 @@ def test_weights_go_with_metrics_in_compiled_steps(shape):
         make(kind, loss=loss).evaluate(make_inputs(kind), uneven_labels(), sample_weight=np.ones((3, 6)), verbose=0)
 
 
+@pytest.mark.quick("longt5-tglobal")
 @every_kind
 def test_weights_count_wherever_they_are_given(kind):
     model, data, weight = make(kind), {**make_inputs(kind), "labels": uneven_labels()}, np.array([5.0, 1.0, 0.5])

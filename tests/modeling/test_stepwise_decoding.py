@@ -20,6 +20,7 @@ def all_at_once(model, mask, encoded, **inputs):
     return as_numpy(direct(model.decode, TARGET, encoded, encoder_attention_mask=mask, **inputs)["logits"])
 
 
+@pytest.mark.quick_in_jax("sizes0-led", "sizes1-longt5-tglobal", "sizes2-longt5-local")
 @every_kind
 @pytest.mark.parametrize("sizes", [[1] * 9, [4, 1, 1, 3], [9]])
 def test_some_tokens_at_a_time_equal_all_at_once_in_a_static_cache(kind, sizes):
@@ -34,6 +35,7 @@ def test_some_tokens_at_a_time_equal_all_at_once_in_a_static_cache(kind, sizes):
     assert_close(np.concatenate(found, axis=1), all_at_once(model, mask, encoded))
 
 
+@pytest.mark.quick_in_jax("led")
 @every_kind
 def test_a_growing_cache_equals_all_at_once(kind):
     model, mask, encoded = prepare(kind)
@@ -47,6 +49,7 @@ def test_a_growing_cache_equals_all_at_once(kind):
     assert_close(np.concatenate(found, axis=1), all_at_once(model, mask, encoded))
 
 
+@pytest.mark.quick_in_jax("longt5-tglobal")
 @every_kind
 def test_a_decoder_mask_counts_the_tokens_so_far(kind):
     model, mask, encoded = prepare(kind)
@@ -67,6 +70,7 @@ def test_a_decoder_mask_counts_the_tokens_so_far(kind):
     assert_close(np.concatenate(found, axis=1), wanted)
 
 
+@pytest.mark.quick_in_jax("longt5-local")
 @every_kind
 def test_a_compiled_step_keeps_its_shapes_and_traces_once(kind):
     model, mask, encoded = prepare(kind)
@@ -111,6 +115,7 @@ def test_encoder_outputs_may_be_a_tuple_as_in_the_reference():
     assert_close(as_numpy(as_tuple["logits"]), all_at_once(model, mask, encoded))
 
 
+@pytest.mark.quick_in_jax("led")
 @every_kind
 def test_a_model_without_a_head_decodes_to_hidden_states(kind):
     model, inputs = make_model(kind, head="Model"), make_inputs(kind)

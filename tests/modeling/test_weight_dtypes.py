@@ -9,8 +9,6 @@ from backends import FEW_STEPS, IS_JAX, JIT_COMPILE, direct
 from routines import as_numpy, assert_close
 from tiny import make_inputs, make_labels, make_model, model_class, one_layer
 
-pytestmark = pytest.mark.covered
-
 KINDS = ("led", "longt5-tglobal")
 DTYPES = (
     ("bfloat16", "float16") if IS_JAX and "JAX_ENABLE_X64" not in os.environ else ("bfloat16", "float16", "float64")
@@ -38,6 +36,8 @@ def dtypes_of(layer):
     return {keras.backend.standardize_dtype(v.value.dtype) for v in layer.weights if v.name in ("kernel", "embeddings")}
 
 
+@pytest.mark.quick("search0-*-led-bfloat16", "search3-True-longt5-tglobal-float16")
+@pytest.mark.quick_in_jax("search0-True-led-bfloat16", "search3-True-longt5-tglobal-float16")
 @every_dtype
 @every_kind
 @every_mode
@@ -53,6 +53,7 @@ def test_a_search_scores_tokens_as_one_pass_of_the_decoder_does(kind, dtype, sea
     np.testing.assert_allclose(as_numpy(found["sequences_scores"]), scores, rtol=0.03)
 
 
+@pytest.mark.quick("led-float16")
 @every_dtype
 @every_kind
 def test_weights_inside_the_loop_have_the_dtype_of_the_policy(kind, dtype):
@@ -70,6 +71,8 @@ def test_weights_inside_the_loop_have_the_dtype_of_the_policy(kind, dtype):
     assert seen == [{dtype}] * len(seen)
 
 
+@pytest.mark.quick("led-bfloat16-True", "longt5-tglobal-float64-False")
+@pytest.mark.quick_in_jax("led-bfloat16-True", "longt5-tglobal-float16-False")
 @pytest.mark.parametrize("remat", [False, True])
 @every_dtype
 @every_kind
@@ -91,6 +94,7 @@ def test_a_step_of_training_sees_the_stored_weights_and_keeps_their_dtypes(kind,
     assert [keras.backend.standardize_dtype(v.dtype) for v in model.variables] == before
 
 
+@pytest.mark.quick("longt5-tglobal-float16")
 @every_dtype
 @every_kind
 def test_files_give_back_weights_of_every_dtype(kind, dtype, tmp_path):

@@ -77,6 +77,7 @@ def test_generated_tokens_and_scores_are_equal(small_pair, case, beams):
     assert_same_summaries(f"generation, {beams} beams", small_pair, inputs, settings | {"num_beams": beams})
 
 
+@pytest.mark.quick_in_jax("led-1", "longt5-local-3")
 @pytest.mark.parametrize("beams", [1, 3])
 def test_scores_of_every_step_and_the_beams_behind_them_are_equal(small_pair, beams):
     settings = {"num_beams": beams, "max_new_tokens": 8, "no_repeat_ngram_size": 2, "min_length": 9}
@@ -90,6 +91,7 @@ def test_scores_of_every_step_and_the_beams_behind_them_are_equal(small_pair, be
         np.testing.assert_array_equal(np.asarray(found["beam_indices"]), wanted.beam_indices.numpy())
 
 
+@pytest.mark.quick_in_jax("longt5-tglobal-3")
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_prompt_is_gone_on_with_as_in_the_reference(small_pair, beams):
     kind, _, model = small_pair
@@ -103,6 +105,8 @@ def test_a_prompt_is_gone_on_with_as_in_the_reference(small_pair, beams):
         assert_same_summaries("prompt", small_pair, inputs, settings | {"num_beams": beams}, theirs, ours)
 
 
+@pytest.mark.quick("*-1", "led-every place-2")
+@pytest.mark.quick_in_jax("led-first places-1", "longt5-tglobal-of each document-2", "longt5-local-every place-2")
 @pytest.mark.parametrize("beams", [1, 2])
 @pytest.mark.parametrize("shape", ["every place", "first places", "of each document"])
 def test_allowed_tokens_are_the_references_prefix_function(small_pair, shape, beams):
@@ -124,6 +128,7 @@ def test_allowed_tokens_are_the_references_prefix_function(small_pair, shape, be
     assert_same_summaries(f"allowed tokens, {shape}", small_pair, inputs, settings, theirs, ours)
 
 
+@pytest.mark.quick_in_jax("longt5-local-3")
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_users_rule_stands_where_the_references_stands(small_pair, beams):
     def halve_even(tokens, position, scores):
@@ -141,6 +146,7 @@ def test_a_users_rule_stands_where_the_references_stands(small_pair, beams):
     assert_same_summaries("a user's rule", small_pair, make_inputs(small_pair[0]), settings, theirs, ours)
 
 
+@pytest.mark.quick_in_jax("led")
 def test_attentions_of_a_greedy_search_are_the_references_of_every_step(small_pair):
     kind, reference, model = small_pair
     inputs = make_inputs(kind)

@@ -44,6 +44,7 @@ def run(reference, inputs, **asked):
         return reference(**to_torch(inputs), **asked)
 
 
+@pytest.mark.quick_in_jax("led-single label", "led-multi label", "longt5-local-regression")
 @pytest.mark.parametrize("problem", PROBLEMS)
 @every_kind
 def test_sequence_classification_is_equal(kind, problem, tmp_path):
@@ -57,6 +58,7 @@ def test_sequence_classification_is_equal(kind, problem, tmp_path):
     assert "loss" not in ours(ended_inputs(kind))
 
 
+@pytest.mark.quick_in_jax("longt5-local")
 @every_kind
 def test_question_answering_is_equal(kind, tmp_path):
     reference, ours = make_pair(kind, tmp_path, "ForQuestionAnswering")
@@ -69,6 +71,7 @@ def test_question_answering_is_equal(kind, tmp_path):
     compare_gradients(f"{kind} question answering", "29 tokens: gradients", reference, ours, inputs)
 
 
+@pytest.mark.quick_in_jax("longt5-tglobal")
 @every_kind
 def test_the_model_without_a_head_is_equal(kind, tmp_path):
     reference, ours = make_pair(kind, tmp_path, "Model")
@@ -82,6 +85,7 @@ def test_the_model_without_a_head_is_equal(kind, tmp_path):
     compare(f"{kind} model", "53 tokens: encoder", states, theirs)
 
 
+@pytest.mark.quick_in_jax("longt5-local")
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_the_encoder_model_is_equal_and_goes_both_ways(kind, tmp_path):
     reference, ours = make_pair(kind, tmp_path, "EncoderModel")
@@ -109,6 +113,7 @@ def test_transformers_loads_the_leds_that_we_save(head, tmp_path):
     compare(f"LED{head}", "saved by us, loaded by transformers", again[name].numpy(), before[name].numpy(), 1e-6)
 
 
+@pytest.mark.quick_in_jax("led")
 @every_kind
 def test_bodies_are_shared_between_the_classes_of_a_family(kind, tmp_path):
     """A language model's file gives the others their body, and heads start anew only when that is said."""
@@ -135,6 +140,7 @@ def test_bodies_are_shared_between_the_classes_of_a_family(kind, tmp_path):
         assert again.config.num_labels == 7
 
 
+@pytest.mark.quick_in_jax("longt5-tglobal")
 @every_kind
 def test_initial_weights_follow_the_references_distributions(kind):
     family = "LED" if kind == "led" else "LongT5"

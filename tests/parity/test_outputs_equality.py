@@ -56,6 +56,7 @@ def check_encoder_attentions(kind, found, wanted, inputs):
         compare(model, f"{length} tokens: encoder global attentions", ours, theirs * slots)
 
 
+@pytest.mark.quick_in_jax("led-1", "led-33", "longt5-local-7", "longt5-local-53", "longt5-tglobal-9")
 @pytest.mark.parametrize("length", LENGTHS)
 def test_all_outputs_are_equal(pair, length):
     kind, reference, ours = pair
@@ -93,6 +94,7 @@ def head_masks(seed=0):
     return {name: generator.integers(0, 2, (2, 4)).astype("float32") * 0.8 + 0.1 for name in names}
 
 
+@pytest.mark.quick_in_jax("longt5-tglobal")
 def test_head_masks_are_equal(pair):
     kind, reference, ours = pair
     inputs = {**sources(kind), "labels": make_labels(), **head_masks()}
@@ -105,6 +107,7 @@ def test_head_masks_are_equal(pair):
     compare_gradients(kind, "head masks: gradients", reference, ours, inputs)
 
 
+@pytest.mark.quick_in_jax("led")
 def test_embeddings_in_place_of_ids_are_equal(pair):
     kind, reference, ours = pair
     inputs, labels = sources(kind), make_labels()
@@ -119,6 +122,7 @@ def test_embeddings_in_place_of_ids_are_equal(pair):
     compare(kind, "embeddings: loss", found["loss"], wanted.loss.numpy())
 
 
+@pytest.mark.quick_in_jax("longt5-local")
 def test_decoder_masks_are_equal(pair):
     kind, reference, ours = pair
     mask = np.ones((3, 7), "int32")
@@ -138,6 +142,7 @@ def compare_caches(kind, case, found, wanted, inputs):
         compare(kind, case, ours_cross, tuple(x.numpy() * real for x in layer[2:]))
 
 
+@pytest.mark.quick_in_jax("longt5-tglobal")
 def test_caches_are_equal_and_continue_alike(pair):
     kind, reference, ours = pair
     inputs = sources(kind)
@@ -158,6 +163,7 @@ def test_caches_are_equal_and_continue_alike(pair):
     compare_caches(kind, "cache: grown keys and values", found, wanted, inputs)
 
 
+@pytest.mark.quick_in_jax("led")
 def test_a_pruned_encoder_is_equal_to_a_masked_one_and_to_the_references_pruning(pair, tmp_path):
     kind, reference, _ = pair
     reference.save_pretrained(tmp_path)

@@ -55,6 +55,7 @@ def reference_warpers(settings, least):
     return made
 
 
+@pytest.mark.quick_in_jax("*-1")
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_rules_of_sampling_keep_the_references_tokens(sampler, beams):
@@ -77,6 +78,7 @@ def one_document(request, tmp_path_factory):
     return reference, model, {name: value[:1] for name, value in make_inputs(kind).items()}
 
 
+@pytest.mark.quick_in_jax("led-plain", "longt5-tglobal-top_p", "longt5-local-all")
 @pytest.mark.parametrize("sampler", ["plain", "top_p", "all"])
 def test_draws_have_the_references_probabilities(one_document, sampler):
     reference, model, inputs = one_document
@@ -100,6 +102,7 @@ def test_draws_have_the_references_probabilities(one_document, sampler):
         assert p_value(counts, torch.softmax(drawn.scores[0][0].double(), -1).numpy()) > 1e-3
 
 
+@pytest.mark.quick_in_jax("led")
 def test_sampled_beams_are_drawn_without_replacement(one_document):
     _, model, inputs = one_document
     # Of 5 allowed tokens two beams draw four, in order; the first two that end here are kept, best first.
@@ -122,6 +125,7 @@ def test_sampled_beams_are_drawn_without_replacement(one_document):
     assert p_value(counts, wanted) > 1e-3
 
 
+@pytest.mark.quick_in_jax("longt5-tglobal")
 def test_a_seed_draws_the_same_again_and_another_one_does_not(one_document):
     _, model, inputs = one_document
     draw = {"do_sample": True, "top_k": 0, "temperature": 2.0, "max_new_tokens": 12, "num_return_sequences": 4}

@@ -25,6 +25,19 @@ def check_outputs(model, case, reference, ours, inputs, labels):
     compare(model, f"{case}: loss", found["loss"], wanted.loss.numpy())
 
 
+@pytest.mark.quick_in_jax(
+    "led, two windows-1",
+    "led, two windows-16",
+    "led, two windows-129",
+    "led, one window, relu-7",
+    "led, untied, silu-31",
+    "longt5-local-9",
+    "longt5-local-33",
+    "longt5-local, untied, gated-53",
+    "longt5-tglobal-13",
+    "longt5-tglobal-127",
+    "longt5-tglobal, untied, gated-128",
+)
 @pytest.mark.parametrize("length", LENGTHS)
 def test_loss_logits_and_hidden_states_are_equal(pair, length):
     model, kind, reference, ours = pair
@@ -53,17 +66,20 @@ def test_a_global_mark_on_padding_is_equal(tmp_path):
     check_outputs("led, two windows", "global marks on padding", reference, ours, inputs, make_labels())
 
 
+@pytest.mark.quick_in_jax("led, one window, relu", "longt5-tglobal")
 def test_padding_on_the_left_is_equal(pair):
     model, kind, reference, ours = pair
     inputs = {name: np.ascontiguousarray(value[:, ::-1]) for name, value in make_inputs(kind).items()}
     check_outputs(model, "padding on the left", reference, ours, inputs, make_labels())
 
 
+@pytest.mark.quick_in_jax("led, untied, silu", "longt5-tglobal")
 def test_gradients_of_every_weight_are_equal(pair):
     model, kind, reference, ours = pair
     compare_gradients(model, "gradients", reference, ours, {**make_inputs(kind), "labels": make_labels()})
 
 
+@pytest.mark.quick_in_jax("longt5-local")
 def test_transformers_loads_what_we_save(pair, tmp_path):
     model, kind, reference, ours = pair
     ours.save_pretrained(tmp_path)
@@ -77,6 +93,7 @@ def test_transformers_loads_what_we_save(pair, tmp_path):
     compare(model, "saved by us, loaded by transformers", again.logits.numpy(), before.logits.numpy(), 1e-6)
 
 
+@pytest.mark.quick_in_jax("longt5-local, untied, gated")
 def test_a_pytorch_bin_file_loads_without_pytorch(pair, tmp_path):
     _, kind, reference, ours = pair
     reference.save_pretrained(tmp_path, safe_serialization=False)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from routines import randomise
-from tiny import make_model
+from tiny import FAMILY_OF, make_model, one_layer
+from tiny import settings as settings_of
 
 import tfmodels
 from export import export_saved_model
@@ -84,15 +85,15 @@ def exported(kind, head=LANGUAGE_MODEL, problem_type=None):
 
 @functools.cache
 def _exported(kind, head, problem_type):
-    tokenizer_class = tfmodels.LEDTokenizer if kind == "led" else tfmodels.LongT5Tokenizer
-    tokenizer = tokenizer_class.train_from_iterator([Path(tfmodels.__file__).read_text(), *TEXTS] * 3, 400)
+    tokenizer = FAMILY_OF[kind].tokenizer.train_from_iterator([Path(tfmodels.__file__).read_text(), *TEXTS] * 3, 400)
     changes, settings = {}, {}
     if head != LANGUAGE_MODEL:
         settings = {"signatures": ("serving_default",), "warm_up": False}
-        changes = {"max_decoder_position_embeddings": LENGTHS[-1]} if kind == "led" else {}
+        # The decoder reads the source too.
+        changes = {name: LENGTHS[-1] for name in settings_of(kind) if name == "max_decoder_position_embeddings"}
     if head == CLASSIFIER:
         changes |= {"num_labels": 3, "problem_type": problem_type}
-    model = make_model(kind, vocab_size=tokenizer.vocab_size, head=head, **changes)
+    model = make_model(kind, vocab_size=tokenizer.vocab_size, head=head, **one_layer(kind), **changes)
     # Weights far from uniform, so that the answers differ from text to text.
     randomise(model, scale=0.4)
     if head == LANGUAGE_MODEL:
@@ -102,10 +103,14 @@ def _exported(kind, head, problem_type):
     return Exported(model, tokenizer, folder)
 
 
+def loaded(kind, head=LANGUAGE_MODEL):
+    """The SavedModel of a model, loaded once."""
+    return _loaded(kind, head)
+
+
 @functools.cache
-def loaded(kind):
-    """The SavedModel of a summariser."""
-    return load_saved_model(exported(kind).folder / "1")
+def _loaded(kind, head):
+    return load_saved_model(exported(kind, head).folder / "1")
 
 
 class _Toy(tf.Module):

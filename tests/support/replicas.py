@@ -56,12 +56,11 @@ def train(backend, kind, count, data, sample_weight, batch_size, optimizer, accu
     """The loss that `fit` reports and `evaluate` finds, and all weights."""
     import keras
     import numpy as np
-    from tiny import make_model, one_layer
+    from tiny import make_model, no_dropout, one_layer
 
     keras.utils.set_random_seed(7)
-    no_dropout = {"dropout": 0.0} if kind == "led" else {"dropout_rate": 0.0}
     with devices(backend, count):
-        model = make_model(kind, **one_layer(kind), **no_dropout)
+        model = make_model(kind, **one_layer(kind), **no_dropout(kind))
         model.compile(optimizer=optimizer(gradient_accumulation_steps=accumulated), **compiled)
         given = {"batch_size": batch_size, "sample_weight": sample_weight, "verbose": 0}
         history = model.fit(data, shuffle=False, **given).history

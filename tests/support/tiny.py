@@ -3,6 +3,8 @@
 A kind is a variant of a family, such as "longt5-local"; all of them are read from the registry of families.
 """
 
+import dataclasses
+
 import numpy as np
 
 from tfmodels.auto import FAMILIES
@@ -33,6 +35,11 @@ def one_layer(kind):
     return layers | {name: value[0] for name, value in fields.items() if isinstance(value, list)}
 
 
+def no_dropout(kind):
+    """Config fields with which training draws nothing."""
+    return {field.name: 0.0 for field in dataclasses.fields(FAMILY_OF[kind].config) if "dropout" in field.name}
+
+
 def make_config(kind, **changes):
     return FAMILY_OF[kind].config(**settings(kind, **changes))
 
@@ -43,6 +50,11 @@ def model_class(kind, head="ForConditionalGeneration"):
 
 def make_model(kind, dtype=None, head="ForConditionalGeneration", **changes):
     return model_class(kind, head)(make_config(kind, **changes), dtype=dtype)
+
+
+def make_shallow_model(kind, **changes):
+    """Of one layer, for what does not depend on how many there are: half of the time of every compiler."""
+    return make_model(kind, **{**one_layer(kind), **changes})
 
 
 def make_encoder(kind, dtype=None, **changes):

@@ -7,7 +7,7 @@ import transformers
 from backends import value_and_gradients
 from routines import as_numpy
 from safetensors.torch import save_file
-from tiny import settings
+from tiny import FAMILY_OF, settings
 
 import tfmodels
 from tfmodels.checkpoints.mapping import weight_entries
@@ -23,16 +23,18 @@ def make_pair(kind, folder, head="ForConditionalGeneration", seed=0, **changes):
     Uniform attention, which small random weights give, hides errors in masks.
     """
     torch.manual_seed(seed)
-    family = "LED" if kind == "led" else "LongT5"
+    # The families bear the same names in both libraries.
+    family = FAMILY_OF[kind].config.__name__.removesuffix("Config")
     config = getattr(transformers, f"{family}Config")(**settings(kind, **changes))
     reference = _reference(family, head, config).eval()
+    # Where scores are not scaled, more would make float32 rounding alone pass 1e-4, in transformers too.
+    peak = 1.6 if hasattr(config, "d_kv") else 3
     with torch.no_grad():
         for name, parameter in reference.named_parameters():
             noise = torch.randn_like(parameter)
             parameter.copy_(0.15 * noise if parameter.ndim > 1 else parameter + 0.1 * noise)
-            # LongT5 does not scale its scores: more, and float32 rounding alone passes 1e-4, in transformers too.
             if any(part in name for part in PEAKED):
-                parameter.mul_(3 if kind == "led" else 1.6)
+                parameter.mul_(peak)
         if hasattr(reference, "final_logits_bias"):
             reference.final_logits_bias.normal_(0, 0.1)
     _save(reference, config, folder)
@@ -40,7 +42,7 @@ def make_pair(kind, folder, head="ForConditionalGeneration", seed=0, **changes):
 
 
 def _reference(family, head, config):
-    if family == "LED" or head not in ("ForSequenceClassification", "ForQuestionAnswering"):
+    if hasattr(transformers, f"{family}{head}"):
         return getattr(transformers, f"{family}{head}")(config)
     # The reference has no such heads for LongT5: its T5 classes, with LongT5's body in the place of T5's.
     model = getattr(transformers, f"T5{head}")(transformers.T5Config(**config.to_dict() | {"model_type": "t5"}))

@@ -14,6 +14,7 @@ from tfmodels.auto import load_pretrained
 from training.checkpointing import Checkpoints
 
 FAST = ["--source-lengths", "32", "--target-length", "8", "--batch-tokens", "128", "--vocab-size", "300"]
+VOCABULARIES = ("spiece.model", "vocab.json", "merges.txt")
 
 
 def command(*arguments):
@@ -26,7 +27,11 @@ def run(*arguments):
 
 @pytest.fixture
 def rows(tmp_path):
-    path = tmp_path / "mine.jsonl"
+    return write_rows(tmp_path)
+
+
+def write_rows(folder):
+    path = folder / "mine.jsonl"
     words = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"]
     with path.open("w") as file:
         for number in range(48):
@@ -39,31 +44,40 @@ def fields(path):
     return ["--data", path, "--document-field", "article", "--summary-field", "abstract"]
 
 
-@pytest.mark.parametrize("model", ["longt5-tglobal-tiny", pytest.param("led-tiny", marks=pytest.mark.thorough)])
-def test_a_users_file_becomes_a_model_with_report_plot_and_logs(rows, tmp_path, model):
-    output = tmp_path / "out"
-    done = run(*fields(rows), "--model", model, "--output", output, "--epochs", 1, *FAST, "--test-examples", 3)
+@pytest.fixture(scope="module", params=["longt5-tglobal-tiny", pytest.param("led-tiny", marks=pytest.mark.thorough)])
+def trained(request, tmp_path_factory):
+    """A user's file, and the folder that the program made of it."""
+    folder = tmp_path_factory.mktemp("trained")
+    data, output = write_rows(folder), folder / "out"
+    options = ["--output", output, "--epochs", 1, *FAST, "--test-examples", 3]
+    done = run(*fields(data), "--model", request.param, *options)
     assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return data, output
+
+
+def test_a_users_file_becomes_a_model_with_report_plot_and_logs(trained):
+    _, output = trained
     report = json.loads((output / "report.json").read_text())
     assert set(report["rouge"]) == {"rouge1", "rouge2", "rougeL", "rougeLsum"}
     assert np.isfinite(report["history"]["training"]).all()
     assert (output / "loss.png").read_bytes()[:4] == b"\x89PNG"
     assert list((output / "logs").rglob("events.*"))
     assert sorted(child.name for child in output.iterdir()) == ["logs", "loss.png", "model", "report.json"]
-    trained, tokenizer = load_pretrained(output / "model")
-    summaries = tokenizer.batch_decode(trained.generate(**tokenizer(["alpha beta"], max_length=32)))
+    model, tokenizer = load_pretrained(output / "model")
+    summaries = tokenizer.batch_decode(model.generate(**tokenizer(["alpha beta"], max_length=32)))
     assert len(summaries) == 1
-    assert "Traceback" not in done.stderr
 
 
-def test_training_goes_on_from_a_folder_with_its_own_tokenizer(rows, tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    common = [*fields(rows), "--epochs", 1, *FAST, "--no-jit", "--test-examples", 2]
-    assert run(*common, "--model", "longt5-local-tiny", "--output", first).returncode == 0
-    done = run(*common, "--remat", "--model", first / "model", "--output", second)
+def test_training_goes_on_from_a_folder_with_its_own_tokenizer(trained, tmp_path):
+    data, first = trained
+    options = ["--epochs", 1, *FAST, "--no-jit", "--test-examples", 2, "--remat", "--output", tmp_path / "second"]
+    done = run(*fields(data), "--model", first / "model", *options)
     assert done.returncode == 0, done.stderr
-    for name in ("spiece.model", "config.json"):
-        assert (second / "model" / name).read_bytes() == (first / "model" / name).read_bytes()
+    vocabulary = [path.name for path in (first / "model").iterdir() if path.name in VOCABULARIES]
+    assert vocabulary
+    for name in (*vocabulary, "config.json"):
+        assert (tmp_path / "second" / "model" / name).read_bytes() == (first / "model" / name).read_bytes()
 
 
 def test_ctrl_c_keeps_a_usable_model_and_nothing_half_written(rows, tmp_path):

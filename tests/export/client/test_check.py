@@ -2,19 +2,16 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 from exported import exported
+from fresh_process import fresh_process
 
 from export.client.warmup import read_warm_ups, write_warm_ups
 
 
 def check(folder):
-    return subprocess.run(
-        [sys.executable, "-m", "export", "check", folder], capture_output=True, text=True, timeout=120
-    )
+    return fresh_process().run("check", folder)
 
 
 @pytest.fixture

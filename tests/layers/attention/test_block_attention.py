@@ -61,6 +61,7 @@ def dense(tensors, masks, geometry, dropped=None):
     return ops.matmul(probabilities if dropped is None else probabilities * dropped, values)
 
 
+@pytest.mark.quick_in_jax("*-1-1", "*-1-24", "*-3-5", "*-100-8", "*-2-17")
 @pytest.mark.parametrize("length", [1, 5, 8, 17, 24])
 @pytest.mark.parametrize(
     ("geometry", "blocks"),
@@ -116,6 +117,7 @@ def test_a_query_that_sees_no_key_gives_zeros_and_zero_gradients():
     assert max(np.abs(gradient).max() for gradient in found.values()) == 0
 
 
+@pytest.mark.quick_in_jax("3")
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_with_dropout_output_and_gradients_are_those_of_dense_attention_with_the_same_mask(blocks):
     # With an identity as the values the output is the probabilities themselves, and their zeros are the mask.
@@ -188,6 +190,7 @@ def test_probabilities_are_those_that_the_output_is_made_of():
     assert np.abs(as_numpy(window) * ~geometry.is_inside()).max() == 0
 
 
+@pytest.mark.quick_in_jax("places0-seeds0", "places1-seeds1", "places2-seeds2")
 @pytest.mark.parametrize("seeds", [([1, 2], [1, 3]), ([1, 2], [2, 2]), ([5, 5], [5, 5])])
 @pytest.mark.parametrize("places", [(0, 1), (0, 0), (7, 8)])
 def test_dropout_masks_of_other_seeds_blocks_and_parts_are_unrelated(seeds, places):

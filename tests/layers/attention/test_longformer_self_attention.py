@@ -45,6 +45,7 @@ def make_layer(**arguments):
     return layer
 
 
+@pytest.mark.quick_in_jax("0-1", "0-8", "0-17", "1-2", "1-9", "1-16", "5-3", "5-7", "5-15", "5-31")
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 31])
 @pytest.mark.parametrize("marked", [0, 1, SLOTS])
 def test_equals_dense_masked_attention(length, marked):

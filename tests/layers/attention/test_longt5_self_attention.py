@@ -67,6 +67,18 @@ def make_inputs(length, batch=4):
 both = pytest.mark.parametrize("kind", ["local", "transient-global"])
 
 
+@pytest.mark.quick_in_jax(
+    "1-local",
+    "7-local",
+    "9-local",
+    "16-local",
+    "25-local",
+    "3-transient-global",
+    "8-transient-global",
+    "15-transient-global",
+    "17-transient-global",
+    "41-transient-global",
+)
 @both
 @pytest.mark.parametrize("length", [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, 24, 25, 41])
 def test_equals_dense_masked_attention(kind, length):
@@ -78,6 +90,7 @@ def test_equals_dense_masked_attention(kind, length):
     assert_close(found * valid[..., None], wanted * valid[..., None], 5e-5)
 
 
+@pytest.mark.quick_in_jax("local")
 @both
 def test_no_mask_means_no_padding(kind):
     layer, (hidden, _) = make_layer(kind), make_inputs(21)
@@ -86,6 +99,7 @@ def test_no_mask_means_no_padding(kind):
     )
 
 
+@pytest.mark.quick_in_jax("transient-global")
 @both
 def test_a_row_of_padding_alone_is_finite(kind):
     layer, (hidden, valid) = make_layer(kind), make_inputs(21)
@@ -93,6 +107,7 @@ def test_a_row_of_padding_alone_is_finite(kind):
     assert np.isfinite(as_numpy(direct(layer, hidden, attention_mask=valid.astype("int32")))).all()
 
 
+@pytest.mark.quick_in_jax("local")
 @both
 def test_a_bias_that_is_passed_in_equals_the_own_one(kind):
     layer, (hidden, valid) = make_layer(kind), make_inputs(21)
@@ -106,6 +121,7 @@ def test_a_bias_that_is_passed_in_equals_the_own_one(kind):
     )
 
 
+@pytest.mark.quick_in_jax("transient-global")
 @both
 def test_eager_graph_and_xla_agree_and_trace_once(kind):
     layer, (hidden, valid) = make_layer(kind), make_inputs(27)
@@ -114,6 +130,7 @@ def test_eager_graph_and_xla_agree_and_trace_once(kind):
     assert_gradients_are_finite(layer, inputs)
 
 
+@pytest.mark.quick_in_jax("mixed_bfloat16-local", "mixed_float16-transient-global")
 @both
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_is_near_float32(kind, policy):
@@ -127,6 +144,7 @@ def test_mixed_precision_is_near_float32(kind, policy):
     assert_close(as_numpy(output), as_numpy(direct(exact, hidden, attention_mask=mask)), 0.1)
 
 
+@pytest.mark.quick_in_jax("local")
 @both
 def test_composes_in_the_functional_api_and_survives_a_keras_file(kind, tmp_path):
     hidden, mask = keras.Input((None, WIDTH)), keras.Input((None,), dtype="int32")
