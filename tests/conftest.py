@@ -84,13 +84,22 @@ def _leave_to_the_thorough_run(items, every_test):
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_objects_to_collect():
-    if not IS_JAX:
+    if IS_JAX:
+        _forget_compiled_programs()
+    else:
         _forget_gradients_of_past_graphs()
     # Keras collects garbage for each layer that it quantizes, and would look at everything that is imported each time.
     gc.collect()
     gc.freeze()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _forget_compiled_programs():
+    """What another module compiles again comes from the folder of compiled programs."""
+    import jax
+
+    jax.clear_caches()
 
 
 def _forget_gradients_of_past_graphs():

@@ -36,8 +36,8 @@ def test_a_process_of_its_own_answers_one_question():
 
 
 def test_one_text_at_a_time_equals_a_batch():
-    ask = SavedModel(exported("led").folder)
-    assert [ask(text=[text])["text"][0] for text in TEXTS] == ask(text=TEXTS)["text"].tolist()
+    folder, ask = exported("led").folder, fresh_process().ask
+    assert [ask(folder, text=[text])["text"][0] for text in TEXTS] == ask(folder, text=TEXTS)["text"]
 
 
 @pytest.mark.parametrize("kind", ["led", "longt5-tglobal"])

@@ -17,6 +17,7 @@ from tiny import VOCABULARY, make_inputs, make_labels, make_model, one_layer
 import tfmodels
 
 KINDS = ("led", "longt5-tglobal")
+TIED = {"led": True, "longt5-tglobal": False}
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -187,7 +188,7 @@ def test_broken_states_of_files_are_refused_by_name(broken):
 @every_kind
 @pytest.mark.parametrize("change", ["prune_heads", "resize_token_embeddings", "set_input_embeddings"])
 def test_a_change_through_the_encoder_reaches_the_whole(kind, change, tmp_path):
-    model = make(kind, **({} if kind == "led" else {"tie_word_embeddings": False}))
+    model = make(kind, tie_word_embeddings=TIED[kind])
     inputs = {**make_inputs(kind), "decoder_input_ids": np.full((3, 4), 5, "int32")}
     model.generate(**make_inputs(kind), max_new_tokens=2)
     width = model.config.d_model

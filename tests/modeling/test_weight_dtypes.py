@@ -10,6 +10,7 @@ from routines import as_numpy, assert_close
 from tiny import make_inputs, make_labels, make_model, model_class, one_layer
 
 KINDS = ("led", "longt5-tglobal")
+TIED = {"led": True, "longt5-tglobal": False}
 DTYPES = (
     ("bfloat16", "float16") if IS_JAX and "JAX_ENABLE_X64" not in os.environ else ("bfloat16", "float16", "float64")
 )
@@ -27,8 +28,7 @@ INPUTS = {kind: make_inputs(kind, 21, lengths=(21, 16, 9)) for kind in KINDS}
 
 
 def make(kind, dtype):
-    tied = {} if kind == "led" else {"tie_word_embeddings": False}
-    return make_model(kind, dtype=dtype, **one_layer(kind), **tied)
+    return make_model(kind, dtype=dtype, **one_layer(kind), tie_word_embeddings=TIED[kind])
 
 
 def dtypes_of(layer):

@@ -1,4 +1,15 @@
-"""What the tests ask of a backend, the same for TensorFlow and JAX: compiled calls, gradients, counts of traces."""
+"""What the tests ask of a backend, the same for TensorFlow and JAX: compiled calls, gradients, counts of traces.
+
+- `direct(model, inputs)` is `model(inputs)`, for a result that is needed once. Under JAX it is compiled as a whole,
+  which is sooner done than each operation by itself. Methods go as well: `direct(model.encode, **inputs)`.
+- `Compiled(function, model, mode)` is `function` compiled as `mode` says, with the variables of `model` read and
+  updated. `compiled.traces` tells how often it was traced: `GRAPH` and `XLA` trace once for each set of shapes.
+- `value_and_gradients(loss, inputs, model)` gives what `loss(inputs)` returns and the gradients for the float inputs
+  and the trainable weights, eagerly or in any of `MODES`.
+- `carried_shapes(function, ...)` lists what each loop of a compiled function carries, `recomputed_parts` counts what
+  runs again for a gradient: both read the traced program.
+- `FEW_STEPS` goes into `compile` where `fit` runs for a few steps; `IS_JAX` is for the little that remains.
+"""
 
 import keras
 import numpy as np

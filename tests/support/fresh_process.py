@@ -49,12 +49,18 @@ def fresh_process():
     return FreshProcess()
 
 
-def _answer_to(request):
-    from export.__main__ import main
+@functools.cache
+def _loaded(folder):
     from export.client.saved_model_client import SavedModel
 
+    return SavedModel(folder)
+
+
+def _answer_to(request):
+    from export.__main__ import main
+
     if "folder" in request:
-        answer = SavedModel(request["folder"])(**request["inputs"])
+        answer = _loaded(request["folder"])(**request["inputs"])
         return {name: values.tolist() for name, values in answer.items()}
     sys.stdin = io.TextIOWrapper(io.BytesIO(request["stdin"].encode()))
     printed, messages = io.StringIO(), io.StringIO()

@@ -1,4 +1,11 @@
-"""Checks that every layer and model passes in the same way."""
+"""Checks that every layer and model passes in the same way.
+
+- `as_numpy` first, `assert_close` on the whole structure then; it refuses NaN.
+- `randomise(layer)` fills every weight with noise. Biases that are zero and norms that are one hide errors, and
+  attention that is uniform hides those of masks.
+- `assert_eager_graph_and_xla_agree`, `assert_gradients_are_finite` and `assert_survives_keras_file` take a layer or
+  model and its inputs by name.
+"""
 
 import keras
 import numpy as np
