@@ -249,8 +249,11 @@ def test_head_masks_hold_in_generation_as_in_a_call(kind):
     model, inputs = make(kind), make_inputs(kind)
     masks = {name: np.array([1.0, 0.0, 1.0, 0.5], "float32") for name in ("decoder_head_mask", "cross_attn_head_mask")}
     masks["head_mask"] = np.array([0.0, 1.0, 1.0, 1.0], "float32")
-    for beams in (1, 2):
-        found = model.generate(**inputs, **masks, max_new_tokens=3, num_beams=beams, return_dict=True, use_cache=True)
+    settings = {"max_new_tokens": 3, "return_dict": True, "use_cache": True}
+    # Padding that was written on purpose would not count in the score.
+    beams_settings = {"num_beams": 2, "suppress_tokens": [model.config.pad_token_id]}
+    for beams, rules in ((1, {}), (2, beams_settings)):
+        found = model.generate(**inputs, **masks, **settings, **rules)
         target = found["sequences"][:, :-1]
         logits = as_numpy(direct(model, inputs, decoder_input_ids=target, **masks)["logits"])
         if beams == 1:
