@@ -14,7 +14,7 @@ PARITY ?=
 # Which part, such as "--only train --rounds 3".
 BENCH ?=
 
-.PHONY: setup demo test test-tensorflow test-models test-parity test-export test-rest test-jax test-thorough test-slow \
+.PHONY: setup demo test test-tensorflow test-models test-layers test-parity test-export test-rest test-jax test-thorough test-slow \
 	test-lowest parity parity-full lint bench bench-quick bench-gpu install-check clean
 
 setup: $(VENV)/.ready
@@ -29,18 +29,22 @@ demo: setup
 	$(BIN)/python -m training demo --model $(MODEL)-tiny
 
 # Two at a time, the longest first, as each keeps about one core busy; none takes more than 6 GB (docs/testing.md).
-PARTS := test-jax test-models test-rest test-export test-parity
-MODELS := tests/backend tests/layers tests/modeling tests/generation
+PARTS := test-jax test-rest test-models test-export test-layers test-parity
+MODELS := tests/modeling
+LAYERS := tests/backend tests/layers tests/generation
 PARITY_TESTS := tests/parity tests/checkpoints
 EXPORT := tests/export
 
 test: lint
 	$(MAKE) --jobs 2 --output-sync $(PARTS)
 
-test-tensorflow: test-models test-rest test-export test-parity
+test-tensorflow: test-models test-layers test-rest test-export test-parity
 
 test-models: setup
 	$(BIN)/python -m pytest $(MODELS)
+
+test-layers: setup
+	$(BIN)/python -m pytest $(LAYERS)
 
 test-parity: setup
 	$(BIN)/python -m pytest $(PARITY_TESTS)
@@ -50,7 +54,7 @@ test-export: setup
 
 # Whatever no other part names: texts, training, benchmarks, documents, examples.
 test-rest: setup
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(MODELS) $(PARITY_TESTS) $(EXPORT))
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(MODELS) $(LAYERS) $(PARITY_TESTS) $(EXPORT))
 
 # Layers, models and generation; tests/conftest.py says which.
 test-jax: setup

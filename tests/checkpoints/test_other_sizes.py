@@ -49,7 +49,7 @@ def test_any_other_tensor_is_an_error_that_says_how_to_pass_over_it(kind, folder
 def test_leds_positions_are_repeated_or_cut_and_that_is_said(encoder, decoder, folders, tmp_path):
     model, folder = folders("led")
     sizes = {"max_encoder_position_embeddings": encoder, "max_decoder_position_embeddings": decoder}
-    with pytest.warns(UserWarning, match="learnt ones are repeated or cut"):
+    with pytest.warns(UserWarning, match="learned ones are repeated or cut"):
         again = type(model).from_pretrained(folder, **sizes)
     for side, count in (("encoder", encoder), ("decoder", decoder)):
         old, new = (as_numpy(getattr(x, side).embed_positions.embeddings.value) for x in (model, again))
