@@ -388,7 +388,7 @@ def measure(call_name, mode, length=512, width=128, hidden=512, blocks=8):
 def test_a_stack_of_eight_blocks_trains_in_less_than_half_the_memory(mode, tmp_path):
     root, growth = Path(__file__).parents[2], {}
     for call_name in ("plain", "recompute"):
-        script = f"import test_recompute; print('MiB', test_recompute.measure({call_name!r}, {mode!r}))"
+        script = f"import test_remat_layer; print('MiB', test_remat_layer.measure({call_name!r}, {mode!r}))"
         environment = {
             "PYTHONPATH": f"{root}:{root / 'tests/support'}:{Path(__file__).parent}",
             "XLA_FLAGS": f"--xla_dump_to={tmp_path / call_name}" if mode == XLA else "",
