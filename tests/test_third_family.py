@@ -244,8 +244,8 @@ FILES = {
                 required_shapes={("shared.weight",): (config.vocab_size, config.d_model)},
                 token_embedding_names=("shared.weight",),
                 min_parameters=config.min_parameters(with_decoder),
-                head_prefixes=("lm_head.",),
-                unused_prefixes=() if with_decoder else ("decoder.",),
+                head_prefixes=("lm_head.",) if with_decoder else (),
+                unused_prefixes=() if with_decoder else ("decoder.", "lm_head."),
             )
     ''',
     "models.py": '''

@@ -5,9 +5,10 @@ from typing import Any
 
 from keras import ops
 
+from tfmodels.backend.types import Tensor
 from tfmodels.modeling.cache import StaticCache, reference_cache, static_cache
 from tfmodels.modeling.config import RequestedOutputs
-from tfmodels.modeling.inputs import DecoderInputs, EncoderInputs, Seq2SeqInputs, exactly_one
+from tfmodels.modeling.inputs import DecoderInputs, EncoderInputs, Seq2SeqInputs, exactly_one, shifted_labels
 from tfmodels.utils.checks import check_shape
 
 
@@ -43,11 +44,21 @@ def with_target(model: Any, inputs: Seq2SeqInputs) -> Seq2SeqInputs:
     if inputs.decoder_input_ids is not None or inputs.decoder_inputs_embeds is not None:
         exactly_one(decoder_input_ids=inputs.decoder_input_ids, decoder_inputs_embeds=inputs.decoder_inputs_embeds)
         return inputs
-    target = model.default_target(inputs)
+    target = _shifted_source(model, inputs) if model.decoder_reads_source else model.default_target(inputs)
     if target is None:
         expected = " or ".join(["decoder_input_ids", "decoder_inputs_embeds", *model.head_inputs[:1]])
         raise ValueError(f"{expected} must be given: the source is never shifted into the decoder. Received: none")
     return inputs._replace(decoder_input_ids=target)
+
+
+def _shifted_source(model: Any, inputs: Seq2SeqInputs) -> Tensor | None:
+    """The source, shifted right; None for embeddings without ids."""
+    ids = inputs.input_ids
+    if ids is None:
+        return None
+    if ids.shape[1] is not None:
+        model.check_target_length("input_ids, which the decoder reads too,", ids.shape[1])
+    return shifted_labels(ids, model.config)
 
 
 def check_rows(inputs: Seq2SeqInputs, encoded: Mapping[str, Any]) -> None:

@@ -63,7 +63,6 @@ class Encoder(PretrainedModel):
     """
 
     input_names: ClassVar[tuple[str, ...]]
-    has_decoder: ClassVar[bool] = False
     blocks: list[EncoderBlock]
     num_heads: int
     layerdrop: float = 0.0

@@ -6,7 +6,7 @@ state per source token. Decoder inputs of the caller take its place.
 Further shape letters: J classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -14,10 +14,10 @@ from keras import ops
 
 from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import checked_ids, concrete_value
-from tfmodels.checkpoints.mapping import DENSE, WeightMap, WeightRule
+from tfmodels.checkpoints.mapping import DENSE, WeightRule
 from tfmodels.layers.dropout import Dropout
 from tfmodels.layers.projection import projection
-from tfmodels.modeling.inputs import Seq2SeqInputs, shifted_labels
+from tfmodels.modeling.inputs import Seq2SeqInputs
 from tfmodels.modeling.losses import LossTerm, classification_terms, has_loss, mean_loss, problem_type_of, span_terms
 from tfmodels.modeling.seq2seq import Seq2SeqModel
 from tfmodels.utils.labels import IGNORED_LABEL
@@ -58,23 +58,6 @@ class ClassificationHead(keras.layers.Layer):
         return self.out_proj(self.dropout(hidden, training=training))
 
 
-def source_as_target(model: Seq2SeqModel, inputs: Seq2SeqInputs) -> Tensor | None:
-    """The source, shifted right; None for embeddings without ids."""
-    ids = inputs.input_ids
-    if ids is None:
-        return None
-    if ids.shape[1] is not None:
-        model.check_target_length("input_ids, which the decoder reads too,", ids.shape[1])
-    return shifted_labels(ids, model.config)
-
-
-def check_own_head(weight_map: WeightMap, names: Sequence[str], source: str) -> None:
-    """Raise `ValueError` for a file without the head."""
-    if not any(name.startswith(weight_map.head_prefixes) for name in names):
-        head = " or ".join(prefix.rstrip(".") for prefix in weight_map.head_prefixes)
-        raise ValueError(f"{source} must hold the head {head}. Received: none; new_head=True starts one to train")
-
-
 class Seq2SeqForSequenceClassification(Seq2SeqModel):
     """Base class of the sequence classifiers.
 
@@ -93,15 +76,6 @@ class Seq2SeqForSequenceClassification(Seq2SeqModel):
     head_inputs: ClassVar[tuple[str, ...]] = ("labels",)
     decoder_reads_source: ClassVar[bool] = True
     takes_class_weight: ClassVar[bool] = True
-
-    @classmethod
-    def check_head(cls, weight_map: WeightMap, names: Sequence[str], source: str) -> None:
-        """Raise `ValueError` for a file without the head."""
-        check_own_head(weight_map, names, source)
-
-    def default_target(self, inputs: Seq2SeqInputs) -> Tensor | None:
-        """The source, shifted right; None for embeddings without ids."""
-        return source_as_target(self, inputs)
 
     def label_classes(self, labels: Any) -> int | None:
         """The number of classes of class ids; None for numbers and for labels of several classes each."""
@@ -182,15 +156,6 @@ class Seq2SeqForQuestionAnswering(Seq2SeqModel):
 
     head_inputs: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions")
     decoder_reads_source: ClassVar[bool] = True
-
-    @classmethod
-    def check_head(cls, weight_map: WeightMap, names: Sequence[str], source: str) -> None:
-        """Raise `ValueError` for a file without the head."""
-        check_own_head(weight_map, names, source)
-
-    def default_target(self, inputs: Seq2SeqInputs) -> Tensor | None:
-        """The source, shifted right; None for embeddings without ids."""
-        return source_as_target(self, inputs)
 
     def create_head(self, policy: keras.DTypePolicy) -> None:
         """Create and build the head."""

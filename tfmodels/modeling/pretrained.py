@@ -35,12 +35,10 @@ class PretrainedModel(keras.Model):
 
     Attributes:
         config_class: class of `config`.
-        has_decoder: whether the model has a decoder.
         reference_name: transformers' name of the class, written into `config.json`; None: the name of this class.
     """
 
     config_class: ClassVar[type[ModelConfig]]
-    has_decoder: ClassVar[bool] = True
     reference_name: ClassVar[str | None] = None
     config: Any
     quantized_mode: str | None = None
@@ -53,7 +51,11 @@ class PretrainedModel(keras.Model):
 
     @classmethod
     def check_head(cls, weight_map: WeightMap, names: Sequence[str], source: str) -> None:
-        """Raise `ValueError` for a file whose tensors, by these names, belong to a model with another head."""
+        """Raise `ValueError` for a file without the class's head."""
+        prefixes = weight_map.head_prefixes
+        if prefixes and not any(name.startswith(prefixes) for name in names):
+            head = " or ".join(prefix.rstrip(".") for prefix in prefixes)
+            raise ValueError(f"{source} must hold the head {head}. Received: none; new_head=True starts one to train")
 
     @classmethod
     def position_fields(cls) -> tuple[str, ...]:
