@@ -65,6 +65,17 @@ def test_importing_imports_no_model_and_no_tokenizer():
     assert not {"tensorflow_text", "tokenizers", "sentencepiece"} & set(loaded)
 
 
+def test_importing_imports_no_keras_and_saved_classes_are_known_when_it_comes():
+    program = """
+import sys, tfmodels
+assert not {"keras", "tensorflow", "jax", "numpy"} & set(sys.modules), sorted(sys.modules)
+import keras
+assert type(keras.__spec__.loader).__name__ == "SourceFileLoader" and keras.__loader__ is keras.__spec__.loader
+print("tfmodels>LEDEncoder" in keras.saving.get_custom_objects())
+"""
+    assert run(program).split() == ["True"]
+
+
 def test_importing_takes_little_time():
     """Measured: 0.001 s. `python -m benchmarks.imports` prints more."""
     program = "import time, keras; start = time.process_time(); import tfmodels; print(time.process_time() - start)"

@@ -28,9 +28,17 @@ class Preset:
 
     def create(self, examples: Sequence[Example], vocab_size: int, dtype: Any = None) -> tuple[Any, Any]:
         """A model with random weights, and a tokenizer trained on `examples`."""
-        tokenizer = self.family.tokenizer.train_from_iterator(vocabulary_texts(examples), vocab_size)  # type: ignore[attr-defined]
-        config = self.family.config(vocab_size=tokenizer.vocab_size, **self.fields)
-        return self.family.models["language_model"](config, dtype=dtype), tokenizer
+        tokenizer = self.train_tokenizer(vocabulary_texts(examples), vocab_size)
+        return self.create_model(tokenizer, dtype), tokenizer
+
+    def train_tokenizer(self, texts: Sequence[str], vocab_size: int) -> Any:
+        """A tokenizer trained on `texts`."""
+        return self.family.tokenizer.train_from_iterator(texts, vocab_size)  # type: ignore[attr-defined]
+
+    def create_model(self, tokenizer: Any, dtype: Any = None, **overrides: Any) -> Any:
+        """A model with random weights for a tokenizer; `overrides` are fields of its config."""
+        config = self.family.config(vocab_size=tokenizer.vocab_size, **{**self.fields, **overrides})
+        return self.family.models["language_model"](config, dtype=dtype)
 
 
 PRESETS: dict[str, Preset] = {

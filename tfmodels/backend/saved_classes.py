@@ -3,22 +3,39 @@
 A `.keras` file names its classes as "tfmodels>LEDEncoder". Keras looks such a name up in its registry, which a class
 enters when its module is imported, and imports no module itself. So each name is announced with a stand-in that
 imports the class on the first access; the class then takes its place.
+
+Keras takes seconds to import. Programs that check their arguments first, and readers of files, import this library
+without it: the names are then announced when Keras is imported.
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+import importlib.abc
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
-import keras
+_KERAS = "keras"
 
 
 def announce_saved_classes(package: str, classes: Mapping[str, Sequence[str]]) -> None:
-    """Enter a stand-in for every class whose module is not imported yet.
+    """Enter a stand-in for every class whose module is not imported yet, now or when Keras is imported.
 
     Args:
         package: the package in the registered names.
         classes: by module, the names of the classes that `keras.saving.register_keras_serializable` decorates there.
     """
+    if hasattr(sys.modules.get(_KERAS), "saving"):
+        _enter(package, classes)
+    else:
+        sys.meta_path.insert(0, _AfterImport(_KERAS, lambda: _enter(package, classes)))
+
+
+def _enter(package: str, classes: Mapping[str, Sequence[str]]) -> None:
+    import keras
+
     registry = keras.saving.get_custom_objects()
     for module, names in classes.items():
         for name in names:
@@ -45,3 +62,41 @@ class _ClassOnFirstUse:
 
     def __repr__(self) -> str:
         return f"<{self._module}.{self._name}, not imported yet>"
+
+
+class _AfterImport(importlib.abc.MetaPathFinder):
+    """Call a function once, after a module is imported."""
+
+    def __init__(self, module: str, function: Callable[[], None]):
+        self._module = module
+        self._function = function
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Find the module as if this finder were not there, and wrap its loader."""
+        if name != self._module:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _ThenCall(spec.loader, self._function)
+        return spec
+
+
+class _ThenCall(importlib.abc.Loader):
+    """A module's own loader, and a call after it."""
+
+    def __init__(self, loader: Any, function: Callable[[], None]):
+        self._loader = loader
+        self._function = function
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """As the module's own loader."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module, then the call."""
+        self._loader.exec_module(module)
+        spec = module.__spec__
+        if spec is not None:
+            spec.loader = module.__loader__ = self._loader
+        self._function()

@@ -1,5 +1,6 @@
 """Safetensors files go to and fro without a change, and broken ones are refused by name."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import safetensors.numpy
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 
 from tfmodels.checkpoints import write_safetensors
 from tfmodels.checkpoints.formats.safetensors_file import SafetensorsFile
@@ -70,6 +72,17 @@ def test_a_failed_write_leaves_the_former_file_and_nothing_beside_it(tmp_path):
         write_safetensors(path, {"weight": np.array([None, "text"])})
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_an_error_of_the_disk_is_an_os_error_and_no_error_of_types(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise SafetensorError('Error while serializing: I/O error: No space left on device (os error 28) at path "x"')
+
+    monkeypatch.setattr("tfmodels.checkpoints.formats.safetensors_file.save_file", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_safetensors(tmp_path / "x.safetensors", {"a": np.zeros(3, "float32")})
+    assert caught.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Reading and writing `.safetensors` files."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tfmodels.utils.files import written_whole
 
 # transformers refuses files that do not say which framework their layout follows.
 DEFAULT_METADATA = {"format": "pt"}
+
+_OS_ERROR = re.compile(r"os error (\d+)")
 
 _TYPES: dict[str, np.dtype] = {
     "BF16": np.dtype(ml_dtypes.bfloat16),
@@ -122,6 +125,11 @@ def write_safetensors(
         try:
             save_file(contiguous, str(partial), metadata=metadata)
         except (SafetensorError, KeyError, TypeError) as error:
+            number = _OS_ERROR.search(str(error))
+            if number is not None:
+                # The library hides a full disk and missing rights in an error of its own.
+                code = int(number.group(1))
+                raise OSError(code, os.strerror(code), os.fspath(path)) from None
             types = sorted({str(tensor.dtype) for tensor in contiguous.values()})
             raise ValueError(f"tensors must be of types that safetensors stores. Received: {types} ({error})") from None
         with open(partial, "rb+") as stream:

@@ -1,0 +1,69 @@
+"""Settings from YAML files and flags with the same dotted names."""
+
+import difflib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jsonargparse
+
+from training.config import Config, flat
+
+_UNKNOWN = "unrecognized arguments: "
+
+
+def parse(program: str, description: str, arguments: Sequence[str]) -> Config:
+    """Read flags and `--config FILE.yaml`; later ones count.
+
+    Raises:
+        ValueError: an unknown name, with the nearest known one, or a value of the wrong type.
+        SystemExit: after `--help` and `--print_config`.
+
+    >>> parse("x", "", ["--model", "led-tiny", "--output", "out", "--optim.learning_rate", "1e-3"]).optim.learning_rate
+    0.001
+    """
+    parser = make_parser(program, description)
+    try:
+        values = parser.parse_args(list(arguments))
+        return _to_config(parser, values)
+    except jsonargparse.ArgumentError as error:
+        raise ValueError(_explained(str(error))) from None
+
+
+def make_parser(program: str, description: str) -> jsonargparse.ArgumentParser:
+    """A parser whose flags are the fields of `Config`."""
+    parser = jsonargparse.ArgumentParser(program, description=description, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="a YAML file of settings; flags after it change them")
+    parser.add_class_arguments(Config, None)
+    return parser
+
+
+def _to_config(parser: jsonargparse.ArgumentParser, values: Any) -> Config:
+    fields = parser.instantiate(values).as_dict()
+    fields.pop("config", None)
+    return Config(**fields)
+
+
+def _explained(message: str) -> str:
+    """The parser's message in one line, with the nearest name of an unknown one."""
+    text = " ".join(message.split())
+    if _UNKNOWN in text:
+        unknown = text.split(_UNKNOWN, 1)[1].split(" ")[0].split("=")[0]
+        return f"{unknown} must be a known setting. Received: {unknown}{_nearest(unknown.lstrip('-'))}"
+    if "does not accept option" in text:
+        group, option = (part.strip("'") for part in text.split("Group ", 1)[1].split(" does not accept option "))
+        return f"{group}.{option} must be a known setting. Received: {group}.{option}{_nearest(f'{group}.{option}')}"
+    return text
+
+
+def _nearest(name: str) -> str:
+    names = [*flat(Config())]
+    candidates = difflib.get_close_matches(name.replace("-", "_"), names, 1) or [
+        each for each in names if each.rpartition(".")[2] == name.replace("-", "_").rpartition(".")[2]
+    ]
+    return f" (did you mean {candidates[0]}?)" if candidates else ""
+
+
+def stderr(text: str) -> None:
+    """Print a line beside the program's output."""
+    print(text, file=sys.stderr, flush=True)

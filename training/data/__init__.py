@@ -1,0 +1,1 @@
+"""Files of documents and summaries, as batches of tokens."""

@@ -1,0 +1,1 @@
+"""A training run that can stop anywhere and go on exactly."""

@@ -1,0 +1,284 @@
+"""The loop of a run: the one place that calls `fit`, with everything that happens between two steps."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfmodels.backend.trainer_state import sync_variables
+from training.config import Config
+from training.data.feed import feed
+from training.data.plan import Batch, Plan
+from training.metrics import rouge
+from training.run.build import guarded
+from training.run.checkpoints import Checkpoints
+from training.run.evaluation import HeldOut
+from training.run.guard import MOST_IN_A_ROW, Diverged, is_finite_step, write_bad_rows
+from training.run.schedule import learning_rate_at, usable_warmup
+from training.run.state import TrainerState
+from training.run.variables import save_variables, training_variables
+
+MODEL_FOLDER, VARIABLES, STATE = "model", "trainer.safetensors", "state.json"
+_PLANNING_STEPS = 10
+_EVALUATIONS = 20
+
+
+@dataclasses.dataclass
+class Run:
+    """All parts of a run.
+
+    Attributes:
+        config: the resolved settings.
+        model, tokenizer: the compiled model, and its tokenizer.
+        task: what is learned.
+        train, validation: stores of tokens; `validation` may be empty.
+        plan: the order of the training batches.
+        state: position and history, changed in place.
+        checkpoints: where the run is saved.
+        report: takes the figures: `step`, `validation`, `note`.
+        poll: called at every safe point; what it raises ends the run.
+        output: the folder of the run.
+    """
+
+    config: Config
+    model: Any
+    tokenizer: Any
+    task: Any
+    train: Any
+    validation: Any
+    plan: Plan
+    state: TrainerState
+    checkpoints: Checkpoints
+    report: Any
+    poll: Callable[[], None]
+    output: Path
+
+    def save(self) -> bool:
+        """Write a checkpoint of the current step."""
+        self.checkpoints.keep = self.config.steps.keep
+        return self.checkpoints.save(self.state.step, self._write, self.state.best_step)
+
+    def _write(self, folder: Path) -> None:
+        self.model.save_pretrained(folder / MODEL_FOLDER)
+        self.tokenizer.save_pretrained(folder / MODEL_FOLDER)
+        save_variables(folder / VARIABLES, training_variables(self.model))
+        self.state.write(folder / STATE)
+
+
+class Loop:
+    """Train to the last step, or until something ends the run.
+
+    Args:
+        run: the parts.
+        held_out: rows for the loss; None without validation rows.
+        written: rows for texts; None for none.
+    """
+
+    def __init__(self, run: Run, held_out: HeldOut | None, written: HeldOut | None) -> None:
+        self.run = run
+        self.held_out = held_out
+        self.written = written
+        self._saved_at = time.monotonic()
+        self._bad: list[tuple[int, list[int]]] = []
+        self._measured: list[tuple[float, int]] = []
+
+    @property
+    def total(self) -> int:
+        """The steps of the whole run."""
+        if self.run.state.total is None:
+            raise ValueError("state.total must be planned before training. Received: None")
+        return self.run.state.total
+
+    def train(self) -> None:
+        """Call `fit` for the remaining steps.
+
+        Raises:
+            Diverged: three steps in a row without a finite loss or gradient.
+            SavingFailed: four checkpoints in a row that could not be written.
+            Stopped: a signal.
+        """
+        run, accumulate = self.run, self.run.config.optim.accumulate
+        if run.state.step == 0:
+            run.save()  # a disk that cannot be written is known before the first step
+        elif self._is_evaluation_due():
+            self.evaluate()
+        remaining = self.total - run.state.step
+        if remaining <= 0:
+            return
+        batches = feed(self._arrays, run.state.step * accumulate, remaining * accumulate)
+        run.model.fit(
+            batches,
+            epochs=1,
+            steps_per_epoch=remaining * accumulate,
+            shuffle=False,
+            verbose=0,
+            callbacks=[_Steps(self, accumulate)],
+        )
+
+    def _arrays(self, number: int) -> dict[str, np.ndarray]:
+        batch = self.run.plan.batch(number)
+        return self.run.task.batch(self.run.train, batch.rows, batch.length, batch.fill_to)
+
+    def learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        optim = self.run.config.optim
+        warmup, _ = usable_warmup(optim.warmup, self.total)
+        return learning_rate_at(self.run.state.step, self.total, optim.learning_rate, optim.schedule, warmup)
+
+    def after_step(self, batches: list[Batch], loss: float, norm: float, rate: float, seconds: float, compiled: bool) -> None:
+        """Everything between two steps.
+
+        Args:
+            batches: the batches of the step.
+            loss: mean loss per label.
+            norm: norm of the gradient before clipping.
+            rate: learning rate.
+            seconds: the step's time.
+            compiled: whether a program was compiled in this time.
+        """
+        run, state = self.run, self.run.state
+        rows = [int(row) for batch in batches for row in batch.rows]
+        tokens = self._tokens(rows)
+        state.step += 1
+        state.tokens += tokens
+        state.seconds += seconds
+        figures = {"loss": loss, "learning_rate": rate, "gradient_norm": norm, "tokens_per_second": tokens / seconds}
+        run.report.step(state.step, figures, seconds=seconds, compiled=compiled)
+        self._guard(rows, loss, norm)
+        if not compiled:
+            self._measured.append((seconds, sum(batch.length * batch.fill_to for batch in batches)))
+        self._plan_by_minutes()
+        improved = False
+        if self._is_evaluation_due():
+            improved = self.evaluate()
+        if improved or self._is_checkpoint_due():
+            if run.save():
+                run.report.note(f"checkpoint {run.checkpoints.path(state.step)}")
+            self._saved_at = time.monotonic()
+        if self._is_out_of_patience():
+            run.report.note(f"no better {run.config.steps.best} for {state.evaluations_since_best} evaluations: ending")
+            state.total = state.step
+        if state.step >= self.total:
+            run.model.stop_training = True
+        run.poll()
+
+    def evaluate(self) -> bool:
+        """Measure the held-out rows, and return whether the model is the best so far."""
+        run, state, steps = self.run, self.run.state, self.run.config.steps
+        figures: dict[str, float] = {}
+        if self.held_out is not None:
+            figures["loss"] = self.held_out.loss()
+        if self.written is not None:
+            texts = self.written.texts(run.tokenizer)
+            references = [run.validation.texts(int(row))[1] for row in self.written.rows]
+            figures |= rouge(texts, references)
+        value = figures.get(steps.best, math.nan)
+        value = value if steps.best == "loss" else -value
+        improved = math.isfinite(value) and (state.best is None or value < state.best)
+        if improved:
+            state.best, state.best_step, state.evaluations_since_best = value, state.step, 0
+        else:
+            state.evaluations_since_best += 1
+        state.evaluated_step = state.step
+        run.report.validation(state.step, figures)
+        return improved
+
+    def _tokens(self, rows: list[int]) -> int:
+        return int(sum(np.asarray(self.run.train.sizes(column))[rows].sum() for column in self.run.task.columns))
+
+    def _is_evaluation_due(self) -> bool:
+        state = self.run.state
+        if self.held_out is None or state.evaluated_step == state.step or state.step == 0:
+            return False
+        every = self.run.config.steps.evaluate_every or max(1, math.ceil(self.total / _EVALUATIONS))
+        return state.step % every == 0 or state.step >= self.total
+
+    def _is_checkpoint_due(self) -> bool:
+        steps, state = self.run.config.steps, self.run.state
+        by_steps = steps.checkpoint_every is not None and state.step % steps.checkpoint_every == 0
+        by_time = time.monotonic() - self._saved_at >= 60 * steps.checkpoint_minutes
+        return by_steps or by_time or state.step >= self.total
+
+    def _is_out_of_patience(self) -> bool:
+        patience = self.run.config.steps.patience
+        return patience is not None and self.run.state.evaluations_since_best >= patience
+
+    def _guard(self, rows: list[int], loss: float, norm: float) -> None:
+        run, state = self.run, self.run.state
+        is_scaled = guarded(run.model) is not run.model.optimizer
+        if is_finite_step(loss, norm, is_scaled):
+            state.bad_steps = 0
+            self._bad.clear()
+            return
+        state.bad_steps += 1
+        state.skipped_steps += 1
+        self._bad.append((state.step, rows))
+        run.report.note(f"step {state.step}: loss {loss}, gradient norm {norm}: the update is left out")
+        if state.bad_steps >= MOST_IN_A_ROW:
+            places = write_bad_rows(run.output / "bad-batch", self._bad, run.task, run.train)
+            listed = ", ".join(places[:8]) + (", ..." if len(places) > 8 else "")
+            raise Diverged(
+                f"{state.bad_steps} steps in a row had no finite loss or gradient, the last one step {state.step}. "
+                f"Their rows are in {run.output / 'bad-batch'}: {listed}"
+            )
+
+    def _plan_by_minutes(self) -> None:
+        """After some steps, the number of steps that fit into `max_minutes`; it is then part of the state."""
+        run, minutes = self.run, self.run.config.steps.max_minutes
+        if minutes is None or run.state.step != _PLANNING_STEPS or not self._measured:
+            return
+        seconds, tokens = (sum(each) for each in zip(*self._measured, strict=True))
+        mean_tokens = np.mean([rows * length for rows, length in run.plan.epoch_shapes()]) * run.config.optim.accumulate
+        planned = int(60 * minutes / (seconds / tokens * mean_tokens))
+        run.state.total = max(run.state.step, min(self.total, planned))
+        run.report.note(f"{run.state.total:,} steps fit into {minutes:g} minutes")
+        run.report.total = run.state.total
+
+
+class _Steps(keras.callbacks.Callback):
+    """From Keras' batches to steps of one or several batches."""
+
+    def __init__(self, loop: Loop, accumulate: int) -> None:
+        super().__init__()
+        self._loop = loop
+        self._accumulate = accumulate
+        self._shapes: set[tuple[int, int]] = set()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._batches: list[Batch] = []
+        self._loss, self._labels, self._seconds, self._compiled = 0.0, 0, 0.0, False
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Set the learning rate of a step."""
+        self._started = time.monotonic()
+        if not self._batches:
+            self._rate = self._loop.learning_rate()
+            self.model.optimizer.learning_rate = self._rate
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Count a batch; after the last one of a step, the step."""
+        run = self._loop.run
+        number = run.state.step * self._accumulate + len(self._batches)
+        rows = run.plan.batch(number)
+        labels = int(np.asarray(run.train.sizes("target"))[rows.rows].sum())
+        loss = float(logs["loss"])
+        self._seconds += time.monotonic() - self._started
+        self._compiled |= (rows.fill_to, rows.length) not in self._shapes
+        self._shapes.add((rows.fill_to, rows.length))
+        self._batches.append(rows)
+        self._loss += loss * labels
+        self._labels += labels
+        if len(self._batches) < self._accumulate:
+            run.poll()
+            return
+        sync_variables(self.model)
+        norm = float(guarded(self.model).gradient_norm)
+        arguments = (self._batches, self._loss / max(self._labels, 1), norm, self._rate, self._seconds, self._compiled)
+        self._begin()
+        self._loop.after_step(*arguments)
