@@ -174,5 +174,7 @@ def test_every_saved_class_is_announced_with_its_module():
         (saved.__module__, name.removeprefix("tfmodels>"))
         for name, saved in keras.saving.get_custom_objects().items()
         if name.startswith("tfmodels>") and isinstance(saved, type)
+        # The training program's optimizers are in no file that is to be loaded without it.
+        if not saved.__module__.startswith("training.")
     }
     assert registered == {(module, name) for module, names in tfmodels._SAVED_CLASSES.items() for name in names}

@@ -14,18 +14,20 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 import replicas
 replicas.start(sys.argv[2])
-found = replicas.differences(sys.argv[2], sys.argv[3], weighted=True)
+found = replicas.differences(sys.argv[2], sys.argv[3], weighted=True, optimizer=sys.argv[4])
 print(json.dumps([[*key, *numbers] for key, numbers in found.items()]))
 """
 
 
 # Some 20 seconds each: a process of its own, which compiles four programs.
+@pytest.mark.quick("*SGD*")
+@pytest.mark.parametrize("optimizer", ["SGD", "guarded"])
 @pytest.mark.parametrize("kind", ["longt5-tglobal"] if IS_JAX else ["led"])
-def test_two_devices_train_as_one(kind):
+def test_two_devices_train_as_one(kind, optimizer):
     support = Path(__file__).parents[1] / "support"
     backend = "jax" if IS_JAX else "tensorflow"
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-c", PROGRAM, str(support), backend, kind]
+    command = [sys.executable, "-c", PROGRAM, str(support), backend, kind, optimizer]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = json.loads(done.stdout.splitlines()[-1])

@@ -75,6 +75,8 @@ def differences(backend, kind, labels="unequal", weighted=False, optimizer="SGD"
     import numpy as np
     from tiny import VOCABULARY, make_inputs
 
+    from training.run.optimizers import AdamW
+
     rows = 16
     data = make_inputs(kind, 21, lengths=tuple(21 - row for row in range(rows)), marked=(2,) * rows)
     given = np.random.default_rng(3).integers(5, VOCABULARY, (rows, 8)).astype("int32")
@@ -87,6 +89,8 @@ def differences(backend, kind, labels="unequal", weighted=False, optimizer="SGD"
     made = {
         "SGD": lambda **x: keras.optimizers.SGD(0.1, clipnorm=0.5, **x),
         "AdamW": lambda **x: keras.optimizers.AdamW(1e-3, **x),
+        # A large epsilon: a gradient that is zero but for rounding would move its weight by its sign.
+        "guarded": lambda **x: AdamW(1e-3, weight_decay=0.1, epsilon=1e-3, global_clipnorm=0.5, **x),
     }
     arguments = (data, weight)
     # Four updates of four rows each.

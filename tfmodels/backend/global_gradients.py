@@ -43,8 +43,10 @@ class GlobalGradients:
             self.labels = optimizer.add_variable(
                 shape=(), dtype="float32", aggregation="only_first_replica", name="accumulated_labels"
             )
-        # Keras' one method between the gradients and its variables, on every backend.
-        self._apply = optimizer._backend_apply_gradients
+        # Keras' one method between the gradients and its variables, on every backend. A `GuardedOptimizer` has it in
+        # two parts: it measures the gradients of all replicas, before they are weighted by labels.
+        self._apply = getattr(optimizer, "apply_measured", optimizer._backend_apply_gradients)
+        self._measured = getattr(optimizer, "measured", None)
         optimizer._backend_apply_gradients = self.apply
         if replica_count() > 1:
             if self.steps and optimizer.use_ema:
@@ -92,8 +94,13 @@ class GlobalGradients:
         is_divided = replica_count() > 1
         if is_divided:
             grads = self._summed(grads, variables)
-        if self.steps and self._labels:  # without labels: a training loop of the user
-            grads = self._by_labels(grads, variables, self._labels[-1])
+        labels = self._labels[-1] if self._labels else None  # None: a training loop of the user
+        if self._measured is not None:
+            grads = self._measured(grads)
+            # What is left out has no labels either.
+            labels = ops.where(ops.isfinite(self.optimizer.gradient_norm), 1.0 if labels is None else labels, 0.0)
+        if self.steps and labels is not None:
+            grads = self._by_labels(grads, variables, labels)
         if is_divided and self.steps:
             self._accumulate_in_replicas(grads, variables)
         else:

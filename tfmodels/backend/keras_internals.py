@@ -112,6 +112,11 @@ def set_loss_tracker(model: keras.Model, tracker: keras.metrics.Metric) -> None:
     model.__dict__["_loss_tracker"] = tracker
 
 
+def weight_index(optimizer: keras.Optimizer, variable: Any) -> int:
+    """The place of a weight among those that an optimizer trains; also of the backend's own variable."""
+    return optimizer._get_variable_index(variable)
+
+
 def builds_from(prepare: Callable[[keras.Model, Any], Any]) -> Callable[[ModelClass], ModelClass]:
     """A class decorator: Keras builds losses and metrics from `prepare(model, batch)` of a first batch."""
 
