@@ -53,16 +53,16 @@ def is_csv(path: Path) -> bool:
     return path.name.lower().endswith(".csv")
 
 
-def check_file(path: Path) -> None:
-    """Raise for a file of rows that cannot be read at all.
+def check_file(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+    """Raise for a file of rows that cannot be read at all; `suffixes` are those that its name may have.
 
     Raises:
         ValueError: a name with another suffix; a file in UTF-16 or UTF-32, or compressed without `.gz` in its name,
             or the reverse.
         FileNotFoundError: no such file, or a folder.
     """
-    if not path.name.lower().endswith(SUFFIXES):
-        raise ValueError(f"The data file's name must end in one of {', '.join(SUFFIXES)}. Received: {path}")
+    if not path.name.lower().endswith(suffixes):
+        raise ValueError(f"The data file's name must end in one of {', '.join(suffixes)}. Received: {path}")
     if not path.is_file():
         kind = "a folder" if path.is_dir() else "no such file"
         raise FileNotFoundError(f"The data file must exist and be a file. Received: {path} ({kind})")
@@ -109,7 +109,12 @@ def decoded_text(data: bytes, name: str) -> str:
 
 
 def numbered_lines(
-    path: Path, start: int = 0, first_line: int = 1, least_bytes: int = 0, max_bytes: int = MOST_BYTES
+    path: Path,
+    start: int = 0,
+    first_line: int = 1,
+    least_bytes: int = 0,
+    max_bytes: int = MOST_BYTES,
+    stream: BinaryIO | None = None,
 ) -> Generator[Line, None, None]:
     """Yield the lines of a file from a position on.
 
@@ -118,6 +123,7 @@ def numbered_lines(
         start, first_line: position and number of the first line.
         least_bytes: bytes that the file must have.
         max_bytes: bytes of the longest line that is kept whole, without its end.
+        stream: the opened file, unpacked, for a caller that follows how far it is read; it is closed at the end.
 
     Raises:
         ValueError: broken compression.
@@ -125,7 +131,7 @@ def numbered_lines(
     """
     number, position = first_line, start
     try:
-        with _opened(path) as stream:
+        with stream or _opened(path) as stream:
             stream.seek(start)
             # The line's end may take two bytes.
             while data := stream.readline(max_bytes + 2):

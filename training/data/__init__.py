@@ -1,1 +1,1 @@
-"""Files of documents and summaries, as batches of tokens."""
+"""A user's files to rows, rows to tokens on disk, and what these are like."""

@@ -1,0 +1,131 @@
+"""The folder of a run: whose it is, whether it can go on, and what may have changed."""
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tfmodels.utils.files import read_json_object, write_json, written_whole
+from training.config import Config, to_dict
+
+CONFIG, STATUS = "config.yaml", "run.json"
+RUNNING, STOPPED, FINISHED, FAILED = "running", "stopped", "finished", "failed"
+
+# Settings that leave the steps so far as they are. The data is compared by its content.
+_MAY_CHANGE = re.compile(
+    r"steps\..*|logging\..*|evaluation\..*|generation|output|data\.(train|validation|test|cache|workers|max_bad_rows)"
+)
+
+
+class RunFolder:
+    """The files of a run besides its checkpoints.
+
+    Args:
+        path: the setting `output`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def is_started(self) -> bool:
+        """Whether a run has begun here."""
+        return (self.path / STATUS).is_file()
+
+    @property
+    def status(self) -> str:
+        """How the run in this folder stands."""
+        return str(read_json_object(self.path / STATUS).get("status")) if self.is_started else ""
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The folder of the tokenizer and the config of a model from scratch."""
+        return self.path / "tokenizer"
+
+    @property
+    def model(self) -> Path:
+        """The folder of the finished model."""
+        return self.path / "model"
+
+    def check_usable(self) -> None:
+        """Raise `FileExistsError` for a folder that holds something else, `PermissionError` for one without rights."""
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"output must be a folder. Received: output={self.path}, a file")
+        if self.path.is_dir() and any(self.path.iterdir()) and not self.is_started:
+            names = ", ".join(sorted(child.name for child in self.path.iterdir())[:3])
+            raise FileExistsError(
+                f"output must be a new folder, or one of a run. Received: output={self.path}, which holds {names}"
+            )
+        existing = self.path
+        while not existing.exists():
+            existing = existing.parent
+        if not os.access(existing, os.W_OK):
+            raise PermissionError(f"output must be a folder that can be written. Received: output={self.path}")
+
+    def start(self, config: Config) -> None:
+        """Write the settings of a new run."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with written_whole(self.path / CONFIG) as partial:
+            partial.write_text(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+        self.write_status(RUNNING)
+
+    def write_status(self, status: str, **facts: Any) -> None:
+        """Write how the run stands."""
+        write_json(self.path / STATUS, {"status": status, **facts})
+
+    def move_away(self) -> Path:
+        """Give the folder the first free name `NAME.old-N`, and return it."""
+        number = 1
+        while (target := self.path.with_name(f"{self.path.name}.old-{number}")).exists():
+            number += 1
+        os.rename(self.path, target)
+        return target
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """A scope that only one process has at a time.
+
+        Raises:
+            RuntimeError: another process trains in this folder.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / ".lock", "w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RuntimeError(
+                    f"output must be the folder of one process at a time. Received: output={self.path}, where another trains"
+                ) from None
+            yield
+
+
+def check_same_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for changed settings under which the run could not go on exactly.
+
+    Args:
+        before, now: settings by their dotted names.
+
+    >>> check_same_settings({"seed": 0, "steps.epochs": 3}, {"seed": 0, "steps.epochs": 5})
+    >>> check_same_settings({"seed": 0}, {"seed": 1})
+    Traceback (most recent call last):
+    ValueError: a run that goes on must keep its settings. Received: seed=1 after seed=0. --restart begins anew
+    """
+    changed = [
+        f"{name}={now.get(name)!r} after {name}={before.get(name)!r}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name) and not _MAY_CHANGE.fullmatch(name)
+    ]
+    if changed:
+        raise ValueError(
+            f"a run that goes on must keep its settings. Received: {'; '.join(changed)}. --restart begins anew"
+        )

@@ -1,0 +1,1 @@
+"""What a model is trained for: the fields of a row, their tokens, and batches of them."""
