@@ -1,7 +1,6 @@
 """Settings from YAML files and flags with the same dotted names."""
 
 import difflib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +27,8 @@ def parse(program: str, description: str, arguments: Sequence[str]) -> Config:
         return _to_config(parser, values)
     except jsonargparse.ArgumentError as error:
         raise ValueError(_explained(str(error))) from None
+    except TypeError as error:  # a single value where a group of settings stands
+        raise ValueError(f"--config must hold groups of settings by name. Received: {error}") from None
 
 
 def make_parser(program: str, description: str) -> jsonargparse.ArgumentParser:
@@ -50,6 +51,9 @@ def _explained(message: str) -> str:
     if _UNKNOWN in text:
         unknown = text.split(_UNKNOWN, 1)[1].split(" ")[0].split("=")[0]
         return f"{unknown} must be a known setting. Received: {unknown}{_nearest(unknown.lstrip('-'))}"
+    if text.startswith("Option ") and text.endswith(" is not accepted"):
+        name = text.split("'")[1]
+        return f"{name} must be a known setting. Received: {name}{_nearest(name)}"
     if "does not accept option" in text:
         group, option = (part.strip("'") for part in text.split("Group ", 1)[1].split(" does not accept option "))
         return f"{group}.{option} must be a known setting. Received: {group}.{option}{_nearest(f'{group}.{option}')}"
@@ -64,6 +68,10 @@ def _nearest(name: str) -> str:
     return f" (did you mean {candidates[0]}?)" if candidates else ""
 
 
-def stderr(text: str) -> None:
-    """Print a line beside the program's output."""
-    print(text, file=sys.stderr, flush=True)
+def take_flag(arguments: Sequence[str], flag: str) -> tuple[bool, list[str]]:
+    """Whether a flag without a value is among the arguments, and the other arguments.
+
+    >>> take_flag(["--restart", "--seed", "1"], "--restart")
+    (True, ['--seed', '1'])
+    """
+    return flag in arguments, [each for each in arguments if each != flag]

@@ -119,6 +119,7 @@ class Steps:
         keep: newest checkpoints that are kept, besides the best.
         patience: evaluations without a better value after which the run ends; None: never.
         best: the figure by which a checkpoint is the best: `loss`, `rouge1`, `rouge2`, `rougeL` or `rougeLsum`.
+        grace_seconds: time for the current step after a signal; then the process ends without saving.
     """
 
     epochs: int | None = None
@@ -130,6 +131,7 @@ class Steps:
     keep: int = 2
     patience: int | None = None
     best: Literal["loss", "rouge1", "rouge2", "rougeL", "rougeLsum"] = "loss"
+    grace_seconds: float = 15.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,9 +198,7 @@ class Config:
         files = {name: _several(getattr(self.data, name)) for name in ("train", "validation", "test")}
         object.__setattr__(self, "data", dataclasses.replace(self.data, **files))
         if self.lengths.source is not None:
-            object.__setattr__(
-                self, "lengths", dataclasses.replace(self.lengths, source=_several(self.lengths.source))
-            )
+            object.__setattr__(self, "lengths", dataclasses.replace(self.lengths, source=_several(self.lengths.source)))
         if self.output is not None:
             object.__setattr__(self, "output", Path(self.output))
 
@@ -223,6 +223,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """The settings of `to_dict`, for values that were checked when they were written."""
+    fields = {field.name: field for field in dataclasses.fields(Config)}
+    groups = {"data": Data, "lengths": Lengths, "optim": Optim, "weights": Weights, "steps": Steps}
+    groups |= {"evaluation": Evaluation, "logging": Logging}
+    made = {name: groups[name](**_tupled(value)) if name in groups else value for name, value in values.items()}
+    return Config(**{name: made[name] for name in fields if name in made})
+
+
+def _tupled(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def flat(config: Any) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class StoreRequest:
     max_bad_rows: int = 0
 
     def __post_init__(self) -> None:
-        if not self.train:
+        if not self.train and not self.test:
             raise ValueError("data.train must name at least one file. Received: none")
         seen: dict[Path, str] = {}
         for part, files in self.files.items():

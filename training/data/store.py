@@ -259,7 +259,7 @@ class _Build:
     def _join(self, bad: BadRows) -> None:
         shards = whole_shards(self._shards)
         rows = {part: sum(shard["parts"][part] for shard in shards) for part in PARTS}
-        if not rows["train"]:
+        if self.request.train and not rows["train"]:
             raise ValueError(
                 f"data.train must hold at least one usable row to train on. Received: {sum(rows.values())} rows in "
                 f"validation and test, {bad.count} bad rows"

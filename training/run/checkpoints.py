@@ -127,7 +127,9 @@ def check_space(folder: Path, checkpoint_bytes: int, count: int) -> None:
     needed, free = checkpoint_bytes * count, free_bytes(folder)
     if free < needed:
         raise OSError(
-            errno.ENOSPC, f"output needs room for {count} checkpoints: {needed:,} bytes. Received: {free:,} free bytes in", str(folder)
+            errno.ENOSPC,
+            f"output needs room for {count} checkpoints: {needed:,} bytes. Received: {free:,} free bytes in",
+            str(folder),
         )
 
 

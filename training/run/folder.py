@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 import yaml
 
 from tfmodels.utils.files import read_json_object, write_json, written_whole
-from training.config import Config, to_dict
+from training.config import Config, flat, from_dict, to_dict
+from training.run.checkpoints import Checkpoints
+from training.run.state import TrainerState
 
-CONFIG, STATUS = "config.yaml", "run.json"
+CONFIG, STATUS, MODEL = "config.yaml", "run.json", "model"
 RUNNING, STOPPED, FINISHED, FAILED = "running", "stopped", "finished", "failed"
 
 # Settings that leave the steps so far as they are. The data is compared by its content.
@@ -31,6 +34,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.was_finished = self.status == FINISHED
 
     @property
     def is_started(self) -> bool:
@@ -55,7 +59,7 @@ class RunFolder:
     @property
     def model(self) -> Path:
         """The folder of the finished model."""
-        return self.path / "model"
+        return self.path / MODEL
 
     def check_usable(self) -> None:
         """Raise `FileExistsError` for a folder that holds something else, `PermissionError` for one without rights."""
@@ -72,8 +76,36 @@ class RunFolder:
         if not os.access(existing, os.W_OK):
             raise PermissionError(f"output must be a folder that can be written. Received: output={self.path}")
 
+    def check_goes_on(self, config: Config) -> None:
+        """Raise `ValueError` for settings under which the run in this folder could not go on exactly."""
+        check_same_settings(flat(self.read_config()), flat(config))
+
+    def read_config(self) -> Config:
+        """The settings of the run in this folder.
+
+        Raises:
+            ValueError: no run here, or a file that is no longer as it was written.
+        """
+        path = self.path / CONFIG
+        if not path.is_file():
+            raise ValueError(f"output must be the folder of a run. Received: {self.path}, which holds no {CONFIG}")
+        try:
+            return from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (yaml.YAMLError, TypeError, AttributeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} must be as the run wrote it. Received: {error}") from None
+
+    def keep_model(self, checkpoints: Checkpoints, state: TrainerState) -> None:
+        """Give the best model, or without an evaluation the newest, its final place."""
+        step = state.best_step if state.best_step in checkpoints.steps() else checkpoints.newest_whole()
+        if step is None:
+            return
+        if self.model.exists():
+            shutil.rmtree(self.model)
+        with written_whole(self.model) as partial:
+            shutil.copytree(checkpoints.path(step) / MODEL, partial, copy_function=_linked)
+
     def start(self, config: Config) -> None:
-        """Write the settings of a new run."""
+        """Write the settings of a run."""
         self.path.mkdir(parents=True, exist_ok=True)
         with written_whole(self.path / CONFIG) as partial:
             partial.write_text(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -107,6 +139,15 @@ class RunFolder:
                     f"output must be the folder of one process at a time. Received: output={self.path}, where another trains"
                 ) from None
             yield
+
+
+def _linked(source: str, target: str) -> str:
+    """A second name for a file; a copy on a disk without such names."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
 
 
 def check_same_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

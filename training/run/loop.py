@@ -86,6 +86,7 @@ class Loop:
         self._saved_at = time.monotonic()
         self._bad: list[tuple[int, list[int]]] = []
         self._measured: list[tuple[float, int]] = []
+        self._plans = not run.state.is_planned
 
     @property
     def total(self) -> int:
@@ -130,7 +131,9 @@ class Loop:
         warmup, _ = usable_warmup(optim.warmup, self.total)
         return learning_rate_at(self.run.state.step, self.total, optim.learning_rate, optim.schedule, warmup)
 
-    def after_step(self, batches: list[Batch], loss: float, norm: float, rate: float, seconds: float, compiled: bool) -> None:
+    def after_step(
+        self, batches: list[Batch], loss: float, norm: float, rate: float, seconds: float, compiled: bool
+    ) -> None:
         """Everything between two steps.
 
         Args:
@@ -146,7 +149,7 @@ class Loop:
         tokens = self._tokens(rows)
         state.step += 1
         state.tokens += tokens
-        state.seconds += seconds
+        state.seconds += 0.0 if compiled else seconds
         figures = {"loss": loss, "learning_rate": rate, "gradient_norm": norm, "tokens_per_second": tokens / seconds}
         run.report.step(state.step, figures, seconds=seconds, compiled=compiled)
         self._guard(rows, loss, norm)
@@ -230,12 +233,15 @@ class Loop:
     def _plan_by_minutes(self) -> None:
         """After some steps, the number of steps that fit into `max_minutes`; it is then part of the state."""
         run, minutes = self.run, self.run.config.steps.max_minutes
-        if minutes is None or run.state.step != _PLANNING_STEPS or not self._measured:
+        if minutes is None or len(self._measured) != _PLANNING_STEPS or not self._plans:
             return
+        self._plans = False
         seconds, tokens = (sum(each) for each in zip(*self._measured, strict=True))
         mean_tokens = np.mean([rows * length for rows, length in run.plan.epoch_shapes()]) * run.config.optim.accumulate
-        planned = int(60 * minutes / (seconds / tokens * mean_tokens))
-        run.state.total = max(run.state.step, min(self.total, planned))
+        left = 60 * minutes - run.state.seconds
+        planned = run.state.step + max(0, int(left / (seconds / tokens * mean_tokens)))
+        run.state.total = min(self.total, planned)
+        run.state.is_planned = True
         run.report.note(f"{run.state.total:,} steps fit into {minutes:g} minutes")
         run.report.total = run.state.total
 

@@ -18,6 +18,7 @@ class TrainerState:
     Attributes:
         step: steps made. With the seed it is the whole position in the data.
         total: steps of the whole run; None before they are planned.
+        is_planned: whether `total` follows `steps.max_minutes`.
         best: the best value of `steps.best` so far.
         best_step: the step of that value.
         evaluated_step: the step of the last evaluation.
@@ -34,6 +35,7 @@ class TrainerState:
 
     step: int = 0
     total: int | None = None
+    is_planned: bool = False
     best: float | None = None
     best_step: int | None = None
     evaluated_step: int | None = None

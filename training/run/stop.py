@@ -103,5 +103,10 @@ class Stop:
         os._exit(self._status or 1)
 
 
+def is_main_thread() -> bool:
+    """Whether signals can be watched from here."""
+    return threading.current_thread() is threading.main_thread()
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
 """The variables of training in one safetensors file: compared with the model's, never guessed."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,12 @@ def load_variables(path: Path, variables: dict[str, keras.Variable]) -> None:
             raise ValueError(f"{path} must hold the variables of this model and optimizer. Received: {pairs}")
         for name, variable in variables.items():
             variable.assign(reader.read(name))
+
+
+def checkpoint_bytes(model: Any) -> int:
+    """About as many bytes as a checkpoint of a compiled and built model takes."""
+    variables = {id(each): each for each in [*model.weights, *training_variables(model).values()]}
+    return sum(math.prod(each.shape) * np.dtype(_dtype(each)).itemsize for each in variables.values())
 
 
 def _dtype(variable: keras.Variable) -> str:

@@ -1,0 +1,231 @@
+"""One run from its settings to a model with its figures: `fit`."""
+
+import contextlib
+import dataclasses
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from training.config import Config, flat
+from training.preparing import Checked, ModelSize, Prepared, check, make_tokenizer, open_data, prepare_data
+from training.run.backend import import_backend
+from training.run.folder import FAILED, FINISHED, STOPPED, RunFolder
+from training.run.reporter import Reporter
+from training.run.stop import Stop, Stopped, is_main_thread
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    Attributes:
+        model: folder of the best model with its tokenizer, which `from_pretrained` loads.
+        figures: the scores on the test rows by system; empty without test rows.
+        steps: steps made in all.
+    """
+
+    model: Path
+    figures: dict[str, Any]
+    steps: int
+
+
+def fit(config: Config, restart: bool = False, console: Console | None = None) -> Result:
+    """Train a model, or go on with a run that was stopped.
+
+    Args:
+        config: the settings; what is None is chosen by the model.
+        restart: give an earlier run in the same folder another name, and begin anew.
+        console: shows the progress.
+
+    Raises:
+        ValueError: wrong settings or data, or settings that differ from the run's that goes on.
+        OSError: files that cannot be read or written.
+        training.run.guard.Diverged: several steps in a row without a finite loss.
+        training.run.checkpoints.SavingFailed: several checkpoints in a row that could not be written.
+        training.run.stop.Stopped: a signal; the run is saved, and the same call goes on.
+    """
+    checked = check(config)
+    folder = RunFolder(checked.config.output)
+    console = console or Console()
+    if restart and folder.is_started:
+        console.print(f"the earlier run is now {folder.move_away()}", soft_wrap=True, markup=False, highlight=False)
+    with ExitStack() as scopes:
+        scopes.enter_context(folder.locked())
+        stop = Stop(checked.config.steps.grace_seconds)
+        if is_main_thread():
+            scopes.enter_context(stop.watching())
+        try:
+            return _Fit(checked, folder, console, stop).run()
+        except Stopped:
+            folder.write_status(STOPPED)
+            raise
+        except Exception as error:
+            if folder.is_started and not folder.was_finished:
+                with contextlib.suppress(OSError):  # the disk may be what failed
+                    folder.write_status(FAILED, error=str(error)[:2000])
+            raise
+
+
+class _Fit:
+    """One call of `fit`."""
+
+    def __init__(self, checked: Checked, folder: RunFolder, console: Console, stop: Stop) -> None:
+        self._checked = checked
+        self._config = checked.config
+        self._folder = folder
+        self._stop = stop
+        self._report = Reporter(console, folder.path, checked.config.logging)
+
+    def run(self) -> Result:
+        """Prepare, train, evaluate."""
+        from training.run.guard import Diverged
+
+        if self._folder.is_started:
+            self._folder.check_goes_on(self._config)
+        self._folder.start(self._config)
+        try:
+            self._report.settings(self._checked)
+            import_backend()
+            self._stop.poll()
+            tokenizer = make_tokenizer(self._checked, self._folder.tokenizer, self._stop.poll)
+            prepared = self._prepare(tokenizer)
+            run = self._make_run(tokenizer, prepared)
+            try:
+                self._train(run)
+            except Diverged:
+                self._folder.keep_model(run.checkpoints, run.state)
+                raise
+            self._folder.keep_model(run.checkpoints, run.state)
+            state = run.state
+            del run  # its weights and moments need not lie beside those of the best model
+            return self._finish(state, tokenizer, prepared)
+        finally:
+            self._report.close()
+
+    def _prepare(self, tokenizer: Any) -> Prepared:
+        rejected = self._folder.path / "rejected.jsonl"
+        data = open_data(self._checked, tokenizer, self._report.tokenizing, self._stop.poll, rejected)
+        prepared = prepare_data(self._checked, data, ModelSize.of(self._checked, tokenizer))
+        self._report.data(prepared)
+        return prepared
+
+    def _make_run(self, tokenizer: Any, prepared: Prepared) -> Any:
+        """The model with its newest checkpoint, if there is one."""
+        from training.run.build import create_model, load_model, prepare_model
+        from training.run.checkpoints import Checkpoints, check_space
+        from training.run.loop import MODEL_FOLDER, STATE, VARIABLES, Run
+        from training.run.state import TrainerState, versions
+        from training.run.variables import checkpoint_bytes, load_variables, training_variables
+
+        checkpoints = Checkpoints(self._folder.checkpoints, self._config.steps.keep)
+        step = checkpoints.newest_whole()
+        folder = None if step is None else checkpoints.path(step)
+        model = create_model(self._config, self._checked.source, tokenizer) if folder is None else None
+        model = load_model(folder / MODEL_FOLDER, self._config) if folder is not None else model
+        prepare_model(model, self._config)
+        state = TrainerState(plan_digest=prepared.plan.digest(), store_key=prepared.parts.train.key)
+        if folder is not None:
+            load_variables(folder / VARIABLES, training_variables(model))
+            state = TrainerState.read(folder / STATE)
+            check_same_data(state, prepared)
+        else:
+            check_space(self._folder.path, checkpoint_bytes(model), self._config.steps.keep + 2)
+        set_total(state, self._config, prepared.total)
+        self._check_unfinished(state)
+        state.settings, state.versions = flat(self._config), versions()
+        return Run(
+            config=self._config,
+            model=model,
+            tokenizer=tokenizer,
+            task=prepared.task,
+            train=prepared.parts.train,
+            validation=prepared.parts.validation,
+            plan=prepared.plan,
+            state=state,
+            checkpoints=checkpoints,
+            report=self._report,
+            poll=self._stop.poll,
+            output=self._folder.path,
+        )
+
+    def _check_unfinished(self, state: Any) -> None:
+        if self._folder.was_finished and state.step >= state.total:
+            raise ValueError(
+                f"output must be a run with steps left. Received: output={self._folder.path}, finished after "
+                f"{state.step:,} steps. More steps.epochs or steps.max_steps go on, --restart begins anew"
+            )
+
+    def _train(self, run: Any) -> None:
+        from training.run.loop import Loop
+
+        config, validation = self._config, run.validation
+        held_out = self._held_out(run, config.evaluation.loss_rows) if len(validation) else None
+        written = None
+        if len(validation) and config.evaluation.rouge_rows:
+            written = self._held_out(run, config.evaluation.rouge_rows)
+        self._report.training(run)
+        try:
+            Loop(run, held_out, written).train()
+        except Stopped:
+            if run.state.step:
+                run.save()
+            raise
+
+    def _held_out(self, run: Any, most: int) -> Any:
+        from training.run.evaluation import HeldOut, sample_rows
+
+        return HeldOut(
+            run.model,
+            run.task,
+            run.validation,
+            sample_rows(len(run.validation), most),
+            self._config.lengths.source,
+            self._config.evaluation.batch_tokens,
+            self._config.weights.jit,
+            self._stop.poll,
+        )
+
+    def _finish(self, state: Any, tokenizer: Any, prepared: Prepared) -> Result:
+        """Measure the best model on the test rows, and write the report."""
+        from training.evaluating import evaluate_rows
+        from training.run.build import load_model
+
+        figures: dict[str, Any] = {}
+        test = prepared.parts.test
+        if len(test):
+            self._report.note("writing summaries of the test documents")
+            model = load_model(self._folder.model, self._config)
+            scored = evaluate_rows(model, tokenizer, prepared.task, test, self._config, self._stop.poll)
+            scored.write(self._folder.path / "predictions.jsonl")
+            figures = scored.figures
+            self._report.test(scored, self._config.evaluation.samples)
+        else:
+            self._report.note("no test rows: nothing was scored")
+        self._report.finish(self._checked, state, prepared, figures)
+        self._folder.write_status(FINISHED, steps=state.step)
+        return Result(self._folder.model, figures, state.step)
+
+
+def check_same_data(state: Any, prepared: Prepared) -> None:
+    """Raise `ValueError` when a run that goes on would read other data, or read it in another order."""
+    if state.store_key != prepared.parts.train.key:
+        raise ValueError(
+            "a run that goes on must read the same files with the same tokenizer. Received: others, as their contents "
+            f"differ (key {prepared.parts.train.key[:12]} after {state.store_key[:12]}). --restart begins anew"
+        )
+    if state.plan_digest != prepared.plan.digest():
+        raise ValueError(
+            "a run that goes on must have the same order of batches. Received: another one, as by another release. "
+            "--restart begins anew"
+        )
+
+
+def set_total(state: Any, config: Config, planned: int) -> None:
+    """The steps of the whole run: as planned before, unless the settings about its length have changed."""
+    lengths = ("steps.epochs", "steps.max_steps", "steps.max_minutes", "steps.patience")
+    now = flat(config)
+    if state.total is None or any(state.settings.get(name) != now[name] for name in lengths):
+        state.total, state.is_planned = planned, False
+        state.evaluations_since_best = 0
