@@ -39,6 +39,7 @@ _BAD_ROWS = "bad_rows.jsonl"
 _CHUNK_ROWS = 256
 _CHUNK_CHARACTERS = 2**20
 _AHEAD_CHARACTERS = 2**25
+_POLL_ROWS = 64
 _POLL_SECONDS = 0.2
 
 Progress = Callable[[int, int, int], None]
@@ -211,8 +212,9 @@ class _Build:
             with closing(rows):  # type: ignore[type-var]
                 for row in rows:
                     self._rows_read += 1
-                    if self._rows_read % 64 == 0:
+                    if self._rows_read % _POLL_ROWS == 0:
                         self._poll()
+                        self._on_progress(self._rows_read, self._bytes_read, self._bytes_total)
                     yield row, part_of(row, self.request.shares) if part == "train" else part
             first += len(files)
             before += sum(path.stat().st_size for path in files)

@@ -50,12 +50,13 @@ def main() -> None:
             continue
         try:
             answer: tuple[str, Any] = ("columns", encode_chunk(task, chunk, tokenizer))
-        except MemoryError:
-            os.kill(os.getpid(), signal.SIGKILL)
         except Exception:
             answer = ("error", traceback.format_exc())
         del chunk
-        _answer(answers, answer)
+        try:
+            _answer(answers, answer)
+        except BrokenPipeError:  # the main process was killed
+            os._exit(1)
 
 
 def _answer(stream: Any, answer: Any) -> None:

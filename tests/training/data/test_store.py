@@ -202,12 +202,20 @@ def test_a_group_stays_in_one_part(tmp_path, request_of):
     assert sum(map(len, books.values())) == 60
 
 
-KILLED = """
-import os, signal, sys
+# Another process, which starts in a blink without Keras.
+CHILD = """
+import os, pickle, signal, sys
 from pathlib import Path
-from tfmodels import LEDTokenizer
+from training.data.worker import leave_out_keras
+leave_out_keras()
 from training.data import shards, store
+from training.data.plain_tokenizer import tokenizer_from_recipe
 from training.tasks.summarize import Summarize
+folder, cache, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+tokenizer = tokenizer_from_recipe(pickle.loads((folder / "recipe").read_bytes()))
+request = store.StoreRequest(Summarize(16, 6), tokenizer, (folder / "train.jsonl",))
+"""
+KILLED = """
 shards.SHARD_ROWS, store._CHUNK_ROWS = 100, 32
 finish, count = shards.ShardWriter.finish, 0
 def finish_and_die(self):
@@ -217,21 +225,44 @@ def finish_and_die(self):
     if count == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 shards.ShardWriter.finish = finish_and_die
-folder, cache = map(Path, sys.argv[1:])
-tokenizer = LEDTokenizer.from_pretrained(folder)
-store.build_store(store.StoreRequest(Summarize(16, 6), tokenizer, (folder / "train.jsonl",)), cache, workers=2)
+store.build_store(request, cache, workers)
+"""
+MEASURED = """
+parts = store.build_store(request, cache, workers)
+print(*[line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")])
 """
 
 
-def test_a_build_that_was_killed_goes_on_at_its_last_whole_shard(tmp_path, request_of, tokenizer):
+def in_a_process(code, folder, tokenizer, cache, workers):
+    (folder / "recipe").write_bytes(pickle.dumps(tokenizer_recipe(tokenizer)))
+    command = [sys.executable, "-c", CHILD + code, folder, cache, str(workers)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(store.__file__).parents[2])}
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_build_that_was_killed_goes_on_at_its_last_whole_shard(tmp_path, request_of, tokenizer, workers):
     request = request_of()
-    tokenizer.save_pretrained(request.train[0].parent)
-    command = [sys.executable, "-c", KILLED, request.train[0].parent, tmp_path / "killed"]
-    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    assert subprocess.run(command, env=environment, stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
+    killed = in_a_process(KILLED, request.train[0].parent, tokenizer, tmp_path / "killed", workers)
+    assert (killed.returncode, killed.stderr) == (-signal.SIGKILL, "")
     parts = build_store(request, tmp_path / "killed", workers=0)
     assert (parts.report.reused, parts.report.tokenized) == (300, 300)
     assert stored(parts) == stored(build_store(request, tmp_path / "whole", workers=0))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_memory_does_not_grow_with_the_data(tmp_path, tokenizer, workers):
+    peaks = []
+    for megabytes in (15, 60):
+        folder = tmp_path / str(megabytes)
+        folder.mkdir()
+        line = json.dumps({"document": " ".join(WORDS * 500), "summary": "a long document"}) + "\n"
+        (folder / "train.jsonl").write_text(line * (megabytes * 1_000_000 // len(line)))
+        done = in_a_process(MEASURED, folder, tokenizer, folder / "cache", workers)
+        peaks.append(int(done.stdout) // 1000)
+    assert peaks[1] < peaks[0] + 20, peaks
 
 
 class Stop(Exception):
