@@ -23,11 +23,12 @@ from typing import Any
 
 from tfmodels.utils.files import PARTIAL, read_json_object, written_whole
 from training.data.columns import TokenStore, problem_of, write_manifest
-from training.data.locks import locked
+from training.data.locks import is_locked, locked
 from training.data.plain_tokenizer import tokenizer_recipe
 from training.data.request import StoreRequest, stamps, store_key
 from training.data.rows import PARTS, BadRow, BadRows, Row, part_of, read_rows
 from training.data.shards import ShardWriter, join_shards, sync_folder, whole_shards
+from training.data.sources import short_names
 from training.data.workers import FlatColumn, InProcess, Pool, WorkerPool, usual_count
 
 __all__ = ["BuildReport", "Parts", "StoreRequest", "TokenStore", "build_store", "store_key"]
@@ -39,6 +40,7 @@ _BAD_ROWS = "bad_rows.jsonl"
 _CHUNK_ROWS = 256
 _CHUNK_CHARACTERS = 2**20
 _AHEAD_CHARACTERS = 2**25
+_OLD_SECONDS = 14 * 24 * 3600
 _POLL_ROWS = 64
 _POLL_SECONDS = 0.2
 
@@ -138,7 +140,7 @@ class _Build:
         self.request, self._cache, self._workers = request, cache, workers
         self._on_progress, self._poll = on_progress, poll
         self.files = [path for part in PARTS for path in request.files[part]]
-        self.names = [path.name for path in self.files]
+        self.names = short_names(self.files)
         cache.mkdir(parents=True, exist_ok=True)
         self._stamps = stamps(request)
         self._key = store_key(request, cache, poll)
@@ -157,7 +159,7 @@ class _Build:
                 if not problem:
                     rows = read_json_object(self.folder / "columns.json")["parts"].values()
                     return 0, sum(part["rows"] for part in rows), self._known_bad_rows()
-                warnings.warn(f"{self.folder} is no whole store and is built anew: {problem}", stacklevel=4)
+                warnings.warn(f"{self.folder} is no whole store and is built anew: {problem}", stacklevel=3)
                 shutil.rmtree(self.folder)
             try:
                 return self._make()
@@ -169,6 +171,7 @@ class _Build:
     def _make(self) -> tuple[int, int, BadRows]:
         for remains in self._cache.glob(f"{PARTIAL}*-{self._key}"):
             shutil.rmtree(remains)
+        _forget_old_builds(self._cache)
         self._shards.mkdir(parents=True, exist_ok=True)
         shards = whole_shards(self._shards)
         reused = sum(shard["rows"] for shard in shards)
@@ -360,6 +363,14 @@ def _piece(column: FlatColumn, start: int, stop: int) -> FlatColumn:
     flat, sizes, true_sizes = column
     first, count = int(sizes[:start].sum()), int(sizes[start:stop].sum())
     return flat[first : first + count], sizes[start:stop], true_sizes[start:stop]
+
+
+def _forget_old_builds(cache: Path) -> None:
+    """Remove what builds left that were killed and never went on, as their data or their settings have changed."""
+    for building in cache.glob("*.building"):
+        is_old = time.time() - max(path.stat().st_mtime for path in (building, *building.iterdir())) > _OLD_SECONDS
+        if is_old and not is_locked(building.with_suffix(".lock")):
+            shutil.rmtree(building, ignore_errors=True)
 
 
 def _write_rejected(bad_rows: Path, target: Path, names: list[str]) -> None:

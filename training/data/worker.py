@@ -27,6 +27,9 @@ def main() -> None:
     # The main process ends this one; a signal to the whole group must not, or a stop would look like a crash.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    # When the main process was killed, the next answer ends this one without a word.
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # What a library prints must not stand among the answers.
     os.dup2(2, 1)
@@ -53,10 +56,7 @@ def main() -> None:
         except Exception:
             answer = ("error", traceback.format_exc())
         del chunk
-        try:
-            _answer(answers, answer)
-        except BrokenPipeError:  # the main process was killed
-            os._exit(1)
+        _answer(answers, answer)
 
 
 def _answer(stream: Any, answer: Any) -> None:

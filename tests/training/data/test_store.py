@@ -410,6 +410,25 @@ def test_a_stop_reaches_a_process_that_waits(tmp_path, request_of):
         build_store(request_of(), tmp_path / "cache", poll=stopping_after(2))
 
 
+def test_files_of_one_name_are_told_apart(tmp_path, request_of):
+    other = write(tmp_path / "more" / "train.jsonl", 20, first=700)
+    parts = build_store(request_of(train=(*request_of().train, other), hold_out=(0, 0)), tmp_path / "c", workers=0)
+    assert parts.train.place(605) == f"{other}:6"
+
+
+def test_a_build_that_never_went_on_is_removed_after_weeks(tmp_path, request_of):
+    cache = tmp_path / "cache"
+    with pytest.raises(Stop):
+        build_store(request_of(group="book"), cache, workers=0, poll=stopping_after(45))
+    [left] = cache.glob("*.building")
+    build_store(request_of(), cache, workers=0)
+    assert left.is_dir()
+    for path in (left, *left.iterdir()):
+        os.utime(path, (0, 0))
+    build_store(request_of(group="book", hold_out=(0, 0)), cache, workers=0)
+    assert not left.exists()
+
+
 def test_bad_rows_are_counted_written_and_known_again(tmp_path, request_of):
     path = write(tmp_path / "data" / "bad.jsonl", 50)
     path.write_bytes(path.read_bytes() + b"nothing\n" * 3)
