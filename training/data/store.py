@@ -238,17 +238,17 @@ class _Build:
         for chunk, characters in _chunks(rows):
             while waiting and (len(waiting) > 2 * pool.size or ahead + characters > _AHEAD_CHARACTERS):
                 done, size, future = waiting.popleft()
-                yield done, self._result(future)
+                yield done, self._result(future, done)
                 ahead -= size
             waiting.append((chunk, characters, pool.submit([row.texts for row, _ in chunk])))
             ahead += characters
             self._poll()
         while waiting:
             done, _, future = waiting.popleft()
-            yield done, self._result(future)
+            yield done, self._result(future, done)
         self._on_progress(self._rows_read, self._bytes_read, self._bytes_total)
 
-    def _result(self, future: "Future[dict[str, FlatColumn]]") -> dict[str, FlatColumn]:
+    def _result(self, future: "Future[dict[str, FlatColumn]]", chunk: list[tuple[Row, str]]) -> dict[str, FlatColumn]:
         self._on_progress(self._rows_read, self._bytes_read, self._bytes_total)
         while True:
             self._poll()
@@ -257,6 +257,9 @@ class _Build:
             except NotYet:
                 if future.done():  # an error of the same class in the process
                     raise
+            except RuntimeError as error:
+                first, last = (f"{self.names[row.file]}:{row.line}" for row, _ in (chunk[0], chunk[-1]))
+                raise RuntimeError(f"{error}\nIt had the rows from {first} to {last}.") from error
 
     def _count_of_workers(self) -> int:
         return usual_count(self._bytes_total) if self._workers is None else self._workers

@@ -62,6 +62,19 @@ def _small_shards(monkeypatch):
     monkeypatch.setattr(store, "_CHUNK_ROWS", 32)
 
 
+@pytest.fixture(autouse=True)
+def synced(monkeypatch):
+    """Paths that are forced to the disk, which takes seconds where others write."""
+    paths = []
+
+    def note(descriptor):
+        if sys.platform == "linux":
+            paths.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fsync", note)
+    return paths
+
+
 def content(folder):
     paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
@@ -265,6 +278,16 @@ def test_memory_does_not_grow_with_the_data(tmp_path, tokenizer, workers):
     assert peaks[1] < peaks[0] + 20, peaks
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of open files are read from /proc")
+def test_all_files_of_a_store_and_its_folders_are_forced_to_the_disk(tmp_path, request_of, synced):
+    cache = tmp_path / "cache"
+    folder = build_store(request_of(), cache, workers=0).train.folder.parent
+    names = {path.rpartition(f"-{folder.name}/")[2] for path in synced}
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != "bad_rows.jsonl"}
+    assert files <= names
+    assert str(cache) in synced
+
+
 class Stop(Exception):
     pass
 
@@ -314,6 +337,25 @@ def test_a_process_that_dies_is_an_error_that_says_how():
             pool.submit([("a", "b")]).result()
     finally:
         pool.close()
+
+
+def test_a_process_that_dies_in_a_build_is_told_with_its_rows_and_whole_shards_stay(tmp_path, request_of, monkeypatch):
+    pools = []
+
+    class Seen(WorkerPool):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            pools.append(self)
+
+    monkeypatch.setattr(store, "WorkerPool", Seen)
+
+    def kill(rows, *others):
+        if rows >= 400 and pools:
+            os.kill(pools[0].process_ids()[0], signal.SIGKILL)
+
+    with pytest.raises(RuntimeError, match=r"SIGKILL(?s:.*)It had the rows from train.jsonl:\d+ to train.jsonl:\d+"):
+        build_store(request_of(), tmp_path / "cache", workers=1, on_progress=kill)
+    assert build_store(request_of(), tmp_path / "cache", workers=0).report.reused >= 100
 
 
 def test_an_error_in_a_process_is_told():
