@@ -9,6 +9,18 @@ from pathlib import Path
 _WAIT_SECONDS = 0.2
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock of a file."""
+    try:
+        import fcntl
+
+        with path.open("a") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return True
+    return False
+
+
 @contextmanager
 def locked(path: Path, poll: Callable[[], None]) -> Iterator[None]:
     """Hold the lock of a file, and wait for it before; `poll` is called while it waits.

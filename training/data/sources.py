@@ -4,6 +4,7 @@ import difflib
 import glob
 import gzip
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -55,6 +56,16 @@ def find_files(patterns: Sequence[str | os.PathLike[str]], argument: str) -> tup
             if earlier is not path:
                 raise ValueError(f"{argument} must name each file once. Received: {earlier}, and again {path}")
     return tuple(files.values())
+
+
+def short_names(files: Sequence[Path]) -> list[str]:
+    """The names of files for messages: without their folders, where no two are the same.
+
+    >>> short_names([Path("a/1.csv"), Path("b/1.csv"), Path("b/2.csv")])
+    ['a/1.csv', 'b/1.csv', '2.csv']
+    """
+    counts = Counter(path.name for path in files)
+    return [path.name if counts[path.name] == 1 else str(path) for path in files]
 
 
 def _files_of(pattern: str, argument: str) -> list[Path]:

@@ -23,11 +23,12 @@ from typing import Any
 
 from tfmodels.utils.files import PARTIAL, read_json_object, written_whole
 from training.data.columns import TokenStore, problem_of, write_manifest
-from training.data.locks import locked
+from training.data.locks import is_locked, locked
 from training.data.plain_tokenizer import tokenizer_recipe
 from training.data.request import StoreRequest, stamps, store_key
 from training.data.rows import PARTS, BadRow, BadRows, Row, part_of, read_rows
 from training.data.shards import ShardWriter, join_shards, sync_folder, whole_shards
+from training.data.sources import short_names
 from training.data.workers import FlatColumn, InProcess, Pool, WorkerPool, usual_count
 
 __all__ = ["BuildReport", "Parts", "StoreRequest", "TokenStore", "build_store", "store_key"]
@@ -39,6 +40,8 @@ _BAD_ROWS = "bad_rows.jsonl"
 _CHUNK_ROWS = 256
 _CHUNK_CHARACTERS = 2**20
 _AHEAD_CHARACTERS = 2**25
+_OLD_SECONDS = 14 * 24 * 3600
+_POLL_ROWS = 64
 _POLL_SECONDS = 0.2
 
 Progress = Callable[[int, int, int], None]
@@ -137,7 +140,7 @@ class _Build:
         self.request, self._cache, self._workers = request, cache, workers
         self._on_progress, self._poll = on_progress, poll
         self.files = [path for part in PARTS for path in request.files[part]]
-        self.names = [path.name for path in self.files]
+        self.names = short_names(self.files)
         cache.mkdir(parents=True, exist_ok=True)
         self._stamps = stamps(request)
         self._key = store_key(request, cache, poll)
@@ -156,7 +159,7 @@ class _Build:
                 if not problem:
                     rows = read_json_object(self.folder / "columns.json")["parts"].values()
                     return 0, sum(part["rows"] for part in rows), self._known_bad_rows()
-                warnings.warn(f"{self.folder} is no whole store and is built anew: {problem}", stacklevel=4)
+                warnings.warn(f"{self.folder} is no whole store and is built anew: {problem}", stacklevel=3)
                 shutil.rmtree(self.folder)
             try:
                 return self._make()
@@ -168,6 +171,7 @@ class _Build:
     def _make(self) -> tuple[int, int, BadRows]:
         for remains in self._cache.glob(f"{PARTIAL}*-{self._key}"):
             shutil.rmtree(remains)
+        _forget_old_builds(self._cache)
         self._shards.mkdir(parents=True, exist_ok=True)
         shards = whole_shards(self._shards)
         reused = sum(shard["rows"] for shard in shards)
@@ -211,8 +215,9 @@ class _Build:
             with closing(rows):  # type: ignore[type-var]
                 for row in rows:
                     self._rows_read += 1
-                    if self._rows_read % 64 == 0:
+                    if self._rows_read % _POLL_ROWS == 0:
                         self._poll()
+                        self._on_progress(self._rows_read, self._bytes_read, self._bytes_total)
                     yield row, part_of(row, self.request.shares) if part == "train" else part
             first += len(files)
             before += sum(path.stat().st_size for path in files)
@@ -233,17 +238,17 @@ class _Build:
         for chunk, characters in _chunks(rows):
             while waiting and (len(waiting) > 2 * pool.size or ahead + characters > _AHEAD_CHARACTERS):
                 done, size, future = waiting.popleft()
-                yield done, self._result(future)
+                yield done, self._result(future, done)
                 ahead -= size
             waiting.append((chunk, characters, pool.submit([row.texts for row, _ in chunk])))
             ahead += characters
             self._poll()
         while waiting:
             done, _, future = waiting.popleft()
-            yield done, self._result(future)
+            yield done, self._result(future, done)
         self._on_progress(self._rows_read, self._bytes_read, self._bytes_total)
 
-    def _result(self, future: "Future[dict[str, FlatColumn]]") -> dict[str, FlatColumn]:
+    def _result(self, future: "Future[dict[str, FlatColumn]]", chunk: list[tuple[Row, str]]) -> dict[str, FlatColumn]:
         self._on_progress(self._rows_read, self._bytes_read, self._bytes_total)
         while True:
             self._poll()
@@ -252,6 +257,9 @@ class _Build:
             except NotYet:
                 if future.done():  # an error of the same class in the process
                     raise
+            except RuntimeError as error:
+                first, last = (f"{self.names[row.file]}:{row.line}" for row, _ in (chunk[0], chunk[-1]))
+                raise RuntimeError(f"{error}\nIt had the rows from {first} to {last}.") from error
 
     def _count_of_workers(self) -> int:
         return usual_count(self._bytes_total) if self._workers is None else self._workers
@@ -358,6 +366,14 @@ def _piece(column: FlatColumn, start: int, stop: int) -> FlatColumn:
     flat, sizes, true_sizes = column
     first, count = int(sizes[:start].sum()), int(sizes[start:stop].sum())
     return flat[first : first + count], sizes[start:stop], true_sizes[start:stop]
+
+
+def _forget_old_builds(cache: Path) -> None:
+    """Remove what builds left that were killed and never went on, as their data or their settings have changed."""
+    for building in cache.glob("*.building"):
+        is_old = time.time() - max(path.stat().st_mtime for path in (building, *building.iterdir())) > _OLD_SECONDS
+        if is_old and not is_locked(building.with_suffix(".lock")):
+            shutil.rmtree(building, ignore_errors=True)
 
 
 def _write_rejected(bad_rows: Path, target: Path, names: list[str]) -> None:

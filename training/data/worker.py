@@ -27,6 +27,9 @@ def main() -> None:
     # The main process ends this one; a signal to the whole group must not, or a stop would look like a crash.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    # When the main process was killed, the next answer ends this one without a word.
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # What a library prints must not stand among the answers.
     os.dup2(2, 1)
@@ -50,8 +53,6 @@ def main() -> None:
             continue
         try:
             answer: tuple[str, Any] = ("columns", encode_chunk(task, chunk, tokenizer))
-        except MemoryError:
-            os.kill(os.getpid(), signal.SIGKILL)
         except Exception:
             answer = ("error", traceback.format_exc())
         del chunk

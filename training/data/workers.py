@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pickle
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from training.tasks.base import Task
+
+# SIGKILL, by a name that every system has.
+_KILLED = 9
 
 Chunk = Sequence[tuple[str, ...]]
 FlatColumn = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -137,7 +139,8 @@ def _started() -> "subprocess.Popen[bytes]":
     # A process for each core: more threads in each would only get in each other's way.
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
     environment = {**os.environ, "PYTHONPATH": paths, "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, "-m", "training.data.worker"]
+    # -P: a folder `training` in the working directory must not take this package's place.
+    command = [sys.executable, "-P", "-m", "training.data.worker"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
 
@@ -146,7 +149,7 @@ def _ending(process: "subprocess.Popen[bytes]") -> str:
         status = process.wait(timeout=10)
     except subprocess.TimeoutExpired:
         return "A process that tokenizes must answer. Received: an answer that is none"
-    if status == -signal.SIGKILL:
+    if status == -_KILLED:
         how = "was killed (SIGKILL), as systems do when memory runs out. Fewer workers need less memory"
     elif status < 0:
         how = f"was killed by signal {-status}"

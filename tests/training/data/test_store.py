@@ -62,6 +62,19 @@ def _small_shards(monkeypatch):
     monkeypatch.setattr(store, "_CHUNK_ROWS", 32)
 
 
+@pytest.fixture(autouse=True)
+def synced(monkeypatch):
+    """Paths that are forced to the disk, which takes seconds where others write."""
+    paths = []
+
+    def note(descriptor):
+        if sys.platform == "linux":
+            paths.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fsync", note)
+    return paths
+
+
 def content(folder):
     paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
@@ -202,12 +215,20 @@ def test_a_group_stays_in_one_part(tmp_path, request_of):
     assert sum(map(len, books.values())) == 60
 
 
-KILLED = """
-import os, signal, sys
+# Another process, which starts in a blink without Keras.
+CHILD = """
+import os, pickle, signal, sys
 from pathlib import Path
-from tfmodels import LEDTokenizer
+from training.data.worker import leave_out_keras
+leave_out_keras()
 from training.data import shards, store
+from training.data.plain_tokenizer import tokenizer_from_recipe
 from training.tasks.summarize import Summarize
+folder, cache, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+tokenizer = tokenizer_from_recipe(pickle.loads((folder / "recipe").read_bytes()))
+request = store.StoreRequest(Summarize(16, 6), tokenizer, (folder / "train.jsonl",))
+"""
+KILLED = """
 shards.SHARD_ROWS, store._CHUNK_ROWS = 100, 32
 finish, count = shards.ShardWriter.finish, 0
 def finish_and_die(self):
@@ -217,21 +238,54 @@ def finish_and_die(self):
     if count == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 shards.ShardWriter.finish = finish_and_die
-folder, cache = map(Path, sys.argv[1:])
-tokenizer = LEDTokenizer.from_pretrained(folder)
-store.build_store(store.StoreRequest(Summarize(16, 6), tokenizer, (folder / "train.jsonl",)), cache, workers=2)
+store.build_store(request, cache, workers)
+"""
+MEASURED = """
+parts = store.build_store(request, cache, workers)
+print(*[line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")])
 """
 
 
-def test_a_build_that_was_killed_goes_on_at_its_last_whole_shard(tmp_path, request_of, tokenizer):
+def in_a_process(code, folder, tokenizer, cache, workers):
+    (folder / "recipe").write_bytes(pickle.dumps(tokenizer_recipe(tokenizer)))
+    command = [sys.executable, "-c", CHILD + code, folder, cache, str(workers)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(store.__file__).parents[2])}
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_build_that_was_killed_goes_on_at_its_last_whole_shard(tmp_path, request_of, tokenizer, workers):
     request = request_of()
-    tokenizer.save_pretrained(request.train[0].parent)
-    command = [sys.executable, "-c", KILLED, request.train[0].parent, tmp_path / "killed"]
-    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    assert subprocess.run(command, env=environment, stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
+    killed = in_a_process(KILLED, request.train[0].parent, tokenizer, tmp_path / "killed", workers)
+    assert (killed.returncode, killed.stderr) == (-signal.SIGKILL, "")
     parts = build_store(request, tmp_path / "killed", workers=0)
     assert (parts.report.reused, parts.report.tokenized) == (300, 300)
     assert stored(parts) == stored(build_store(request, tmp_path / "whole", workers=0))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_memory_does_not_grow_with_the_data(tmp_path, tokenizer, workers):
+    peaks = []
+    for megabytes in (15, 60):
+        folder = tmp_path / str(megabytes)
+        folder.mkdir()
+        line = json.dumps({"document": " ".join(WORDS * 500), "summary": "a long document"}) + "\n"
+        (folder / "train.jsonl").write_text(line * (megabytes * 1_000_000 // len(line)))
+        done = in_a_process(MEASURED, folder, tokenizer, folder / "cache", workers)
+        peaks.append(int(done.stdout) // 1000)
+    assert peaks[1] < peaks[0] + 20, peaks
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of open files are read from /proc")
+def test_all_files_of_a_store_and_its_folders_are_forced_to_the_disk(tmp_path, request_of, synced):
+    cache = tmp_path / "cache"
+    folder = build_store(request_of(), cache, workers=0).train.folder.parent
+    names = {path.rpartition(f"-{folder.name}/")[2] for path in synced}
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != "bad_rows.jsonl"}
+    assert files <= names
+    assert str(cache) in synced
 
 
 class Stop(Exception):
@@ -283,6 +337,25 @@ def test_a_process_that_dies_is_an_error_that_says_how():
             pool.submit([("a", "b")]).result()
     finally:
         pool.close()
+
+
+def test_a_process_that_dies_in_a_build_is_told_with_its_rows_and_whole_shards_stay(tmp_path, request_of, monkeypatch):
+    pools = []
+
+    class Seen(WorkerPool):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            pools.append(self)
+
+    monkeypatch.setattr(store, "WorkerPool", Seen)
+
+    def kill(rows, *others):
+        if rows >= 400 and pools:
+            os.kill(pools[0].process_ids()[0], signal.SIGKILL)
+
+    with pytest.raises(RuntimeError, match=r"SIGKILL(?s:.*)It had the rows from train.jsonl:\d+ to train.jsonl:\d+"):
+        build_store(request_of(), tmp_path / "cache", workers=1, on_progress=kill)
+    assert build_store(request_of(), tmp_path / "cache", workers=0).report.reused >= 100
 
 
 def test_an_error_in_a_process_is_told():
@@ -377,6 +450,25 @@ def test_a_stop_reaches_a_process_that_waits(tmp_path, request_of):
         pytest.raises(Stop),
     ):
         build_store(request_of(), tmp_path / "cache", poll=stopping_after(2))
+
+
+def test_files_of_one_name_are_told_apart(tmp_path, request_of):
+    other = write(tmp_path / "more" / "train.jsonl", 20, first=700)
+    parts = build_store(request_of(train=(*request_of().train, other), hold_out=(0, 0)), tmp_path / "c", workers=0)
+    assert parts.train.place(605) == f"{other}:6"
+
+
+def test_a_build_that_never_went_on_is_removed_after_weeks(tmp_path, request_of):
+    cache = tmp_path / "cache"
+    with pytest.raises(Stop):
+        build_store(request_of(group="book"), cache, workers=0, poll=stopping_after(45))
+    [left] = cache.glob("*.building")
+    build_store(request_of(), cache, workers=0)
+    assert left.is_dir()
+    for path in (left, *left.iterdir()):
+        os.utime(path, (0, 0))
+    build_store(request_of(group="book", hold_out=(0, 0)), cache, workers=0)
+    assert not left.exists()
 
 
 def test_bad_rows_are_counted_written_and_known_again(tmp_path, request_of):
