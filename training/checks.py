@@ -1,5 +1,6 @@
 """Early checks of a run's settings, all at once, before anything is imported or read that takes long."""
 
+import itertools
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -59,7 +60,8 @@ def check_config(config: Config) -> list[str]:
         errors.append(f"data.fields must be two different fields. Received: both are {fields['document']!r}")
     if config.steps.best != "loss" and config.evaluation.rouge_rows == 0:
         errors.append(
-            f"evaluation.rouge_rows must be positive for steps.best={config.steps.best}. Received: evaluation.rouge_rows=0"
+            f"evaluation.rouge_rows must be positive for steps.best={config.steps.best}. "
+            "Received: evaluation.rouge_rows=0"
         )
     return errors
 
@@ -68,13 +70,13 @@ def check_against_model(config: Config, source: ModelSource) -> list[str]:
     """What is wrong with resolved settings for this model, each as a sentence."""
     errors = []
     for argument, length, field in (
-        ("lengths.source", max(config.lengths.source or (0,)), "max_encoder_position_embeddings"),
+        ("lengths.source", max(config.lengths.sources), "max_encoder_position_embeddings"),
         ("lengths.target", config.lengths.target or 0, "max_decoder_position_embeddings"),
     ):
         limit = source.config.get(field)
         if isinstance(limit, int) and length > limit:
             errors.append(f"{argument} must be at most {field}={limit} of {source.name}. Received: {length}")
-    if max(config.lengths.source or (0,)) > (config.lengths.batch_tokens or 0):
+    if max(config.lengths.sources) > (config.lengths.batch_tokens or 0):
         errors.append(
             "lengths.batch_tokens must hold a document of the largest of lengths.source. "
             f"Received: lengths.batch_tokens={config.lengths.batch_tokens}, lengths.source={config.lengths.source}"
@@ -119,11 +121,11 @@ def _error_of(check: Callable[..., None], *arguments: Any) -> list[str]:
 
 
 def _of_lengths(config: Config) -> list[str]:
-    source = config.lengths.source
     errors = []
-    if source is not None:
+    if config.lengths.source is not None:
+        source = config.lengths.sources
         are_positive = all(isinstance(length, int) and length > 0 for length in source)
-        if not source or not are_positive or any(a >= b for a, b in zip(source, source[1:], strict=False)):
+        if not source or not are_positive or any(a >= b for a, b in itertools.pairwise(source)):
             errors.append(
                 "lengths.source must be one or more positive lengths in ascending order. "
                 f"Received: lengths.source={list(source)}"

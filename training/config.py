@@ -1,14 +1,29 @@
 """The settings of a training run: one tree of frozen dataclasses, filled from YAML, flags or Python.
 
-None stands for a value that `training.defaults.resolve` chooses by the model. Nothing here imports Keras or TensorFlow, so
-that a wrong setting is told at once.
+None stands for a value that `training.defaults.resolve` chooses by the model. Nothing here imports Keras or
+TensorFlow, so that a wrong setting is told at once.
 """
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 _UNSET: Any = None
+Value = TypeVar("Value")
+
+
+def known(value: Value | None) -> Value:
+    """A setting that `resolve` has filled in.
+
+    Raises:
+        ValueError: settings that are not resolved.
+
+    >>> known(3)
+    3
+    """
+    if value is None:
+        raise ValueError("settings must be resolved before they are used. Received: None")
+    return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +68,12 @@ class Lengths:
     target: int | None = None
     batch_tokens: int | None = None
     rows_multiple: int = 1
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The source lengths, once they are chosen."""
+        source = known(self.source)
+        return source if isinstance(source, tuple) else (source,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,7 +216,7 @@ class Config:
     logging: Logging = dataclasses.field(default_factory=Logging)
 
     def __post_init__(self) -> None:
-        files = {name: _several(getattr(self.data, name)) for name in ("train", "validation", "test")}
+        files: dict[str, Any] = {name: _several(getattr(self.data, name)) for name in ("train", "validation", "test")}
         object.__setattr__(self, "data", dataclasses.replace(self.data, **files))
         if self.lengths.source is not None:
             object.__setattr__(self, "lengths", dataclasses.replace(self.lengths, source=_several(self.lengths.source)))

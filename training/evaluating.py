@@ -9,13 +9,15 @@ from typing import Any
 from rich.console import Console
 
 from tfmodels.utils.files import written_whole
-from training.config import Config, replaced
+from training.config import Config, known, replaced
 from training.data.sources import find_files
 from training.defaults import find_model, resolve
 from training.metrics import rouge_report
 from training.metrics.baselines import first_sentences
 from training.preparing import Checked, open_data
+from training.run.backend import import_backend
 from training.run.folder import RunFolder
+from training.run.reporter import print_scores
 
 MODEL, LEAD = "model", "first sentences"
 
@@ -58,8 +60,8 @@ def evaluate_rows(
     from training.run.evaluation import HeldOut, sample_rows
 
     rows = sample_rows(len(store), config.evaluation.test_rows)
-    lengths, batch_tokens = _lengths(config), config.evaluation.batch_tokens or max(_lengths(config))
-    held_out = HeldOut(model, task, store, rows, lengths, batch_tokens, config.weights.jit, poll)
+    batch_tokens = known(config.evaluation.batch_tokens)
+    held_out = HeldOut(model, task, store, rows, config.lengths.sources, batch_tokens, config.weights.jit, poll)
     settings = {"max_new_tokens": config.lengths.target, **config.generation}
     texts = held_out.texts(tokenizer, **settings)
     pairs = [store.texts(int(row)) for row in rows]
@@ -67,11 +69,6 @@ def evaluate_rows(
     systems = {MODEL: texts, LEAD: [first_sentences(document) for document in documents]}
     figures = {name: rouge_report(system, references) for name, system in systems.items()}
     return Scored([store.place(int(row)) for row in rows], documents, references, texts, figures)
-
-
-def _lengths(config: Config) -> Sequence[int]:
-    source = config.lengths.source
-    return source if isinstance(source, tuple) else (source or 1,)
 
 
 def evaluate(
@@ -93,14 +90,13 @@ def evaluate(
     Raises:
         ValueError: no model, wrong settings, or unusable rows.
     """
-    from training.run.backend import import_backend
-    from training.run.build import load_model, load_tokenizer
-
     config, model_folder = _settings_of(folder, changes or {})
     files: dict[str, tuple[Path, ...]] = {"train": (), "validation": (), "test": find_files(data, "--data")}
     source = find_model(str(model_folder))
     config, chosen = resolve(dataclasses.replace(config, model=str(model_folder)), source)
     import_backend()
+    from training.run.build import load_model, load_tokenizer
+
     tokenizer = load_tokenizer(model_folder)
     checked = Checked(config, chosen, source, files)
     parts = open_data(checked, tokenizer)
@@ -120,8 +116,3 @@ def _settings_of(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, Path
     if not run.model.is_dir():
         raise ValueError(f"FOLDER must hold a model. Received: {folder}, whose run has none yet")
     return replaced(run.read_config(), dict(changes)), run.model
-
-
-def print_scores(console: Console, scored: Scored) -> None:
-    """Print the table of systems."""
-    console.print(scored.figures)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from training.config import Config, flat
+from training.config import Config, flat, known
 from training.preparing import Checked, ModelSize, Prepared, check, make_tokenizer, open_data, prepare_data
 from training.run.backend import import_backend
 from training.run.folder import FAILED, FINISHED, STOPPED, RunFolder
@@ -181,8 +181,8 @@ class _Fit:
             run.task,
             run.validation,
             sample_rows(len(run.validation), most),
-            self._config.lengths.source,
-            self._config.evaluation.batch_tokens,
+            self._config.lengths.sources,
+            known(self._config.evaluation.batch_tokens),
             self._config.weights.jit,
             self._stop.poll,
         )

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from training.checks import check_against_model, check_config, raise_all
-from training.config import Config
+from training.config import Config, known
 from training.data.plan import Plan
 from training.data.request import StoreRequest
 from training.data.rows import BadRows, part_of, read_rows
@@ -93,10 +93,10 @@ class ModelSize:
 
         The attention's scores are left out: they are computed again.
         """
-        tokens = max(rows * (length + (config.lengths.target or 0)) for rows, length in plan.shapes)
+        tokens = max(rows * (length + known(config.lengths.target)) for rows, length in plan.shapes)
         values = _VALUES_WITH_REMAT if config.weights.remat else _VALUES_PER_TOKEN
         bytes_each = 4 if config.weights.precision == "float32" else 2
-        states = _BYTES_PER_WEIGHT[config.optim.name or "adamw"] * self.weights
+        states = _BYTES_PER_WEIGHT[known(config.optim.name)] * self.weights
         return states + tokens * self.hidden * self.blocks // 2 * values * bytes_each
 
 
@@ -199,7 +199,7 @@ def open_data(
     """
     config = checked.config
     data = config.data
-    task = Summarize(max(_lengths(config)), config.lengths.target or 2)
+    task = Summarize(max(config.lengths.sources), known(config.lengths.target))
     request = StoreRequest(
         task,
         tokenizer,
@@ -222,8 +222,8 @@ def prepare_data(checked: Checked, data: OpenData, size: ModelSize) -> Prepared:
     config = checked.config
     lengths = config.lengths
     sizes = data.stores.train.sizes(data.task.length_column)
-    plan = Plan(sizes, _lengths(config), lengths.batch_tokens or 1, lengths.rows_multiple, config.seed)
-    statistics = statistics_of(data.stores.stores, _lengths(config), data.task.target_length)
+    plan = Plan(sizes, config.lengths.sources, known(lengths.batch_tokens), lengths.rows_multiple, config.seed)
+    statistics = statistics_of(data.stores.stores, config.lengths.sources, data.task.target_length)
     for warning in statistics.warnings:
         warnings.warn(warning, stacklevel=2)
     total = planned_steps(config, plan)
@@ -270,8 +270,3 @@ def planned_steps(config: Config, plan: Plan) -> int:
     if steps.epochs is not None:
         total = min(total, math.ceil(steps.epochs * len(plan) / config.optim.accumulate))
     return total
-
-
-def _lengths(config: Config) -> tuple[int, ...]:
-    source = config.lengths.source
-    return source if isinstance(source, tuple) else (source or 2,)

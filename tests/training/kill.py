@@ -95,6 +95,16 @@ def kill_when(process: "subprocess.Popen[str]", moment: Callable[[], bool]) -> b
     return False
 
 
+def moment_of(kind: str, folder: Path, seconds: float) -> Callable[[], bool]:
+    """Whether the moment to kill has come; `seconds` from now for a random one."""
+    if kind == "tokenizing":
+        return lambda: is_tokenizing(folder)
+    if kind == "saving":
+        return lambda: is_saving(folder)
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
+
+
 def killed_run(model: str, jit: bool, data: Path, folder: Path, times: int, seconds: float) -> list[str]:
     """Run to the end through `times` kills; return the kinds of moments that were hit."""
     draw = random.Random(f"{model}{jit}")
@@ -106,17 +116,8 @@ def killed_run(model: str, jit: bool, data: Path, folder: Path, times: int, seco
             process.wait()
             check(process.returncode == 0, f"the last start must end with 0. Received: {process.returncode}")
             return hit
-        end = time.monotonic() + draw.uniform(0.0, seconds)
-        before = len(list((folder / "out" / "checkpoints").glob("step-*"))) if (folder / "out").is_dir() else 0
-        moments: dict[str, Callable[[], bool]] = {
-            "tokenizing": lambda: is_tokenizing(folder),
-            "saving": lambda: before >= 0 and is_saving(folder),
-            "random": lambda: time.monotonic() >= end,
-        }
-        if kill_when(process, moments[kinds[0]]):
+        if kill_when(process, moment_of(kinds[0], folder, draw.uniform(0.0, seconds))):
             hit.append(kinds.pop(0))
-        elif process.returncode == 2 and not kinds:
-            return hit
         else:
             check(process.returncode == 0, f"a start must end with 0. Received: {process.returncode}")
             return hit

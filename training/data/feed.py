@@ -13,8 +13,8 @@ _AHEAD = 2
 def feed(batches: Batches, first: int, count: int) -> Any:
     """A data set of `count` batches, from batch `first` on.
 
-    Its signature has free sizes, so that `fit` does not guess them from the first two batches, which may be of one length
-    by chance.
+    Its signature has free sizes, so that `fit` does not guess them from the first two batches, which may be of one
+    length by chance.
 
     Args:
         batches: number -> int32 arrays (B, L) by name.

@@ -1,5 +1,6 @@
 """The model and the tokenizer of a run: created, loaded or continued, and compiled."""
 
+import dataclasses
 import heapq
 import re
 from collections.abc import Iterable
@@ -8,11 +9,11 @@ from typing import Any
 
 import keras
 
-from tfmodels.auto import load_pretrained
+from tfmodels.auto import classes_of
 from tfmodels.backend.keras_internals import loss_tracker, set_loss_tracker
 from tfmodels.modeling.language_model import Seq2SeqLM
 from tfmodels.modeling.objective import LabelMean
-from training.config import Config
+from training.config import Config, known
 from training.data.plan import splitmix64
 from training.defaults import ModelSource
 from training.presets import PRESETS
@@ -63,8 +64,10 @@ def create_model(config: Config, source: ModelSource, tokenizer: Any) -> Any:
     """
     keras.utils.set_random_seed(config.seed)
     if source.folder is None:
-        overrides = {} if config.weights.dropout is None else dropout_fields(source, config.weights.dropout)
-        return PRESETS[source.name].create_model(tokenizer, config.weights.precision, **overrides)
+        preset = PRESETS[source.name]
+        rate = config.weights.dropout
+        overrides = {} if rate is None else _dropout(preset.family.config, rate)
+        return preset.create_model(tokenizer, config.weights.precision, **overrides)
     return load_model(source.folder, config)
 
 
@@ -74,22 +77,19 @@ def load_model(folder: Path, config: Config) -> Any:
     Raises:
         ValueError: a checkpoint that generates no text.
     """
-    from tfmodels.auto import classes_of
-
     model_class, _ = classes_of(folder)
     if not issubclass(model_class, Seq2SeqLM):
         raise ValueError(f"model must be one that generates text. Received: {folder}, a {model_class.__name__}")
     overrides = {}
     if config.weights.dropout is not None:
-        fields = vars(model_class.config_class()) if False else model_class.config_class.__dataclass_fields__
-        overrides = {name: config.weights.dropout for name in ("dropout", "dropout_rate") if name in fields}
+        overrides = _dropout(model_class.config_class, config.weights.dropout)
     return model_class.from_pretrained(folder, dtype=config.weights.precision, **overrides)
 
 
-def dropout_fields(source: ModelSource, rate: float) -> dict[str, float]:
-    """The config fields of a small model's dropout."""
-    fields = PRESETS[source.name].family.config.__dataclass_fields__
-    return {name: rate for name in ("dropout", "dropout_rate") if name in fields}
+def _dropout(config_class: Any, rate: float) -> dict[str, float]:
+    """The config field of a family's dropout."""
+    names = [field.name for field in dataclasses.fields(config_class)]
+    return {name: rate for name in ("dropout", "dropout_rate") if name in names}
 
 
 def prepare_model(model: Any, config: Config) -> None:
@@ -99,7 +99,7 @@ def prepare_model(model: Any, config: Config) -> None:
         ValueError: a pattern of frozen weights that matches none.
     """
     weights, optim = config.weights, config.optim
-    length = config.lengths.target
+    length = known(config.lengths.target)
     shortest = min(model.generation_config.min_length or 0, length)
     settings = {"max_new_tokens": length, "min_length": shortest, **config.generation}
     model.generation_config = model.generation_config.replace(**settings)
@@ -109,12 +109,12 @@ def prepare_model(model: Any, config: Config) -> None:
     if weights.remat:
         model.gradient_checkpointing_enable()
     optimizer = make_optimizer(
-        optim.name,
-        weight_decay=optim.weight_decay,
+        known(optim.name),
+        weight_decay=known(optim.weight_decay),
         clip_norm=optim.clip or None,
         accumulate=optim.accumulate,
         no_decay=(*NO_DECAY, *optim.no_decay),
-        learning_rate=optim.learning_rate,
+        learning_rate=known(optim.learning_rate),
     )
     model.compile(optimizer=optimizer, jit_compile=weights.jit)
     if not isinstance(loss_tracker(model), LastLoss):
@@ -146,9 +146,4 @@ def guarded(model: Any) -> Any:
 
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a folder with a `config.json`."""
-    from tfmodels.auto import classes_of
-
     return classes_of(folder)[1].from_pretrained(folder)
-
-
-__all__ = ["create_model", "load_model", "load_pretrained", "load_tokenizer", "prepare_model"]

@@ -9,6 +9,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tfmodels.utils.files import read_json_object, write_json, written_whole
 
@@ -126,16 +127,13 @@ def check_space(folder: Path, checkpoint_bytes: int, count: int) -> None:
     """Raise `OSError` unless `count` checkpoints fit onto the disk."""
     needed, free = checkpoint_bytes * count, free_bytes(folder)
     if free < needed:
-        raise OSError(
-            errno.ENOSPC,
-            f"output needs room for {count} checkpoints: {needed:,} bytes. Received: {free:,} free bytes in",
-            str(folder),
-        )
+        rule = f"output needs room for {count} checkpoints: {needed:,} bytes. Received: {free:,} free bytes in"
+        raise OSError(errno.ENOSPC, rule, str(folder))
 
 
 def write_manifest(folder: Path) -> int:
     """Write the sizes and checksums of a folder's files, bring all to the disk, and return the bytes in all."""
-    files = {}
+    files: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}

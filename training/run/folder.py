@@ -136,7 +136,8 @@ class RunFolder:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise RuntimeError(
-                    f"output must be the folder of one process at a time. Received: output={self.path}, where another trains"
+                    "output must be the folder of one process at a time. "
+                    f"Received: output={self.path}, where another trains"
                 ) from None
             yield
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfmodels.backend.trainer_state import sync_variables
-from training.config import Config
+from training.config import Config, known
 from training.data.feed import feed
 from training.data.plan import Batch, Plan
 from training.metrics import rouge
@@ -128,8 +128,9 @@ class Loop:
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
         optim = self.run.config.optim
-        warmup, _ = usable_warmup(optim.warmup, self.total)
-        return learning_rate_at(self.run.state.step, self.total, optim.learning_rate, optim.schedule, warmup)
+        warmup, _ = usable_warmup(known(optim.warmup), self.total)
+        peak, schedule = known(optim.learning_rate), known(optim.schedule)
+        return learning_rate_at(self.run.state.step, self.total, peak, schedule, warmup)
 
     def after_step(
         self, batches: list[Batch], loss: float, norm: float, rate: float, seconds: float, compiled: bool
@@ -150,8 +151,10 @@ class Loop:
         state.step += 1
         state.tokens += tokens
         state.seconds += 0.0 if compiled else seconds
-        figures = {"loss": loss, "learning_rate": rate, "gradient_norm": norm, "tokens_per_second": tokens / seconds}
-        run.report.step(state.step, figures, seconds=seconds, compiled=compiled)
+        run.report.step(
+            state.step,
+            {"loss": loss, "learning_rate": rate, "gradient_norm": norm, "tokens": tokens, "rows": len(rows)},
+        )
         self._guard(rows, loss, norm)
         if not compiled:
             self._measured.append((seconds, sum(batch.length * batch.fill_to for batch in batches)))

@@ -28,8 +28,8 @@ class Stop:
     """Whether a signal has come.
 
     Python runs a handler between two of its own instructions, which a compilation may delay by minutes. So a thread
-    notices the signal as well: it ends the process when no safe point comes in time. Whatever was saved is whole, and the
-    same command repeats the steps since.
+    notices the signal as well: it ends the process when no safe point comes in time. Whatever was saved is whole, and
+    the same command repeats the steps since.
 
     Args:
         grace_seconds: time for a safe point after the first signal. The second signal ends the process at once.

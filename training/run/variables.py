@@ -16,8 +16,8 @@ from tfmodels.checkpoints.formats.safetensors_file import SafetensorsFile
 def training_variables(model: Any) -> dict[str, keras.Variable]:
     """All variables of a compiled and built model that `save_pretrained` does not hold, by name.
 
-    The optimizer's, the seeds of dropout, and, under LoRA, the weights themselves: `save_pretrained` adds the factors to
-    the kernels.
+    The optimizer's, the seeds of dropout, and, under LoRA, the weights themselves: `save_pretrained` adds the factors
+    to the kernels.
     """
     variables = {f"optimizer.{index:04d}": each for index, each in enumerate(model.optimizer.variables)}
     weights, metrics = _ids(model.weights), _ids(model.metrics_variables)
