@@ -351,7 +351,7 @@ def test_a_process_that_dies_in_a_build_is_told_with_its_rows_and_whole_shards_s
 
     def kill(rows, *others):
         if rows >= 400 and pools:
-            os.kill(pools[0].process_ids()[0], signal.SIGKILL)
+            os.kill(pools.pop().process_ids()[0], signal.SIGKILL)
 
     with pytest.raises(RuntimeError, match=r"SIGKILL(?s:.*)It had the rows from train.jsonl:\d+ to train.jsonl:\d+"):
         build_store(request_of(), tmp_path / "cache", workers=1, on_progress=kill)
