@@ -140,7 +140,7 @@ def test_a_loss_that_is_no_number_is_never_the_best_for_long(tmp_path):
 def test_the_seed_gives_the_weights():
     import keras
 
-    from training.examples import Example
+    from training.demo.examples import Example
     from training.presets import PRESETS
 
     examples = [Example(f"document number {n} of some words", f"summary {n}") for n in range(20)]

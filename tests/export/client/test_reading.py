@@ -11,7 +11,8 @@ import pytest
 from export.client import ask
 from export.client.bulk_rows import Row, check_columns, find_shards, read_rows, unpacked
 from export.client.reading import check_file, read_text
-from training.reading import read_examples
+from training.data.rows import BadRows
+from training.data.rows import read_rows as read_training_rows
 
 FIELDS = {"document": "document", "summary": "summary"}
 MARK = b"\xef\xbb\xbf"
@@ -29,10 +30,9 @@ def write(folder, name, data):
 
 def by_training(path):
     """The good rows' lines and documents, and the bad ones' lines and messages."""
-    messages = []
-    result = read_examples(path, skip_bad_rows=True, on_bad_row=messages.append)
-    good = [(int(example.name.rpartition(":")[2]), example.document) for example in result.examples]
-    return good, [int(message.removeprefix(f"{path}:").partition(":")[0]) for message in messages], messages
+    bad = BadRows([path.name], max_bad_rows=1000)
+    good = [(row.line, row.texts[0]) for row in read_training_rows([path], FIELDS, None, bad)]
+    return good, [row.line for row in bad.first], [row.problem for row in bad.first]
 
 
 def by_bulk(path, rows=2):
@@ -140,7 +140,6 @@ def test_a_bad_row_of_a_csv_file_costs_few_others_and_they_are_counted(name, mar
     trained = by_training(path)
     assert [line for line, _ in trained[0]] == list(good)
     assert trained[1] == list(bad)
-    assert read_examples(path, skip_bad_rows=True).lost_lines == sum(bad.values())
     for message, lost in zip(trained[2], bad.values(), strict=True):
         assert message.endswith(f"; {lost} further lines went with it") == (lost > 0)
     # However the file is cut into shards.
