@@ -21,6 +21,7 @@ from training.data.sources import find_files
 from training.data.statistics import Statistics, statistics_of
 from training.data.store import Parts, build_store
 from training.defaults import ModelSource, find_model, resolve
+from training.reporting.progress import UNPLANNED
 from training.run.folder import RunFolder
 from training.run.reporter import Reporter
 from training.run.stop import Stop, is_main_thread
@@ -31,7 +32,6 @@ _BYTES_PER_WEIGHT = {"adamw": 16, "adafactor": 8}
 # Values that one block keeps of each token for the backward pass, in units of the hidden size (Korthikanti et al. 2022,
 # section 4.1, without attention scores, which are computed again), and what is kept when blocks are computed again.
 _VALUES_PER_TOKEN, _VALUES_WITH_REMAT = 34, 2
-_ENDLESS = 10**9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,7 +266,7 @@ def planned_steps(config: Config, plan: Plan) -> int:
         ValueError: neither epochs, steps nor minutes.
     """
     steps = config.steps
-    total = steps.max_steps or _ENDLESS
+    total = steps.max_steps or UNPLANNED
     if steps.epochs is not None:
         total = min(total, math.ceil(steps.epochs * len(plan) / config.optim.accumulate))
     return total

@@ -17,7 +17,7 @@ from training.data.statistics import print_statistics
 from training.metrics import rouge_version
 from training.reporting.log import MetricsLog, read_metrics
 from training.reporting.plots import save_loss_plot
-from training.reporting.progress import Progress
+from training.reporting.progress import UNPLANNED, Progress
 from training.reporting.tables import Sample, print_curve, print_rouge, print_samples
 from training.reporting.terminal import write_line
 
@@ -87,7 +87,9 @@ class Reporter:
         state, folder = run.state, self._folder
         if folder is not None:
             self._log = MetricsLog(folder, state.step)
-        self._progress = Progress(self.console, run.state.total, state.step)
+        self._progress = Progress(
+            self.console, run.state.total, state.step, seconds_between_lines=self._settings.seconds
+        )
         start = f"from step {state.step:,}" if state.step else "from the start"
         self._progress.begin(f"training {run.model.count_params():,} weights {start}; compiling the first step")
 
@@ -192,4 +194,4 @@ def _short(value: Any) -> str:
 
 
 def _steps(total: int) -> str:
-    return f"{total:,} steps" if total < 10**9 else "as many steps as fit into the time"
+    return f"{total:,} steps" if total < UNPLANNED else "as many steps as fit into the time"
