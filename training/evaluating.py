@@ -19,7 +19,7 @@ from training.run.backend import import_backend
 from training.run.folder import RunFolder
 from training.run.reporter import print_scores
 
-MODEL, LEAD = "model", "first sentences"
+MODEL, LEAD = "model", "lead"
 
 
 @dataclasses.dataclass(frozen=True)
