@@ -25,8 +25,8 @@ _STEPS_OF_A_MEDIAN = 501
 class Progress:
     """Show the steps of a run.
 
-    On a terminal a bar. Elsewhere one line at the start, one at the first step, then at most one each 30 seconds, one
-    at the last step, and one for each validation and note: never wrapped, without escape codes, written at once.
+    On a terminal a bar. Elsewhere one line at the start, one at the first step, then at most one each `line_seconds`,
+    one at the last step, and one for each validation and note: never wrapped, without escape codes, written at once.
 
     The first step compiles: its time is shown apart, and is no part of the speed or of the time that is left, which is
     the median step's seconds times the steps to go. Time between `validation` or `note` and the step before is no
@@ -37,6 +37,7 @@ class Progress:
         total: the steps of the run.
         start_step: the steps that are done already.
         clock: seconds since any moment.
+        line_seconds: seconds between lines where the console is no terminal.
 
     >>> import io
     >>> console = Console(file=io.StringIO())
@@ -48,12 +49,18 @@ class Progress:
     """
 
     def __init__(
-        self, console: Console, total: int, start_step: int = 0, clock: Callable[[], float] = time.monotonic
+        self,
+        console: Console,
+        total: int,
+        start_step: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        line_seconds: float = _SECONDS_BETWEEN_LINES,
     ) -> None:
         self.console = console
         self.total = total
         self.current = start_step
         self.clock = clock
+        self.line_seconds = line_seconds
         self.compile_seconds: float | None = None
         self.smoothed: float | None = None
         self.validation_loss: float | None = None
@@ -108,7 +115,7 @@ class Progress:
                 self.note(f"first step {seconds:,.1f} s, with compilation")
         elif is_first:
             self._write(f"{self.line()}  first step {seconds:,.1f} s, with compilation")
-        elif self.current >= self.total or now - self._last_line >= _SECONDS_BETWEEN_LINES:
+        elif self.current >= self.total or now - self._last_line >= self.line_seconds:
             self._write(self.line())
         return known
 
