@@ -113,7 +113,8 @@ def resolve(config: Config, source: ModelSource) -> tuple[Config, dict[str, Any]
     if config.steps.max_steps is not None or config.steps.max_minutes is not None:
         # The data is repeated as often as it takes.
         defaults.pop("steps.epochs")
-    elif given["lengths.source"] is not None and given["lengths.batch_tokens"] is None:
-        defaults["lengths.batch_tokens"] = max(defaults["lengths.batch_tokens"], *given["lengths.source"])
+    if given["lengths.source"] is not None and given["lengths.batch_tokens"] is None:
+        for name in ("lengths.batch_tokens", "evaluation.batch_tokens"):
+            defaults[name] = max(defaults[name], *given["lengths.source"])
     chosen = {name: value for name, value in defaults.items() if given[name] is None}
     return replaced(config, chosen), chosen

@@ -14,7 +14,7 @@ from training.data.sources import find_files
 from training.defaults import find_model, resolve
 from training.metrics import rouge_report
 from training.metrics.baselines import first_sentences
-from training.preparing import Checked, open_data
+from training.preparing import Checked, check_fields, open_data
 from training.run.backend import import_backend
 from training.run.folder import RunFolder
 from training.run.reporter import print_scores
@@ -94,6 +94,7 @@ def evaluate(
     files: dict[str, tuple[Path, ...]] = {"train": (), "validation": (), "test": find_files(data, "--data")}
     source = find_model(str(model_folder))
     config, chosen = resolve(dataclasses.replace(config, model=str(model_folder)), source)
+    check_fields(config, files)
     import_backend()
     from training.run.build import load_model, load_tokenizer
 

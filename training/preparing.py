@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import os
 import tempfile
@@ -32,6 +33,7 @@ _BYTES_PER_WEIGHT = {"adamw": 16, "adafactor": 8}
 # Values that one block keeps of each token for the backward pass, in units of the hidden size (Korthikanti et al. 2022,
 # section 4.1, without attention scores, which are computed again), and what is kept when blocks are computed again.
 _VALUES_PER_TOKEN, _VALUES_WITH_REMAT = 34, 2
+_FILES_LOOKED_INTO = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +135,31 @@ def check(config: Config) -> Checked:
     resolved, chosen = resolve(config, source)
     raise_all(check_against_model(resolved, source))
     files = {part: find_files(getattr(config.data, part), f"data.{part}") for part in ("train", "validation", "test")}
+    raise_all(_of_shared_files(files))
+    check_fields(config, files)
     RunFolder(config.output).check_usable()
     return Checked(resolved, chosen, source, files)
+
+
+def _of_shared_files(files: dict[str, tuple[Path, ...]]) -> list[str]:
+    """Files that stand in two parts: a model must not be measured on what it has learned."""
+    parts: dict[Path, str] = {}
+    errors = []
+    for part, paths in files.items():
+        for path in paths:
+            earlier = parts.setdefault(path.resolve(), part)
+            if earlier != part:
+                errors.append(f"data.{part} must share no file with data.{earlier}. Received: {path}")
+    return errors
+
+
+def check_fields(config: Config, files: dict[str, tuple[Path, ...]]) -> None:
+    """Read the first row of each file, so that a wrong name of a field is told before anything takes long."""
+    fields = {name: config.data.fields.get(name, name) for name in Summarize.fields}
+    for path in itertools.islice(itertools.chain(*files.values()), _FILES_LOOKED_INTO):
+        bad = BadRows([str(path)], config.data.max_bad_rows)
+        with contextlib.closing(read_rows([path], fields, config.data.group, bad)) as rows:  # type: ignore[type-var]
+            next(rows, None)
 
 
 def default_cache() -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from training.command_line import parse, take_flag
-from training.config import Config
+from training.config import Config, replaced
 
 INTERRUPTED, WRONG, DIVERGED, UNSAVED = 130, 2, 3, 4
 
@@ -117,7 +117,8 @@ def _resume(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(f"{_PROGRAM} resume", description="Go on with a run that was stopped.")
     parser.add_argument("output", type=Path, help="the folder of the run")
     options = parser.parse_args(arguments)
-    config = RunFolder(options.output).read_config()
+    # A folder may have been moved since.
+    config = replaced(RunFolder(options.output).read_config(), {"output": options.output})
     return _fit(config, False, f"{_PROGRAM} resume {shlex.quote(str(options.output))}")
 
 

@@ -28,8 +28,8 @@ _STEPS_OF_A_MEDIAN = 501
 class Progress:
     """Show the steps of a run.
 
-    On a terminal a bar. Elsewhere one line at the start, one at the first step, then at most one each 30 seconds, one
-    at the last step, and one for each validation and note: never wrapped, without escape codes, written at once.
+    On a terminal a bar. Elsewhere one line at the start, one at the first step, then at most one each `line_seconds`,
+    one at the last step, and one for each validation and note: never wrapped, without escape codes, written at once.
 
     The first step compiles: its time is shown apart, and is no part of the speed or of the time that is left, which is
     the median step's seconds times the steps to go. Time between `validation` or `note` and the step before is no
@@ -40,7 +40,7 @@ class Progress:
         total: the steps of the run.
         start_step: the steps that are done already.
         clock: seconds since any moment.
-        seconds_between_lines: the shortest time between two lines of steps where there is no terminal.
+        line_seconds: seconds between lines where the console is no terminal.
 
     >>> import io
     >>> console = Console(file=io.StringIO())
@@ -57,13 +57,13 @@ class Progress:
         total: int,
         start_step: int = 0,
         clock: Callable[[], float] = time.monotonic,
-        seconds_between_lines: float = _SECONDS_BETWEEN_LINES,
+        line_seconds: float = _SECONDS_BETWEEN_LINES,
     ) -> None:
         self.console = console
         self.total = total
         self.current = start_step
         self.clock = clock
-        self._seconds_between_lines = seconds_between_lines
+        self.line_seconds = line_seconds
         self.compile_seconds: float | None = None
         self.smoothed: float | None = None
         self.validation_loss: float | None = None
@@ -118,7 +118,7 @@ class Progress:
                 self.note(f"first step {seconds:,.1f} s, with compilation")
         elif is_first:
             self._write(f"{self.line()}  first step {seconds:,.1f} s, with compilation")
-        elif self.current >= self.total or now - self._last_line >= self._seconds_between_lines:
+        elif self.current >= self.total or now - self._last_line >= self.line_seconds:
             self._write(self.line())
         return known
 

@@ -86,10 +86,8 @@ class Reporter:
         """Start the progress of the steps."""
         state, folder = run.state, self._folder
         if folder is not None:
-            self._log = MetricsLog(folder, state.step)
-        self._progress = Progress(
-            self.console, run.state.total, state.step, seconds_between_lines=self._settings.seconds
-        )
+            self._log = MetricsLog(folder, state.step, has_events=self._settings.tensorboard)
+        self._progress = Progress(self.console, run.state.total, state.step, line_seconds=self._settings.seconds)
         start = f"from step {state.step:,}" if state.step else "from the start"
         self._progress.begin(f"training {run.model.count_params():,} weights {start}; compiling the first step")
 

@@ -33,10 +33,12 @@ class Stop:
 
     Args:
         grace_seconds: time for a safe point after the first signal. The second signal ends the process at once.
+        goes_on: the command that goes on, told when the process ends without a safe point.
     """
 
-    def __init__(self, grace_seconds: float = 15.0) -> None:
+    def __init__(self, grace_seconds: float = 15.0, goes_on: str = "") -> None:
         self.grace_seconds = grace_seconds
+        self.goes_on = goes_on
         self._status: int | None = None
         self._answered = threading.Event()
 
@@ -98,7 +100,7 @@ class Stop:
                 self._leave("stopped at once")
 
     def _leave(self, reason: str) -> None:
-        _say(reason)
+        _say(f"{reason}; this goes on:\n  {self.goes_on}" if self.goes_on else reason)
         # No clean-up: the main thread is inside a program that cannot be interrupted.
         os._exit(self._status or 1)
 
