@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from training.config import Config, Data, Optim, Steps, flat, replaced
+from training.config import Config, Data, Optim, flat, replaced
 from training.run.checkpoints import Checkpoints
 from training.run.folder import FINISHED, RUNNING, RunFolder, check_same_settings
 from training.run.state import TrainerState

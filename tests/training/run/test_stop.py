@@ -22,7 +22,7 @@ except Stopped as stopped:
     print("stopped", flush=True)
     sys.exit(stopped.status)
 """
-# The main thread is inside of C, and no handler of Python can run: as in a compilation. A signal ends one call of poll(2).
+# The main thread is inside of C, and no handler of Python can run, as in a compilation; a signal ends one poll(2).
 BLOCKED = "for _ in range(9): ctypes.CDLL(None).poll(None, 0, 20_000)"
 
 
@@ -46,9 +46,7 @@ def ended(process, *signals):
     return process.returncode, printed + errors, time.monotonic() - begin
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)]
-)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)])
 def test_each_signal_is_answered_at_the_next_safe_point(number, status):
     stop = Stop()
     with stop.watching():

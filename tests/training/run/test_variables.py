@@ -52,7 +52,9 @@ def test_other_names_or_shapes_are_refused_and_nothing_is_changed(tmp_path, othe
     targets = variables(**others)
     for each in targets.values():
         each.assign(np.zeros(each.shape))
-    with pytest.raises(ValueError, match=f"must hold the variables of this model and optimizer. Received: .*{received}"):
+    with pytest.raises(
+        ValueError, match=f"must hold the variables of this model and optimizer. Received: .*{received}"
+    ):
         load_variables(tmp_path / "v", targets)
     assert not any(np.array(each).any() for each in targets.values())
 
