@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from types import NoneType
 from typing import Any, Literal, get_args
 
+from tfmodels.generation.config import GenerationConfig
 from tfmodels.utils.checks import check_at_least, check_number, check_positive
 from training.config import Config, flat
 from training.defaults import ModelSource
@@ -62,6 +63,7 @@ def check_config(config: Config) -> list[str]:
     fields = {"document": "document", "summary": "summary", **config.data.fields}
     if fields["document"] == fields["summary"]:
         errors.append(f"data.fields must be two different fields. Received: both are {fields['document']!r}")
+    errors += _of_generation(config.generation)
     if config.steps.best != "loss" and config.evaluation.rouge_rows == 0:
         errors.append(
             f"evaluation.rouge_rows must be positive for steps.best={config.steps.best}. "
@@ -153,6 +155,14 @@ def _of_lengths(config: Config) -> list[str]:
     if config.lengths.target is not None and config.lengths.target == 1:
         errors.append("lengths.target must be at least 2. Received: lengths.target=1")
     return errors
+
+
+def _of_generation(settings: dict[str, Any]) -> list[str]:
+    try:
+        GenerationConfig().replace(**settings)
+    except (ValueError, TypeError) as error:
+        return [f"generation must hold settings of generation. Received: {error}"]
+    return []
 
 
 def _of_patterns(argument: str, patterns: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ Nothing here imports Keras or TensorFlow.
 import dataclasses
 import difflib
 import functools
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,19 @@ def find_model(name: str) -> ModelSource:
         config = read_json_object(folder / "config.json")
     except OSError as error:
         raise ValueError(f"model must be a folder with a config.json. Received: model={name!r} ({error})") from None
-    return ModelSource(name, str(config.get("model_type")), folder, config)
+    model_type = config.get("model_type")
+    if model_type not in _families():
+        raise ValueError(
+            f"model must be of a family that is known: {', '.join(sorted(_families()))}. "
+            f"Received: model={name!r}, whose config.json has model_type={model_type!r}"
+        )
+    return ModelSource(name, str(model_type), folder, config)
+
+
+def _families() -> set[str]:
+    """The families of `tfmodels.auto`, further ones too where a program has added them; it would import Keras."""
+    auto = sys.modules.get("tfmodels.auto")
+    return set(table()["presets"].values() if auto is None else auto.FAMILIES)
 
 
 def defaults_for(source: ModelSource, optimizer: str | None = None) -> dict[str, Any]:

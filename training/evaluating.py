@@ -111,6 +111,8 @@ def evaluate(
 
 def _settings_of(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, Path]:
     """The settings of a run with changes, and the folder of its model; of a model's folder, no settings."""
+    if not folder.is_dir() and len(folder.parts) != 2:  # two: a hub id
+        raise ValueError(f"FOLDER must be the folder of a run or of a model. Received: {folder}, which is none")
     run = RunFolder(folder)
     if not run.is_started:
         return replaced(Config(model=str(folder), output=folder), dict(changes)), folder

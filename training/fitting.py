@@ -57,6 +57,8 @@ def fit(config: Config, restart: bool = False, console: Console | None = None) -
         folder = RunFolder(checked.config.output)
     with ExitStack() as scopes:
         scopes.enter_context(folder.locked())
+        if folder.is_started:
+            folder.check_goes_on(checked.config)
         stop = Stop(checked.config.steps.grace_seconds, f"python -m training resume {shlex.quote(str(folder.path))}")
         if is_main_thread():
             scopes.enter_context(stop.watching())
@@ -92,9 +94,7 @@ class _Fit:
         from training.run.guard import Diverged
 
         goes_on = self._folder.is_started
-        if goes_on:
-            self._folder.check_goes_on(self._config)
-        else:
+        if not goes_on:
             self._folder.start(self._config)
         try:
             self._report.settings(self._checked)

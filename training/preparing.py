@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import itertools
 import math
 import os
 import tempfile
@@ -154,12 +153,22 @@ def _of_shared_files(files: dict[str, tuple[Path, ...]]) -> list[str]:
 
 
 def check_fields(config: Config, files: dict[str, tuple[Path, ...]]) -> None:
-    """Read the first row of each file, so that a wrong name of a field is told before anything takes long."""
+    """Read the first row of each file, so that a wrong name of a field is told before anything takes long.
+
+    Raises:
+        ValueError: a file without one of the fields, or files of a part without a row.
+    """
     fields = {name: config.data.fields.get(name, name) for name in Summarize.fields}
-    for path in itertools.islice(itertools.chain(*files.values()), _FILES_LOOKED_INTO):
-        bad = BadRows([str(path)], config.data.max_bad_rows)
-        with contextlib.closing(read_rows([path], fields, config.data.group, bad)) as rows:  # type: ignore[type-var]
-            next(rows, None)
+    for part, paths in files.items():
+        has_rows = len(paths) > _FILES_LOOKED_INTO
+        for path in paths[:_FILES_LOOKED_INTO]:
+            bad = BadRows([str(path)], config.data.max_bad_rows)
+            rows = read_rows([path], fields, config.data.group, bad)
+            with contextlib.closing(rows):  # type: ignore[type-var]
+                has_rows |= next(rows, None) is not None
+            bad.check()
+        if paths and not has_rows:
+            raise ValueError(f"data.{part} must hold at least one usable row. Received: {paths[0]}, which holds none")
 
 
 def default_cache() -> Path:

@@ -142,8 +142,13 @@ class RunFolder:
         Raises:
             RuntimeError: another process trains in this folder.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / LOCK, "w") as stream:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / LOCK, "w")  # noqa: SIM115
+        except OSError as error:
+            rule = f"output must be a folder that can be made and written. Received: output={self.path}"
+            raise type(error)(f"{rule} ({error.strerror})") from None
+        with lock as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

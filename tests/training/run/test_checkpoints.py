@@ -87,7 +87,7 @@ def test_without_a_whole_one_there_is_none(tmp_path, saved):
     assert Checkpoints(tmp_path / "nothing").newest_whole() is None
     for step in (1, 2):
         damage_byte(saved.path(step))
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="is left out"):
         assert saved.newest_whole() is None
 
 
@@ -100,7 +100,7 @@ def test_a_failed_save_tells_the_bytes_and_training_goes_on(saved):
 
 def test_the_fourth_failure_in_a_row_ends_the_run(saved):
     for step in (3, 4, 5):
-        with pytest.warns(UserWarning):
+        with pytest.warns(UserWarning, match="Training goes on"):
             saved.save(step, full_disk)
     with pytest.raises(SavingFailed, match="4th in a row"):
         saved.save(6, full_disk)

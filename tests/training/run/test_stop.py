@@ -22,7 +22,7 @@ except Stopped as stopped:
     print("stopped", flush=True)
     sys.exit(stopped.status)
 """
-# The main thread is inside of C, and no handler of Python can run: as in a compilation. A signal ends one call of poll(2).
+# The main thread is inside of C, and no handler of Python can run, as in a compilation; a signal ends one poll(2).
 BLOCKED = "for _ in range(9): ctypes.CDLL(None).poll(None, 0, 20_000)"
 
 
