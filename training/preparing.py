@@ -15,7 +15,7 @@ from rich.console import Console
 from training.checks import check_against_model, check_config, raise_all
 from training.config import Config, known
 from training.data.plan import Plan
-from training.data.request import StoreRequest
+from training.data.request import StoreRequest, file_digests
 from training.data.rows import BadRows, part_of, read_rows
 from training.data.sources import find_files
 from training.data.statistics import Statistics, statistics_of
@@ -112,6 +112,7 @@ class Prepared:
         statistics: counts of tokens.
         total: steps of the whole run, as far as they are known before it.
         memory: about as many bytes as training takes.
+        files: name, bytes and sha256 of the files of each part.
     """
 
     parts: Parts
@@ -120,6 +121,7 @@ class Prepared:
     statistics: Statistics
     total: int
     memory: int
+    files: dict[str, list[dict[str, Any]]]
 
 
 def check(config: Config) -> Checked:
@@ -213,10 +215,11 @@ def _train_texts(checked: Checked, poll: Callable[[], None]) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class OpenData:
-    """The stores of tokens, and the task that reads them."""
+    """The stores of tokens, the task that reads them, and name, bytes and sha256 of the files of each part."""
 
     stores: Parts
     task: Summarize
+    files: dict[str, list[dict[str, Any]]]
 
 
 def open_data(
@@ -243,8 +246,9 @@ def open_data(
         hold_out=(data.hold_out, data.hold_out),
         max_bad_rows=data.max_bad_rows,
     )
-    parts = build_store(request, data.cache or default_cache(), data.workers, on_progress, poll, rejected)
-    return OpenData(parts, task)
+    cache = data.cache or default_cache()
+    parts = build_store(request, cache, data.workers, on_progress, poll, rejected)
+    return OpenData(parts, task, file_digests(request, cache, poll))
 
 
 def prepare_data(checked: Checked, data: OpenData, size: ModelSize) -> Prepared:
@@ -261,7 +265,8 @@ def prepare_data(checked: Checked, data: OpenData, size: ModelSize) -> Prepared:
     for warning in statistics.warnings:
         warnings.warn(warning, stacklevel=2)
     total = planned_steps(config, plan)
-    return Prepared(data.stores, data.task, plan, statistics, total, size.training_bytes(config, plan))
+    memory = size.training_bytes(config, plan)
+    return Prepared(data.stores, data.task, plan, statistics, total, memory, data.files)
 
 
 def prepare(config: Config, console: Console | None = None) -> Prepared:

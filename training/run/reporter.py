@@ -140,6 +140,7 @@ class Reporter:
             "settings": flat(checked.config),
             "state": {name: value for name, value in dataclasses.asdict(state).items() if name != "settings"},
             "rows": prepared.parts.report.rows,
+            "files": prepared.files,
             "data_key": prepared.parts.train.key,
             "scores": figures,
             "rouge_score": rouge_version(),
