@@ -287,7 +287,7 @@ class _Steps(keras.callbacks.Callback):
         run, state = self._loop.run, self._loop.run.state
         number = state.step * self._accumulate + len(self._batches)
         rows = run.plan.batch(number)
-        labels = int(np.asarray(run.train.sizes("target"))[rows.rows].sum())
+        labels = int(np.asarray(run.train.sizes(run.task.label_column))[rows.rows].sum())
         loss = float(logs["loss"])
         self._seconds += time.monotonic() - self._started
         self._compiled |= (rows.fill_to, rows.length) not in self._shapes
