@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.command_line import parse, take_flag
 from training.config import Config, replaced
 
 INTERRUPTED, WRONG, DIVERGED, UNSAVED = 130, 2, 3, 4
@@ -59,6 +58,8 @@ def _status(command: Callable[[list[str]], int], arguments: list[str]) -> int:
         return _failed(error, DIVERGED)
     except SavingFailed as error:
         return _failed(error, UNSAVED)
+    except ModuleNotFoundError as error:
+        return _failed(f"{error}; `pip install 'tfmodels[train]'` installs what the program needs", WRONG)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         return _failed(error, WRONG)
     except MemoryError:
@@ -91,6 +92,8 @@ def _show_warning(message: Any, category: Any, filename: str, lineno: int, file:
 
 
 def _run(arguments: list[str]) -> int:
+    from training.command_line import parse, take_flag
+
     restart, arguments = take_flag(arguments, "--restart")
     dry_run, arguments = take_flag(arguments, "--dry_run")
     config = parse(_PROGRAM, _DESCRIPTION, arguments)
@@ -123,6 +126,8 @@ def _resume(arguments: list[str]) -> int:
 
 
 def _prepare(arguments: list[str]) -> int:
+    from training.command_line import parse
+
     return _print_prepared(parse(f"{_PROGRAM} prepare", "Tokenize, and tell what a run would do.", arguments))
 
 
