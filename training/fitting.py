@@ -102,7 +102,8 @@ class _Fit:
             self._stop.poll()
             tokenizer = make_tokenizer(self._checked, self._folder.tokenizer, self._stop.poll)
             prepared = self._prepare(tokenizer)
-            run = self._make_run(tokenizer, prepared)
+            with self._stop.interruptible():
+                run = self._make_run(tokenizer, prepared)
             if goes_on:  # not before: these settings have passed every check only now
                 self._folder.start(self._config)
             try:
@@ -162,6 +163,7 @@ class _Fit:
             checkpoints=checkpoints,
             report=self._report,
             poll=self._stop.poll,
+            interruptible=self._stop.interruptible,
             output=self._folder.path,
         )
 
@@ -181,11 +183,16 @@ class _Fit:
         if len(validation) and config.evaluation.rouge_rows:
             written = self._held_out(run, config.evaluation.rouge_rows)
         self._report.training(run)
+        loop = Loop(run, held_out, written)
         try:
-            Loop(run, held_out, written).train()
-        except Stopped:
-            if run.state.step:
+            loop.train()
+        except BaseException as error:
+            if not isinstance(error, Stopped) and not self._stop.has_interrupted:
+                raise
+            self._stop.answer()
+            if loop.has_trained:
                 run.save()
+            self._stop.poll()
             raise
 
     def _held_out(self, run: Any, most: int) -> Any:
@@ -212,7 +219,8 @@ class _Fit:
         if len(test):
             self._report.note("writing summaries of the test documents")
             model = load_model(self._folder.model, self._config)
-            scored = evaluate_rows(model, tokenizer, prepared.task, test, self._config, self._stop.poll)
+            with self._stop.interruptible():
+                scored = evaluate_rows(model, tokenizer, prepared.task, test, self._config, self._stop.poll)
             scored.write(self._folder.path / "predictions.jsonl")
             figures = scored.figures
             self._report.test(scored, self._config.evaluation.samples)

@@ -5,6 +5,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class Run:
         checkpoints: where the run is saved.
         report: takes the figures: `step`, `validation`, `note`.
         poll: called at every safe point; what it raises ends the run.
+        interruptible: a scope that may be left at any point, as what happens in it is repeated or changes no variable.
         output: the folder of the run.
     """
 
@@ -58,6 +60,7 @@ class Run:
     report: Any
     poll: Callable[[], None]
     output: Path
+    interruptible: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def save(self) -> bool:
         """Write a checkpoint of the current step."""
@@ -78,12 +81,16 @@ class Loop:
         run: the parts.
         held_out: rows for the loss; None without validation rows.
         written: rows for texts; None for none.
+
+    Attributes:
+        has_trained: whether a batch is counted, so that the variables are those of the state.
     """
 
     def __init__(self, run: Run, held_out: HeldOut | None, written: HeldOut | None) -> None:
         self.run = run
         self.held_out = held_out
         self.written = written
+        self.has_trained = False
         self._saved_at = time.monotonic()
         self._bad: list[tuple[int, list[int]]] = []
         self._measured: list[tuple[float, int]] = []
@@ -177,13 +184,8 @@ class Loop:
     def evaluate(self) -> bool:
         """Measure the held-out rows, and return whether the model is the best so far."""
         run, state, steps = self.run, self.run.state, self.run.config.steps
-        figures: dict[str, float] = {}
-        if self.held_out is not None:
-            figures["loss"] = self.held_out.loss()
-        if self.written is not None:
-            texts = self.written.texts(run.tokenizer)
-            references = [run.validation.texts(int(row))[1] for row in self.written.rows]
-            figures |= rouge(texts, references)
+        with run.interruptible():
+            figures = self._measure()
         value = figures.get(steps.best, math.nan)
         value = value if steps.best == "loss" else -value
         improved = math.isfinite(value) and (state.best is None or value < state.best)
@@ -194,6 +196,16 @@ class Loop:
         state.evaluated_step = state.step
         run.report.validation(state.step, figures)
         return improved
+
+    def _measure(self) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        if self.held_out is not None:
+            figures["loss"] = self.held_out.loss()
+        if self.written is not None:
+            texts = self.written.texts(self.run.tokenizer)
+            references = [self.run.validation.texts(int(row))[1] for row in self.written.rows]
+            figures |= rouge(texts, references)
+        return figures
 
     def _tokens(self, rows: list[int]) -> int:
         return int(sum(np.asarray(self.run.train.sizes(column))[rows].sum() for column in self.run.task.columns))
@@ -268,6 +280,7 @@ class _Steps(keras.callbacks.Callback):
         super().__init__()
         self._loop = loop
         self._accumulate = accumulate
+        self._first = ExitStack()
         self._shapes: set[tuple[int, int]] = set()
         state, plan = loop.run.state, loop.run.plan
         # A run that was stopped within a step goes on within it.
@@ -278,6 +291,8 @@ class _Steps(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Set the learning rate of a step."""
         self._started = time.monotonic()
+        if not self._loop.has_trained:  # the first batch compiles, and what it changes is saved nowhere yet
+            self._first.enter_context(self._loop.run.interruptible())
         if not self._batches:
             self._rate = self._loop.learning_rate()
         self.model.optimizer.learning_rate = self._rate
@@ -285,6 +300,8 @@ class _Steps(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count a batch; after the last one of a step, the step."""
         run, state = self._loop.run, self._loop.run.state
+        self._first.close()
+        self._loop.has_trained = True
         number = state.step * self._accumulate + len(self._batches)
         rows = run.plan.batch(number)
         labels = int(np.asarray(run.train.sizes(run.task.label_column))[rows.rows].sum())

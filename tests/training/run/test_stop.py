@@ -108,3 +108,60 @@ def test_a_save_that_has_begun_is_not_cut_off_by_the_grace():
     assert status == 143
     assert "saved" in text
     assert "no safe point" not in text
+
+
+def kill_and_wait(reached):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.01)
+    reached.append("never polled")
+
+
+def test_an_interruptible_scope_ends_between_any_two_instructions():
+    stop, reached = Stop(), []
+    with stop.watching(), pytest.raises(Stopped), stop.interruptible():
+        kill_and_wait(reached)
+    assert stop.has_interrupted
+    with pytest.raises(Stopped), stop.interruptible():
+        reached.append("entered after a signal")
+    assert not reached
+
+
+def swallow():
+    try:
+        kill_and_wait([])
+    except BaseException:
+        raise ValueError("None values not supported") from None
+
+
+def test_an_interruption_that_becomes_another_error_is_still_one():
+    stop = Stop()
+    with stop.watching(), pytest.raises(Stopped), stop.interruptible():
+        swallow()
+    with pytest.raises(ValueError, match="mine"), Stop().interruptible():
+        raise ValueError("mine")
+
+
+def test_outside_of_the_scope_nothing_is_interrupted():
+    stop = Stop()
+    with stop.watching():
+        with stop.interruptible():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+    with pytest.raises(Stopped):
+        stop.poll()
+
+
+def test_an_interrupted_scope_that_is_answered_has_time_to_save():
+    body = """
+        try:
+            with stop.interruptible(): time.sleep(9)
+        except Stopped:
+            stop.answer()
+            time.sleep(0.6)
+            print("saved", flush=True)
+            raise
+"""
+    status, text, _ = ended(started(body.strip("\n").lstrip(), grace=0.3), signal.SIGTERM)
+    assert status == 143
+    assert "saved" in text
