@@ -16,9 +16,10 @@ import yaml
 from tfmodels.utils.files import read_json_object
 from tfmodels.utils.hub import local_folder
 from training.config import Config, flat, replaced
+from training.pretrained import pretrained_models
 
 _FILE = Path(__file__).parent / "recipes" / "defaults.yaml"
-_SCRATCH, _CHECKPOINT, _OTHER = "scratch", "checkpoint", "other"
+_SCRATCH, _PRETRAINED, _CHECKPOINT, _OTHER = "scratch", "pretrained", "checkpoint", "other"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +31,14 @@ class ModelSource:
         model_type: the family.
         folder: the checkpoint's folder; None for a model from scratch.
         config: the checkpoint's `config.json`.
+        is_ours: whether it is a small trained model that comes with this package.
     """
 
     name: str
     model_type: str
     folder: Path | None = None
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    is_ours: bool = False
 
 
 @functools.cache
@@ -57,17 +60,18 @@ def find_model(name: str) -> ModelSource:
     >>> find_model("led-tiny").folder is None
     True
     """
-    presets = table()["presets"]
+    presets, ours = table()["presets"], pretrained_models()
     if name in presets:
         return ModelSource(name, presets[name])
-    if "/" not in name and not Path(name).is_dir():
-        nearest = difflib.get_close_matches(name, presets, 1)
+    if "/" not in name and not Path(name).is_dir() and name not in ours:
+        names = sorted([*presets, *ours])
+        nearest = difflib.get_close_matches(name, names, 1)
         hint = f" (did you mean {nearest[0]}?)" if nearest else ""
         raise ValueError(
-            f"model must be a folder, a hub id such as OWNER/NAME, or one of {', '.join(sorted(presets))}. "
+            f"model must be a folder, a hub id such as OWNER/NAME, or one of {', '.join(names)}. "
             f"Received: model={name!r}{hint}"
         )
-    folder = local_folder(name)
+    folder = ours.get(name) or local_folder(name)
     try:
         config = read_json_object(folder / "config.json")
     except OSError as error:
@@ -78,7 +82,7 @@ def find_model(name: str) -> ModelSource:
             f"model must be of a family that is known: {', '.join(sorted(_families()))}. "
             f"Received: model={name!r}, whose config.json has model_type={model_type!r}"
         )
-    return ModelSource(name, str(model_type), folder, config)
+    return ModelSource(name, str(model_type), folder, config, name in ours)
 
 
 def _families() -> set[str]:
@@ -97,7 +101,8 @@ def defaults_for(source: ModelSource, optimizer: str | None = None) -> dict[str,
     >>> defaults_for(ModelSource("google/long-t5-tglobal-base", "longt5", Path(".")))["optim.name"]
     'adafactor'
     """
-    families = table()[_SCRATCH if source.folder is None else _CHECKPOINT]
+    kind = _PRETRAINED if source.is_ours else _CHECKPOINT
+    families = table()[_SCRATCH if source.folder is None else kind]
     values = families.get(source.model_type, families[_OTHER])
     names = {
         f"{group}.{key}": tuple(value) if isinstance(value, list) else value

@@ -26,7 +26,8 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    f"{name}-tiny": Preset(family, {**family.small, **fields})
+    f"{name}-{size}": Preset(family, {**sizes, **fields})
     for family in FAMILIES.values()
     for name, fields in family.variants.items()
+    for size, sizes in (("tiny", family.small), ("small", family.larger))
 }

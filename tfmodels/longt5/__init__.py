@@ -36,6 +36,16 @@ FAMILY = Family(
         "dropout_rate": 0.0,
         "feed_forward_proj": "gated-gelu",
     },
+    larger={
+        "d_model": 192,
+        "d_kv": 32,
+        "d_ff": 384,
+        "num_layers": 2,
+        "num_heads": 6,
+        "local_radius": 63,
+        "dropout_rate": 0.0,
+        "feed_forward_proj": "gated-gelu",
+    },
     tiny={
         "vocab_size": 90,
         "d_model": 32,

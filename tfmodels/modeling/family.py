@@ -51,6 +51,7 @@ class Family:
         variants: {name such as "led": config fields} for each variant of the architecture; at least one.
         small: config fields of a small model that trains in minutes, shared by all variants. Such a model underfits,
             so it needs no dropout.
+        larger: the same for a small model that trains in hours, for what `small` is too small for.
         tiny: config fields of a model that is created in a moment, for tests and examples.
     """
 
@@ -61,6 +62,7 @@ class Family:
     models: Mapping[str, type[PretrainedModel]]
     variants: Mapping[str, Mapping[str, Any]]
     small: Mapping[str, Any] = field(default_factory=dict)
+    larger: Mapping[str, Any] = field(default_factory=dict)
     tiny: Mapping[str, Any] = field(default_factory=dict)
 
     def model_named(self, architectures: Sequence[str] | None) -> type[PretrainedModel]:

@@ -4,6 +4,7 @@ For each module, class and function with a docstring, the document is its source
 is the docstring's first sentence. Files are found and parsed, never imported.
 """
 
+import contextlib
 import importlib.util
 import os
 import sysconfig
@@ -21,6 +22,7 @@ _TEST_FOLDERS = frozenset({"test", "tests", "idle_test", "testdata"})
 # Generated folders that import every public name once more.
 _GENERATED_FOLDERS = frozenset({"_tf_keras", "_api"})
 _CACHE_FOLDER = "__pycache__"
+_OWN_PACKAGES = frozenset({"tfmodels", "training", "export"})
 
 
 def build_corpus(packages: Sequence[str] = (STANDARD_LIBRARY, "keras", "numpy", "tensorflow")) -> list[Example]:
@@ -47,21 +49,45 @@ def build_corpus(packages: Sequence[str] = (STANDARD_LIBRARY, "keras", "numpy", 
         raise ValueError(f"packages must be a sequence of names, not one string. Received: packages={packages!r}")
     if not packages:
         raise ValueError(f"packages must name at least one package. Received: packages={packages!r}")
-    # All are located before any is read, so that a missing one is known at once.
-    roots = [(name, _locate(name)) for name in packages]
     examples: list[Example] = []
     documents: set[str] = set()
     named_summaries: set[tuple[str, str]] = set()
-    for name, root in roots:
-        for path, module in _source_files(root, "" if name == STANDARD_LIBRARY else name):
-            for example in _read_examples(path, module):
-                named_summary = (example.name, example.summary)
-                if example.document in documents or named_summary in named_summaries:
-                    continue
-                documents.add(example.document)
-                named_summaries.add(named_summary)
-                examples.append(example)
+    for path, module in source_files(packages):
+        for example in _read_examples(path, module):
+            named_summary = (example.name, example.summary)
+            if example.document in documents or named_summary in named_summaries:
+                continue
+            documents.add(example.document)
+            named_summaries.add(named_summary)
+            examples.append(example)
     return examples
+
+
+def find_packages() -> list[str]:
+    """The names of all top-level packages in the folder of installed packages, sorted; this project is none of them.
+
+    >>> {"keras", "numpy"} <= set(find_packages())
+    True
+    """
+    found = []
+    for path in sorted(Path(sysconfig.get_path("purelib")).iterdir()):
+        if path.is_dir() and path.name.isidentifier() and path.name not in {_CACHE_FOLDER, *_OWN_PACKAGES}:
+            with contextlib.suppress(ValueError):  # a folder without Python
+                _locate(path.name)
+                found.append(path.name)
+    return found
+
+
+def source_files(packages: Sequence[str]) -> Iterator[tuple[Path, str]]:
+    """The Python files of packages with their modules' names, as `build_corpus` reads them.
+
+    Raises:
+        ValueError: a package that is not installed.
+    """
+    # All are located before any is read, so that a missing one is known at once.
+    roots = [(name, _locate(name)) for name in packages]
+    for name, root in roots:
+        yield from _source_files(root, "" if name == STANDARD_LIBRARY else name)
 
 
 def _locate(name: str) -> Path:
