@@ -9,14 +9,14 @@ from typing import Any
 from rich.console import Console
 
 from training.demo.baselines import constant_baseline, name_baseline
-from training.examples import Example, spread
+from training.demo.examples import Example, spread
 from training.metrics import rouge
 
 ROWS, SHOWN, LENGTHS = 400, 5, (128, 256, 1024)
 
 
 def read_examples(path: Path) -> list[Example]:
-    """The rows of a file that `training.splits.write_jsonl` wrote."""
+    """The rows of a file that `training.demo.splits.write_jsonl` wrote."""
     with open(path, encoding="utf-8") as stream:
         return [Example(**json.loads(line)) for line in stream]
 
