@@ -12,7 +12,9 @@ from typing import Any
 
 from training.config import Config, replaced
 
-INTERRUPTED, WRONG, DIVERGED, UNSAVED = 130, 2, 3, 4
+INTERRUPTED, TERMINATED, WRONG, DIVERGED, UNSAVED = 130, 143, 2, 3, 4
+STOPPED = (INTERRUPTED, TERMINATED)
+"""Exit statuses of a run that a signal has stopped."""
 
 _PROGRAM = "python -m training"
 _DESCRIPTION = """Fine-tune on files of documents and summaries; the same command goes on where it stopped.
