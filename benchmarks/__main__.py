@@ -7,6 +7,7 @@ python -m benchmarks profile led encode 4096
 python -m benchmarks gpu
 python -m benchmarks serving
 python -m benchmarks text
+python -m benchmarks training
 python -m benchmarks weights --model out/demo/model --documents out/demo/held-out.jsonl
 """
 
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         "serving": (_serving_parser, _serving),
         "weights": (_weights_parser, _weights),
         "text": (_text_parser, _text),
+        "training": (_training_parser, _training),
     }
     make_parser, program = programs.get(arguments[0] if arguments else "", (_suite_parser, _suite))
     options = make_parser().parse_args(arguments if program is _suite else arguments[1:])
@@ -49,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _suite_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m benchmarks",
-        description="Ours beside transformers on PyTorch, eager. Others (--help): profile, gpu, serving, weights, text",
+        description="Ours beside transformers on PyTorch, eager. Others (--help): profile, gpu, serving, text, "
+        "training, weights",
         allow_abbrev=False,
     )
     parser.add_argument("--quick", action="store_true", help="only the rows at 4,096 tokens")
@@ -172,6 +175,19 @@ def _text(options: argparse.Namespace) -> int:
 
     run_text(make_console(), options.megabytes, options.rounds, options.words)
     return 0
+
+
+def _training_parser() -> argparse.ArgumentParser:
+    from benchmarks.training import training_parser
+
+    return training_parser()
+
+
+def _training(options: argparse.Namespace) -> int:
+    _import_quietly()
+    from benchmarks.training import training
+
+    return training(options)
 
 
 if __name__ == "__main__":

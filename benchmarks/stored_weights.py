@@ -16,8 +16,8 @@ from benchmarks.report import make_console, make_table
 from benchmarks.task import positive
 from export.client.arguments import lengths
 from export.stored_weights import WEIGHTS_DTYPES, StoredWeights
-from training.examples import Example, spread
-from training.reading import read_examples
+from training.data.rows import BadRows, read_rows
+from training.demo.examples import Example, spread
 
 RESULTS = "weights.json"
 _BATCH = 16
@@ -36,6 +36,11 @@ def weights_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _read(path: Path) -> list[Example]:
+    rows = read_rows([path], {"document": "document", "summary": "summary"}, None, BadRows([path.name]))
+    return [Example(*row.texts) for row in rows]
+
+
 def weights(options: argparse.Namespace) -> int:
     """Run the program; returns its exit status.
 
@@ -48,7 +53,7 @@ def weights(options: argparse.Namespace) -> int:
     from tfmodels.utils.files import write_json
 
     model, tokenizer = load_pretrained(options.model)
-    examples = spread(read_examples(options.documents).examples, options.examples)
+    examples = spread(_read(options.documents), options.examples)
     console = make_console()
     results = [_measure(model, tokenizer, examples, options, dtype, console) for dtype in WEIGHTS_DTYPES]
     options.output.mkdir(parents=True, exist_ok=True)

@@ -64,8 +64,8 @@ class Figures:
 
 def corpus_documents(megabytes: float) -> list[str]:
     """Documents of the demo corpus, evenly spread over it, of about that size together."""
+    from training.demo.examples import spread
     from training.demo.python_corpus import build_corpus
-    from training.examples import spread
 
     examples = build_corpus()
     size = sum(len(example.document) for example in examples) / _MEGABYTE

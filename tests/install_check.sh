@@ -50,11 +50,11 @@ step "check" "$bin/tfmodels-export" check served
 step "ask" "$bin/tfmodels-export" ask served "a sliding window"
 
 step "pip install '.[train]'" "$bin/pip" install --quiet "$work/source[train]"
-for number in $(seq 40); do
+for number in $(seq 90); do
     echo "{\"document\": \"document number $number, a sliding window and global tokens\", \"summary\": \"number $number\"}"
 done >data.jsonl
-step "train" "$bin/tfmodels-train" --data data.jsonl --model tiny --output trained --epochs 1 \
-    --source-lengths 32 --target-length 16
+step "train" "$bin/tfmodels-train" --data.train data.jsonl --data.cache cache --model tiny --output trained \
+    --steps.max_steps 4 --lengths.source 32 --lengths.target 16 --lengths.batch_tokens 256
 step "export what was trained" "$bin/tfmodels-export" --model trained/model --output served --lengths 32 \
     --max-new-tokens 4 --no-warm-up
 step "ask it" "$bin/tfmodels-export" ask served "a sliding window"

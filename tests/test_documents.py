@@ -12,6 +12,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import jsonargparse
 import pytest
 from documents import ABSTRACTS, ARTICLES, SHRINK, make_checkpoints
 
@@ -103,8 +104,12 @@ class _Parsed(Exception):
     pass
 
 
-def test_every_command_line_parses(monkeypatch):
-    """With the programs' own parsers, up to where they would begin to work."""
+def test_every_command_line_parses(monkeypatch, tmp_path):
+    """With the programs' own parsers, up to where they would begin to work; a YAML block has its file's name on top."""
+    monkeypatch.chdir(tmp_path)
+    for text in TEXTS.values():
+        for block in blocks(text, "yaml"):
+            Path(block.splitlines()[0].removeprefix("# ")).write_text(block)
 
     def stop(parse):
         def parse_and_stop(parser, *arguments, **further):
@@ -115,6 +120,7 @@ def test_every_command_line_parses(monkeypatch):
 
     for method in ("parse_args", "parse_intermixed_args"):
         monkeypatch.setattr(argparse.ArgumentParser, method, stop(getattr(argparse.ArgumentParser, method)))
+    monkeypatch.setattr(jsonargparse.ArgumentParser, "parse_args", stop(jsonargparse.ArgumentParser.parse_args))
     ran = set()
     for name, words in COMMANDS:
         module, arguments = own_program(words) or (None, [])

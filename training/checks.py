@@ -1,10 +1,14 @@
 """Early checks of a run's settings, all at once, before anything is imported or read that takes long."""
 
+import dataclasses
 import itertools
 import re
+import typing
 from collections.abc import Callable, Iterable
-from typing import Any
+from types import NoneType
+from typing import Any, Literal, get_args
 
+from tfmodels.generation.config import GenerationConfig
 from tfmodels.utils.checks import check_at_least, check_number, check_positive
 from training.config import Config, flat
 from training.defaults import ModelSource
@@ -48,6 +52,7 @@ def check_config(config: Config) -> list[str]:
     errors = [f"{name} must be given. Received: none" for name in ("model", "output") if not getattr(config, name)]
     if not config.data.train:
         errors.append("data.train must name at least one file, folder or pattern. Received: none")
+    errors += _of_choices(config)
     errors += _of_numbers(flat(config))
     errors += _of_lengths(config)
     for argument in ("optim.no_decay", "weights.frozen"):
@@ -58,6 +63,7 @@ def check_config(config: Config) -> list[str]:
     fields = {"document": "document", "summary": "summary", **config.data.fields}
     if fields["document"] == fields["summary"]:
         errors.append(f"data.fields must be two different fields. Received: both are {fields['document']!r}")
+    errors += _of_generation(config.generation)
     if config.steps.best != "loss" and config.evaluation.rouge_rows == 0:
         errors.append(
             f"evaluation.rouge_rows must be positive for steps.best={config.steps.best}. "
@@ -89,6 +95,22 @@ def raise_all(errors: Iterable[str]) -> None:
     listed = list(errors)
     if listed:
         raise ValueError("\n".join(listed))
+
+
+def _of_choices(config: Any, prefix: str = "") -> list[str]:
+    """Settings of a few values: from YAML and flags the parser refuses others, from Python nothing else does."""
+    errors = []
+    for name, hint in typing.get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        kinds = typing.get_args(hint)
+        choices = [choice for kind in (hint, *kinds) if typing.get_origin(kind) is Literal for choice in get_args(kind)]
+        if dataclasses.is_dataclass(value):
+            errors += _of_choices(value, f"{name}.")
+        elif choices and value not in choices and not (value is None and NoneType in kinds):
+            errors.append(f"{prefix}{name} must be one of {', '.join(choices)}. Received: {prefix}{name}={value!r}")
+        elif hint is bool and not isinstance(value, bool):
+            errors.append(f"{prefix}{name} must be true or false. Received: {prefix}{name}={value!r}")
+    return errors
 
 
 def _of_numbers(values: dict[str, Any]) -> list[str]:
@@ -133,6 +155,14 @@ def _of_lengths(config: Config) -> list[str]:
     if config.lengths.target is not None and config.lengths.target == 1:
         errors.append("lengths.target must be at least 2. Received: lengths.target=1")
     return errors
+
+
+def _of_generation(settings: dict[str, Any]) -> list[str]:
+    try:
+        GenerationConfig().replace(**settings)
+    except (ValueError, TypeError) as error:
+        return [f"generation must hold settings of generation. Received: {error}"]
+    return []
 
 
 def _of_patterns(argument: str, patterns: Iterable[str]) -> list[str]:

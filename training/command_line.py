@@ -1,6 +1,7 @@
 """Settings from YAML files and flags with the same dotted names."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,10 @@ import jsonargparse
 from training.config import Config, flat
 
 _UNKNOWN = "unrecognized arguments: "
+_WRONG_VALUE = re.compile(r'Parser key "(?P<name>[\w.]+)": (?P<problem>.*)')
+_VALUE = re.compile(r"Given value: |Got value: ")
+_KIND = re.compile(r"<class '(\w+)'>|(?<=, )(?=tuple\[)|tuple\b")
+_KINDS = {"int": "an integer", "float": "a number", "bool": "true or false", "dict": "a mapping", "": "a list"}
 
 
 def parse(program: str, description: str, arguments: Sequence[str]) -> Config:
@@ -50,6 +55,9 @@ def _explained(message: str) -> str:
     text = " ".join(message.split())
     if _UNKNOWN in text:
         unknown = text.split(_UNKNOWN, 1)[1].split(" ")[0].split("=")[0]
+        if not unknown.startswith("-"):  # as when a shell has put files in a pattern's place
+            rule = "a value must follow its flag, and several values are one list, as '[a.csv, b.csv]' or a 'pattern*'"
+            return f"{rule}. Received: {unknown}"
         return f"{unknown} must be a known setting. Received: {unknown}{_nearest(unknown.lstrip('-'))}"
     if text.startswith("Option ") and text.endswith(" is not accepted"):
         name = text.split("'")[1]
@@ -57,7 +65,26 @@ def _explained(message: str) -> str:
     if "does not accept option" in text:
         group, option = (part.strip("'") for part in text.split("Group ", 1)[1].split(" does not accept option "))
         return f"{group}.{option} must be a known setting. Received: {group}.{option}{_nearest(f'{group}.{option}')}"
+    if text.startswith("argument ") and "expected one argument" in text:
+        return f"{text.split()[1].rstrip(':')} must have a value. Received: none"
+    if text.startswith("Problems parsing config"):
+        return f"--config must be YAML. Received: {text.partition(': ')[2]}"
+    if match := _WRONG_VALUE.match(text):
+        return _of_value(match["name"], match["problem"])
     return text
+
+
+def _of_value(name: str, problem: str) -> str:
+    """The error about a value of the wrong type, from the parser's account of all that it tried."""
+    if name == "config":
+        return f"--config must be a file that can be read. Received: {problem}"
+    value = _VALUE.split(problem)[-1]
+    if "typing.Literal[" in problem:
+        rule = "one of " + problem.split("typing.Literal[")[1].split("]")[0].replace("'", "")
+    else:
+        kinds = dict.fromkeys(_KIND.findall(problem.partition("Errors:")[0]))
+        rule = " or ".join(_KINDS.get(kind, kind) for kind in kinds if kind not in ("str", "NoneType")) or "valid"
+    return f"{name} must be {rule}. Received: {name}={value}"
 
 
 def _nearest(name: str) -> str:

@@ -248,11 +248,10 @@ def _plain(value: Any) -> Any:
 
 def from_dict(values: dict[str, Any]) -> Config:
     """The settings of `to_dict`, for values that were checked when they were written."""
-    fields = {field.name: field for field in dataclasses.fields(Config)}
     groups = {"data": Data, "lengths": Lengths, "optim": Optim, "weights": Weights, "steps": Steps}
     groups |= {"evaluation": Evaluation, "logging": Logging}
     made = {name: groups[name](**_tupled(value)) if name in groups else value for name, value in values.items()}
-    return Config(**{name: made[name] for name in fields if name in made})
+    return Config(**made)
 
 
 def _tupled(values: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Nothing here imports Keras or TensorFlow.
 import dataclasses
 import difflib
 import functools
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,19 @@ def find_model(name: str) -> ModelSource:
         config = read_json_object(folder / "config.json")
     except OSError as error:
         raise ValueError(f"model must be a folder with a config.json. Received: model={name!r} ({error})") from None
-    return ModelSource(name, str(config.get("model_type")), folder, config, name in ours)
+    model_type = config.get("model_type")
+    if model_type not in _families():
+        raise ValueError(
+            f"model must be of a family that is known: {', '.join(sorted(_families()))}. "
+            f"Received: model={name!r}, whose config.json has model_type={model_type!r}"
+        )
+    return ModelSource(name, str(model_type), folder, config, name in ours)
+
+
+def _families() -> set[str]:
+    """The families of `tfmodels.auto`, further ones too where a program has added them; it would import Keras."""
+    auto = sys.modules.get("tfmodels.auto")
+    return set(table()["presets"].values() if auto is None else auto.FAMILIES)
 
 
 def defaults_for(source: ModelSource, optimizer: str | None = None) -> dict[str, Any]:
@@ -118,7 +131,8 @@ def resolve(config: Config, source: ModelSource) -> tuple[Config, dict[str, Any]
     if config.steps.max_steps is not None or config.steps.max_minutes is not None:
         # The data is repeated as often as it takes.
         defaults.pop("steps.epochs")
-    elif given["lengths.source"] is not None and given["lengths.batch_tokens"] is None:
-        defaults["lengths.batch_tokens"] = max(defaults["lengths.batch_tokens"], *given["lengths.source"])
+    if given["lengths.source"] is not None and given["lengths.batch_tokens"] is None:
+        for name in ("lengths.batch_tokens", "evaluation.batch_tokens"):
+            defaults[name] = max(defaults[name], *given["lengths.source"])
     chosen = {name: value for name, value in defaults.items() if given[name] is None}
     return replaced(config, chosen), chosen

@@ -14,12 +14,13 @@ from training.data.sources import find_files
 from training.defaults import find_model, resolve
 from training.metrics import rouge_report
 from training.metrics.baselines import first_sentences
-from training.preparing import Checked, open_data
+from training.preparing import Checked, check_fields, open_data
+from training.pretrained import pretrained_models
 from training.run.backend import import_backend
 from training.run.folder import RunFolder
 from training.run.reporter import print_scores
 
-MODEL, LEAD = "model", "first sentences"
+MODEL, LEAD = "model", "lead"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,7 @@ def evaluate(
     """Score a run's model, or any folder's, on files of documents and references.
 
     Args:
-        folder: the folder of a run, or of a model with its tokenizer.
+        folder: the folder of a run, or of a model with its tokenizer, or the name of a model of `training.pretrained`.
         data: files, folders or patterns.
         predictions: a file to write the texts to, beside their references.
         changes: settings by their dotted names, as `{"evaluation.test_rows": 50, "generation": {"num_beams": 4}}`.
@@ -90,10 +91,11 @@ def evaluate(
     Raises:
         ValueError: no model, wrong settings, or unusable rows.
     """
-    config, model_folder = _settings_of(folder, changes or {})
+    config, model_folder = _settings_of(pretrained_models().get(str(folder), folder), changes or {})
     files: dict[str, tuple[Path, ...]] = {"train": (), "validation": (), "test": find_files(data, "--data")}
     source = find_model(str(model_folder))
     config, chosen = resolve(dataclasses.replace(config, model=str(model_folder)), source)
+    check_fields(config, files)
     import_backend()
     from training.run.build import load_model, load_tokenizer
 
@@ -110,6 +112,8 @@ def evaluate(
 
 def _settings_of(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, Path]:
     """The settings of a run with changes, and the folder of its model; of a model's folder, no settings."""
+    if not folder.is_dir() and len(folder.parts) != 2:  # two: a hub id
+        raise ValueError(f"FOLDER must be the folder of a run or of a model. Received: {folder}, which is none")
     run = RunFolder(folder)
     if not run.is_started:
         return replaced(Config(model=str(folder), output=folder), dict(changes)), folder

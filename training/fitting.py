@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from rich.console import Console
 from training.config import Config, flat, known
 from training.preparing import Checked, ModelSize, Prepared, check, make_tokenizer, open_data, prepare_data
 from training.run.backend import import_backend
-from training.run.folder import FAILED, FINISHED, STOPPED, RunFolder
+from training.run.folder import FAILED, FINISHED, LENGTH, STOPPED, RunFolder
 from training.run.reporter import Reporter
 from training.run.stop import Stop, Stopped, is_main_thread
 
@@ -50,22 +51,32 @@ def fit(config: Config, restart: bool = False, console: Console | None = None) -
     folder = RunFolder(checked.config.output)
     console = console or Console()
     if restart and folder.is_started:
-        console.print(f"the earlier run is now {folder.move_away()}", soft_wrap=True, markup=False, highlight=False)
+        with folder.locked():
+            moved = folder.move_away()
+        console.print(f"the earlier run is now {moved}", soft_wrap=True, markup=False, highlight=False)
+        folder = RunFolder(checked.config.output)
     with ExitStack() as scopes:
         scopes.enter_context(folder.locked())
-        stop = Stop(checked.config.steps.grace_seconds)
+        if folder.is_started:
+            folder.check_goes_on(checked.config)
+        stop = Stop(checked.config.steps.grace_seconds, f"python -m training resume {shlex.quote(str(folder.path))}")
         if is_main_thread():
             scopes.enter_context(stop.watching())
         try:
             return _Fit(checked, folder, console, stop).run()
         except Stopped:
-            folder.write_status(STOPPED)
+            _note(folder, STOPPED)
             raise
         except Exception as error:
-            if folder.is_started and not folder.was_finished:
-                with contextlib.suppress(OSError):  # the disk may be what failed
-                    folder.write_status(FAILED, error=str(error)[:2000])
+            _note(folder, FAILED, error=str(error)[:2000])
             raise
+
+
+def _note(folder: RunFolder, status: str, **facts: Any) -> None:
+    """Write how a run ended; a finished run that does not go on stays finished."""
+    if folder.is_started and folder.status != FINISHED:
+        with contextlib.suppress(OSError):  # the disk may be what failed
+            folder.write_status(status, **facts)
 
 
 class _Fit:
@@ -82,16 +93,19 @@ class _Fit:
         """Prepare, train, evaluate."""
         from training.run.guard import Diverged
 
-        if self._folder.is_started:
-            self._folder.check_goes_on(self._config)
-        self._folder.start(self._config)
+        goes_on = self._folder.is_started
+        if not goes_on:
+            self._folder.start(self._config)
         try:
             self._report.settings(self._checked)
             import_backend()
             self._stop.poll()
             tokenizer = make_tokenizer(self._checked, self._folder.tokenizer, self._stop.poll)
             prepared = self._prepare(tokenizer)
-            run = self._make_run(tokenizer, prepared)
+            with self._stop.interruptible():
+                run = self._make_run(tokenizer, prepared)
+            if goes_on:  # not before: these settings have passed every check only now
+                self._folder.start(self._config)
             try:
                 self._train(run)
             except Diverged:
@@ -115,7 +129,7 @@ class _Fit:
         """The model with its newest checkpoint, if there is one."""
         from training.run.build import create_model, load_model, prepare_model
         from training.run.checkpoints import Checkpoints, check_space
-        from training.run.loop import MODEL_FOLDER, STATE, VARIABLES, Run
+        from training.run.loop import MODEL_FOLDER, STATE, VARIABLES, Run, warn_of_warmup
         from training.run.state import TrainerState, versions
         from training.run.variables import checkpoint_bytes, load_variables, training_variables
 
@@ -133,6 +147,8 @@ class _Fit:
         else:
             check_space(self._folder.path, checkpoint_bytes(model), self._config.steps.keep + 2)
         set_total(state, self._config, prepared.total)
+        if state.step == 0:
+            warn_of_warmup(self._config, known(state.total))
         self._check_unfinished(state)
         state.settings, state.versions = flat(self._config), versions()
         return Run(
@@ -147,11 +163,12 @@ class _Fit:
             checkpoints=checkpoints,
             report=self._report,
             poll=self._stop.poll,
+            interruptible=self._stop.interruptible,
             output=self._folder.path,
         )
 
     def _check_unfinished(self, state: Any) -> None:
-        if self._folder.was_finished and state.step >= state.total:
+        if self._folder.was_finished and state.step >= known(state.total):
             raise ValueError(
                 f"output must be a run with steps left. Received: output={self._folder.path}, finished after "
                 f"{state.step:,} steps. More steps.epochs or steps.max_steps go on, --restart begins anew"
@@ -166,11 +183,16 @@ class _Fit:
         if len(validation) and config.evaluation.rouge_rows:
             written = self._held_out(run, config.evaluation.rouge_rows)
         self._report.training(run)
+        loop = Loop(run, held_out, written)
         try:
-            Loop(run, held_out, written).train()
-        except Stopped:
-            if run.state.step:
+            loop.train()
+        except BaseException as error:
+            if not isinstance(error, Stopped) and not self._stop.has_interrupted:
+                raise
+            self._stop.answer()
+            if loop.has_trained:
                 run.save()
+            self._stop.poll()
             raise
 
     def _held_out(self, run: Any, most: int) -> Any:
@@ -197,7 +219,8 @@ class _Fit:
         if len(test):
             self._report.note("writing summaries of the test documents")
             model = load_model(self._folder.model, self._config)
-            scored = evaluate_rows(model, tokenizer, prepared.task, test, self._config, self._stop.poll)
+            with self._stop.interruptible():
+                scored = evaluate_rows(model, tokenizer, prepared.task, test, self._config, self._stop.poll)
             scored.write(self._folder.path / "predictions.jsonl")
             figures = scored.figures
             self._report.test(scored, self._config.evaluation.samples)
@@ -224,8 +247,7 @@ def check_same_data(state: Any, prepared: Prepared) -> None:
 
 def set_total(state: Any, config: Config, planned: int) -> None:
     """The steps of the whole run: as planned before, unless the settings about its length have changed."""
-    lengths = ("steps.epochs", "steps.max_steps", "steps.max_minutes", "steps.patience")
     now = flat(config)
-    if state.total is None or any(state.settings.get(name) != now[name] for name in lengths):
+    if state.total is None or any(state.settings.get(name) != now[name] for name in LENGTH):
         state.total, state.is_planned = planned, False
         state.evaluations_since_best = 0

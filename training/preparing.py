@@ -15,12 +15,13 @@ from rich.console import Console
 from training.checks import check_against_model, check_config, raise_all
 from training.config import Config, known
 from training.data.plan import Plan
-from training.data.request import StoreRequest
+from training.data.request import StoreRequest, file_digests
 from training.data.rows import BadRows, part_of, read_rows
 from training.data.sources import find_files
 from training.data.statistics import Statistics, statistics_of
 from training.data.store import Parts, build_store
 from training.defaults import ModelSource, find_model, resolve
+from training.reporting.progress import UNPLANNED
 from training.run.folder import RunFolder
 from training.run.reporter import Reporter
 from training.run.stop import Stop, is_main_thread
@@ -31,7 +32,7 @@ _BYTES_PER_WEIGHT = {"adamw": 16, "adafactor": 8}
 # Values that one block keeps of each token for the backward pass, in units of the hidden size (Korthikanti et al. 2022,
 # section 4.1, without attention scores, which are computed again), and what is kept when blocks are computed again.
 _VALUES_PER_TOKEN, _VALUES_WITH_REMAT = 34, 2
-_ENDLESS = 10**9
+_FILES_LOOKED_INTO = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +112,7 @@ class Prepared:
         statistics: counts of tokens.
         total: steps of the whole run, as far as they are known before it.
         memory: about as many bytes as training takes.
+        files: name, bytes and sha256 of the files of each part.
     """
 
     parts: Parts
@@ -119,6 +121,7 @@ class Prepared:
     statistics: Statistics
     total: int
     memory: int
+    files: dict[str, list[dict[str, Any]]]
 
 
 def check(config: Config) -> Checked:
@@ -133,8 +136,41 @@ def check(config: Config) -> Checked:
     resolved, chosen = resolve(config, source)
     raise_all(check_against_model(resolved, source))
     files = {part: find_files(getattr(config.data, part), f"data.{part}") for part in ("train", "validation", "test")}
+    raise_all(_of_shared_files(files))
+    check_fields(config, files)
     RunFolder(config.output).check_usable()
     return Checked(resolved, chosen, source, files)
+
+
+def _of_shared_files(files: dict[str, tuple[Path, ...]]) -> list[str]:
+    """Files that stand in two parts: a model must not be measured on what it has learned."""
+    parts: dict[Path, str] = {}
+    errors = []
+    for part, paths in files.items():
+        for path in paths:
+            earlier = parts.setdefault(path.resolve(), part)
+            if earlier != part:
+                errors.append(f"data.{part} must share no file with data.{earlier}. Received: {path}")
+    return errors
+
+
+def check_fields(config: Config, files: dict[str, tuple[Path, ...]]) -> None:
+    """Read the first row of each file, so that a wrong name of a field is told before anything takes long.
+
+    Raises:
+        ValueError: a file without one of the fields, or files of a part without a row.
+    """
+    fields = {name: config.data.fields.get(name, name) for name in Summarize.fields}
+    for part, paths in files.items():
+        has_rows = len(paths) > _FILES_LOOKED_INTO
+        for path in paths[:_FILES_LOOKED_INTO]:
+            bad = BadRows([str(path)], config.data.max_bad_rows)
+            rows = read_rows([path], fields, config.data.group, bad)
+            with contextlib.closing(rows):  # type: ignore[type-var]
+                has_rows |= next(rows, None) is not None
+            bad.check()
+        if paths and not has_rows:
+            raise ValueError(f"data.{part} must hold at least one usable row. Received: {paths[0]}, which holds none")
 
 
 def default_cache() -> Path:
@@ -179,10 +215,11 @@ def _train_texts(checked: Checked, poll: Callable[[], None]) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class OpenData:
-    """The stores of tokens, and the task that reads them."""
+    """The stores of tokens, the task that reads them, and name, bytes and sha256 of the files of each part."""
 
     stores: Parts
     task: Summarize
+    files: dict[str, list[dict[str, Any]]]
 
 
 def open_data(
@@ -209,8 +246,9 @@ def open_data(
         hold_out=(data.hold_out, data.hold_out),
         max_bad_rows=data.max_bad_rows,
     )
-    parts = build_store(request, data.cache or default_cache(), data.workers, on_progress, poll, rejected)
-    return OpenData(parts, task)
+    cache = data.cache or default_cache()
+    parts = build_store(request, cache, data.workers, on_progress, poll, rejected)
+    return OpenData(parts, task, file_digests(request, cache, poll))
 
 
 def prepare_data(checked: Checked, data: OpenData, size: ModelSize) -> Prepared:
@@ -227,7 +265,8 @@ def prepare_data(checked: Checked, data: OpenData, size: ModelSize) -> Prepared:
     for warning in statistics.warnings:
         warnings.warn(warning, stacklevel=2)
     total = planned_steps(config, plan)
-    return Prepared(data.stores, data.task, plan, statistics, total, size.training_bytes(config, plan))
+    memory = size.training_bytes(config, plan)
+    return Prepared(data.stores, data.task, plan, statistics, total, memory, data.files)
 
 
 def prepare(config: Config, console: Console | None = None) -> Prepared:
@@ -266,7 +305,7 @@ def planned_steps(config: Config, plan: Plan) -> int:
         ValueError: neither epochs, steps nor minutes.
     """
     steps = config.steps
-    total = steps.max_steps or _ENDLESS
+    total = steps.max_steps or UNPLANNED
     if steps.epochs is not None:
         total = min(total, math.ceil(steps.epochs * len(plan) / config.optim.accumulate))
     return total

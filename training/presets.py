@@ -6,17 +6,6 @@ from typing import Any
 
 from tfmodels.auto import FAMILIES
 from tfmodels.modeling.family import Family
-from training.examples import Example, spread
-
-# A vocabulary is trained on all summaries, whose words the model must write, and on the heads of some documents.
-_VOCABULARY_DOCUMENTS = 4000
-_VOCABULARY_CHARACTERS = 600
-
-
-def vocabulary_texts(examples: Sequence[Example]) -> list[str]:
-    """The texts that a small model's vocabulary is trained on."""
-    documents = [example.document for example in spread(examples, _VOCABULARY_DOCUMENTS)]
-    return [example.summary for example in examples] + [text[:_VOCABULARY_CHARACTERS] for text in documents]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +14,6 @@ class Preset:
 
     family: Family
     fields: Mapping[str, Any]
-
-    def create(self, examples: Sequence[Example], vocab_size: int, dtype: Any = None) -> tuple[Any, Any]:
-        """A model with random weights, and a tokenizer trained on `examples`."""
-        tokenizer = self.train_tokenizer(vocabulary_texts(examples), vocab_size)
-        return self.create_model(tokenizer, dtype), tokenizer
 
     def train_tokenizer(self, texts: Sequence[str], vocab_size: int) -> Any:
         """A tokenizer trained on `texts`."""

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.command_line import parse, take_flag
-from training.config import Config
+from training.config import Config, replaced
 
-INTERRUPTED, WRONG, DIVERGED, UNSAVED = 130, 2, 3, 4
+INTERRUPTED, TERMINATED, WRONG, DIVERGED, UNSAVED = 130, 143, 2, 3, 4
+STOPPED = (INTERRUPTED, TERMINATED)
+"""Exit statuses of a run that a signal has stopped."""
 
 _PROGRAM = "python -m training"
 _DESCRIPTION = """Fine-tune on files of documents and summaries; the same command goes on where it stopped.
@@ -59,6 +60,8 @@ def _status(command: Callable[[list[str]], int], arguments: list[str]) -> int:
         return _failed(error, DIVERGED)
     except SavingFailed as error:
         return _failed(error, UNSAVED)
+    except ModuleNotFoundError as error:
+        return _failed(f"{error}; `pip install 'tfmodels[train]'` installs what the program needs", WRONG)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         return _failed(error, WRONG)
     except MemoryError:
@@ -91,6 +94,8 @@ def _show_warning(message: Any, category: Any, filename: str, lineno: int, file:
 
 
 def _run(arguments: list[str]) -> int:
+    from training.command_line import parse, take_flag
+
     restart, arguments = take_flag(arguments, "--restart")
     dry_run, arguments = take_flag(arguments, "--dry_run")
     config = parse(_PROGRAM, _DESCRIPTION, arguments)
@@ -117,11 +122,14 @@ def _resume(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(f"{_PROGRAM} resume", description="Go on with a run that was stopped.")
     parser.add_argument("output", type=Path, help="the folder of the run")
     options = parser.parse_args(arguments)
-    config = RunFolder(options.output).read_config()
+    # A folder may have been moved since.
+    config = replaced(RunFolder(options.output).read_config(), {"output": options.output})
     return _fit(config, False, f"{_PROGRAM} resume {shlex.quote(str(options.output))}")
 
 
 def _prepare(arguments: list[str]) -> int:
+    from training.command_line import parse
+
     return _print_prepared(parse(f"{_PROGRAM} prepare", "Tokenize, and tell what a run would do.", arguments))
 
 

@@ -15,7 +15,6 @@ import tfmodels
 from export import export_saved_model
 from export.client.saved_model_client import SavedModel, ask_in_fresh_process
 from export.client.warmup import read_warm_ups
-from training.evaluation import summarize
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -245,9 +244,3 @@ def test_a_tokenizer_of_another_model_and_a_model_without_a_head_are_refused(tmp
         export_saved_model(make_model("led"), tokenizer, tmp_path / "3", lengths=(64,))
     with pytest.raises(ValueError, match="model must have a head"):
         export_saved_model(make_model("led", head="Model"), tokenizer, tmp_path / "3", lengths=(64,))
-
-
-def test_summaries_keep_their_order_over_buckets_and_batches():
-    served = exported("led")
-    texts = [TEXTS[2], TEXTS[0], TEXTS[1], TEXTS[0], TEXTS[2]]
-    assert summarize(served.model, served.tokenizer, texts, LENGTHS, batch_size=2) == served.summaries(texts)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import torch
 from keras import ops
 from routines import as_numpy, assert_close, gradients_of
 from tiny import make_inputs, make_labels, make_shallow_model
@@ -49,6 +50,20 @@ def test_loss_and_gradients_equal_those_of_all_logits(kind, length, chunk):
     given = {"hidden": hidden} | {variable.path: ops.convert_to_numpy(variable) for variable in variables}
     assert_close(as_numpy(chunked(given)), as_numpy(whole(given)), 1e-5)
     assert_close(gradients_of(chunked, given), gradients_of(whole, given), 1e-5)
+
+
+def test_smoothed_loss_is_torchs_in_training_alone():
+    model, inputs = make_shallow_model("longt5-local", dropout_rate=0.0), make_inputs("longt5-local")
+    labels = make_labels()
+    plain = float(model({**inputs, "labels": labels}, training=True)["loss"])
+    model.label_smoothing = 0.2
+    outputs = model({**inputs, "labels": labels}, training=True)
+    logits = torch.tensor(ops.convert_to_numpy(outputs["logits"])).flatten(0, 1)
+    expected = torch.nn.functional.cross_entropy(
+        logits, torch.tensor(labels).long().flatten(), label_smoothing=0.2, ignore_index=-100
+    )
+    assert_close(float(outputs["loss"]), float(expected), 1e-5)
+    assert_close(float(model({**inputs, "labels": labels})["loss"]), plain, 1e-5)
 
 
 def test_without_labels_that_count_the_loss_and_its_gradient_are_zero():

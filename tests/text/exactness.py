@@ -90,14 +90,14 @@ def _reference_ids(reference: Any, texts: list[str]) -> list[list[int]]:
 def _families(examples: list[Any]) -> Iterator[tuple[Any, Any]]:
     import transformers
 
-    from training.demo.run import VOCABULARY
-    from training.presets import vocabulary_texts
-    from training.splits import split_by_module
+    from training.demo.splits import split_by_module
+    from training.run.build import vocabulary_texts
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    learnt_from = vocabulary_texts(split_by_module(examples).train)
+    train = split_by_module(examples).train
+    learnt_from = vocabulary_texts((example.document, example.summary) for example in train)
     for family, peer in ((LEDTokenizer, "LEDTokenizerFast"), (LongT5Tokenizer, "T5Tokenizer")):
-        tokenizer = family.train_from_iterator(learnt_from, VOCABULARY)
+        tokenizer = family.train_from_iterator(learnt_from, 4096)
         with tempfile.TemporaryDirectory() as folder:
             tokenizer.save_pretrained(folder)
             yield tokenizer, getattr(transformers, peer).from_pretrained(folder)

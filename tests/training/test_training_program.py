@@ -1,229 +1,136 @@
-"""The training program on a file that a user wrote: the whole road, every bad input, and Ctrl-C."""
+"""The training program on a file that a user wrote: the whole road, from a file to a model, its scores and further."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
 from tfmodels.auto import load_pretrained
-from training.checkpointing import Checkpoints
 
-FAST = ["--source-lengths", "32", "--target-length", "8", "--batch-tokens", "128", "--vocab-size", "300"]
+WORDS = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
+SMALL = {
+    "lengths.source": "[32]",
+    "lengths.target": "8",
+    "lengths.batch_tokens": "256",
+    "weights.vocab_size": "300",
+    "steps.max_steps": "6",
+    "steps.evaluate_every": "3",
+    "evaluation.rouge_rows": "2",
+    "evaluation.test_rows": "3",
+}
 VOCABULARIES = ("spiece.model", "vocab.json", "merges.txt")
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "training", *map(str, arguments)]
-
-
 def run(*arguments):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=280, check=False)
+    command = [sys.executable, "-m", "training", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
 
 
-@pytest.fixture
-def rows(tmp_path):
-    return write_rows(tmp_path)
+def flags(**settings):
+    return [text for name, value in settings.items() for text in (f"--{name}", str(value))]
 
 
 def write_rows(folder):
     path = folder / "mine.jsonl"
-    words = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"]
     with path.open("w") as file:
-        for number in range(48):
-            article = " ".join(words[(number * step) % 8] for step in range(1, 12))
+        for number in range(120):
+            article = " ".join(WORDS[(number * step) % 8] for step in range(1, 12))
             file.write(json.dumps({"article": f"{article} {number}", "abstract": f"about {article[:20]}"}) + "\n")
     return path
 
 
-def fields(path):
-    return ["--data", path, "--document-field", "article", "--summary-field", "abstract"]
-
-
 @pytest.fixture(scope="module", params=["longt5-tglobal-tiny", pytest.param("led-tiny", marks=pytest.mark.thorough)])
 def trained(request, tmp_path_factory):
-    """A user's file, and the folder that the program made of it."""
+    """The settings and the folder of a run on a user's file."""
     folder = tmp_path_factory.mktemp("trained")
-    data, output = write_rows(folder), folder / "out"
-    options = ["--output", output, "--epochs", 1, *FAST, "--test-examples", 3]
-    done = run(*fields(data), "--model", request.param, *options)
+    fields = '{"document": "article", "summary": "abstract"}'
+    data = {"data.train": write_rows(folder), "data.fields": fields, "data.cache": folder / "cache"}
+    settings = {**SMALL, **data, "model": request.param, "output": folder / "out"}
+    done = run(*flags(**settings))
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    return data, output
+    return settings, done.stdout
 
 
 def test_a_users_file_becomes_a_model_with_report_plot_and_logs(trained):
-    _, output = trained
+    settings, printed = trained
+    output = settings["output"]
     report = json.loads((output / "report.json").read_text())
-    assert set(report["rouge"]) == {"rouge1", "rouge2", "rougeL", "rougeLsum"}
-    assert np.isfinite(report["history"]["training"]).all()
+    assert set(report["scores"]["model"]) == {"rouge1", "rouge2", "rougeL", "rougeLsum"}
+    assert report["settings"]["optim.learning_rate"] == 1e-3
+    assert report["state"]["step"] == 6
     assert (output / "loss.png").read_bytes()[:4] == b"\x89PNG"
-    assert list((output / "logs").rglob("events.*"))
-    assert sorted(child.name for child in output.iterdir()) == ["logs", "loss.png", "model", "report.json"]
+    assert list((output / "tensorboard").rglob("events.*"))
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines if line["kind"] == "validation"] == [3, 6]
+    assert "chosen by the model: " in printed
+    assert "lead" in printed
+    assert len((output / "predictions.jsonl").read_text().splitlines()) == report["rows"]["test"]
     model, tokenizer = load_pretrained(output / "model")
     summaries = tokenizer.batch_decode(model.generate(**tokenizer(["alpha beta"], max_length=32)))
     assert len(summaries) == 1
 
 
+def test_a_finished_run_says_so_and_goes_on_with_more_steps(trained):
+    settings, _ = trained
+    again = run(*flags(**settings))
+    assert again.returncode == 2
+    assert "finished after 6 steps" in again.stderr
+    more = run(*flags(**{**settings, "steps.max_steps": 7}))
+    assert more.returncode == 0, more.stderr
+    assert json.loads((settings["output"] / "report.json").read_text())["state"]["step"] == 7
+
+
 def test_training_goes_on_from_a_folder_with_its_own_tokenizer(trained, tmp_path):
-    data, first = trained
-    options = ["--epochs", 1, *FAST, "--no-jit", "--test-examples", 2, "--remat", "--output", tmp_path / "second"]
-    done = run(*fields(data), "--model", first / "model", *options)
+    settings, _ = trained
+    first = settings["output"] / "model"
+    further = {**settings, "model": first, "output": tmp_path / "second", "weights.jit": "false"}
+    done = run(*flags(**further, **{"weights.remat": "true", "optim.smoothing": "0.1", "optim.name": "adafactor"}))
     assert done.returncode == 0, done.stderr
-    vocabulary = [path.name for path in (first / "model").iterdir() if path.name in VOCABULARIES]
+    vocabulary = [path.name for path in first.iterdir() if path.name in VOCABULARIES]
     assert vocabulary
     for name in (*vocabulary, "config.json"):
-        assert (tmp_path / "second" / "model" / name).read_bytes() == (first / "model" / name).read_bytes()
+        assert (tmp_path / "second" / "model" / name).read_bytes() == (first / name).read_bytes()
 
 
-def test_ctrl_c_keeps_a_usable_model_and_nothing_half_written(rows, tmp_path):
-    output = tmp_path / "out"
-    arguments = [*fields(rows), "--model", "longt5-local-tiny", "--output", output, "--epochs", 100000, *FAST]
-    process = subprocess.Popen(
-        command(*arguments, "--no-jit", "--evaluate-every", 3),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Whoever runs the tests in the background has interrupts ignored, which a child would inherit.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+def test_a_finished_model_is_scored_on_further_files(trained, tmp_path):
+    settings, _ = trained
+    predictions = tmp_path / "predictions.jsonl"
+    done = run(
+        "evaluate", settings["output"], "--data", settings["data.train"], "--rows", 5, "--predictions", predictions
     )
-    deadline = time.monotonic() + 120
-    while not list(output.glob("checkpoints/step-*")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == 130, stderr
-    assert "interrupted: keeping the best weights so far" in stdout
-    assert not list(output.rglob("*partial*"))
-    assert not (output / "checkpoints").exists()
-    load_pretrained(output / "model")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in predictions.read_text().splitlines()]
+    assert [set(row) for row in rows] == [{"place", "reference", "prediction"}] * 5
+    assert "5 documents" in done.stdout
 
 
-def test_a_kill_in_the_middle_of_saving_leaves_the_checkpoint_before_it(tmp_path):
-    class Model:
-        def save_pretrained(self, folder):
-            folder.mkdir()
-            (folder / "model.safetensors").write_text("half")
-            raise OSError("disk full")
-
-    class Whole(Model):
-        def save_pretrained(self, folder):
-            folder.mkdir(exist_ok=True)
-
-    checkpoints = Checkpoints(tmp_path / "checkpoints")
-    assert checkpoints.save(Whole(), Whole(), 1, 2.0)
-    with pytest.raises(OSError, match="disk full"):
-        checkpoints.save(Model(), Whole(), 2, 1.0)
-    assert [child.name for child in checkpoints.folder.iterdir()] == ["step-000001"]
-    assert not checkpoints.save(Whole(), Whole(), 3, 3.0)
-    assert sorted(child.name for child in checkpoints.folder.iterdir()) == ["step-000001", "step-000003"]
-    assert checkpoints.finish(tmp_path / "model").is_dir()
-    assert os.listdir(tmp_path) == ["model"]
-
-
-def test_a_loss_that_is_no_number_is_never_the_best_for_long(tmp_path):
-    class Whole:
-        def save_pretrained(self, folder):
-            folder.mkdir(exist_ok=True)
-
-    checkpoints = Checkpoints(tmp_path / "checkpoints")
-    assert checkpoints.save(Whole(), Whole(), 1, float("nan"))
-    assert checkpoints.save(Whole(), Whole(), 2, 5.0)
-    assert not checkpoints.save(Whole(), Whole(), 3, float("nan"))
-    assert checkpoints.best == checkpoints.folder / "step-000002"
+def test_prepare_tells_what_a_run_would_do_and_writes_nothing(tmp_path):
+    data = write_rows(tmp_path)
+    settings = {**SMALL, "data.train": data, "data.cache": tmp_path / "cache", "model": "led-tiny"}
+    settings |= {"data.fields": '{"document": "article", "summary": "abstract"}', "output": tmp_path / "out"}
+    done = run("prepare", *flags(**{**settings, "lengths.source": "[16]"}))
+    assert done.returncode == 0, done.stderr
+    assert "warning: " in done.stderr
+    assert "are cut" in done.stderr
+    assert "6 steps" in done.stdout
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_seed_gives_the_weights():
     import keras
 
-    from training.examples import Example
     from training.presets import PRESETS
 
-    examples = [Example(f"document number {n} of some words", f"summary {n}") for n in range(20)]
+    preset = PRESETS["longt5-local-tiny"]
+    tokenizer = preset.train_tokenizer([f"document number {n} of some words" for n in range(20)], 140)
     models = []
     for seed in (1, 1, 2):
         keras.utils.set_random_seed(seed)
-        models.append(PRESETS["longt5-local-tiny"].create(examples, 140)[0])
+        models.append(preset.create_model(tokenizer))
     first, again, other = (np.asarray(model.shared.embeddings) for model in models)
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
-
-
-def write(path, *lines):
-    path.write_bytes(b"".join(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n" for line in lines))
-    return path
-
-
-GOOD = {"document": "one two three", "summary": "numbers"}
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ([], "no rows"),
-        ([GOOD, {"document": "text"}], "summary"),
-        ([GOOD, {"document": " ", "summary": "x"}], "document"),
-        ([GOOD, {"document": "x", "summary": ""}], "summary"),
-        ([GOOD, b'{"document": "\xff", "summary": "x"}\n'], "UTF-8"),
-        ([GOOD, b"{broken\n"], "JSON"),
-        ([GOOD], "at least 3 examples"),
-    ],
-)
-def test_bad_data_is_an_error_that_names_file_and_line(tmp_path, capsys, lines, message):
-    from training.__main__ import main
-
-    path = write(tmp_path / "bad.jsonl", *lines)
-    status = main(["--data", str(path), "--model", "led-tiny", "--output", str(tmp_path / "out")])
-    error = capsys.readouterr().err
-    assert status == 2
-    assert message in error
-    if len(lines) == 2:
-        assert f"{path}:2" in error
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--source-lengths", "8192"], "--source-lengths must be at most max_encoder_position_embeddings=4096"),
-        (["--target-length", "999"], "--target-length must be at most max_decoder_position_embeddings=256"),
-        (["--learning-rate", "-1"], "--learning-rate must be positive. Received: -1.0"),
-        (["--epochs", "0"], "--epochs must be positive. Received: 0"),
-        (["--seed", "-1"], "--seed must be from 0 to"),
-        (["--target-length", "1"], "--target-length must be at least 2. Received: 1"),
-        (["--model", "no-such-preset"], "name_or_folder must be a folder or a hub id"),
-    ],
-)
-def test_bad_options_are_errors_that_name_them(rows, tmp_path, capsys, arguments, message):
-    from training.__main__ import main
-
-    options = [*map(str, fields(rows)), "--model", "led-tiny", "--output", str(tmp_path / "out"), "--vocab-size", "300"]
-    assert main([*options, *arguments]) == 2
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-def test_an_output_folder_that_exists_is_refused(rows, tmp_path, capsys):
-    from training.__main__ import main
-
-    options = [*map(str, fields(rows)), "--model", "led-tiny", "--output", str(tmp_path)]
-    assert main(options) == 2
-    assert f"--output must not exist yet. Received: --output {tmp_path}" in capsys.readouterr().err
-    assert main(["demo", "--output", str(tmp_path)]) == 2
-    assert main(["demo", "--model", "gpt"]) == 2
-    assert "--model must be one of" in capsys.readouterr().err
-
-
-def test_bad_rows_are_counted_and_skipped_on_request(tmp_path):
-    good = [{"document": f"text {n} of many words", "summary": f"text {n}"} for n in range(9)]
-    path = write(tmp_path / "mixed.jsonl", *good, {"document": "no summary"}, b"{broken\n")
-    output = tmp_path / "out"
-    options = ["--data", path, "--model", "longt5-local-tiny", "--output", output, "--epochs", 1, *FAST, "--no-jit"]
-    done = run(*options, "--skip-bad-rows", "--vocab-size", 140)
-    assert done.returncode == 0, done.stderr
-    assert "skipped 2 bad rows" in done.stdout
-    assert f"{path}:10" in done.stderr

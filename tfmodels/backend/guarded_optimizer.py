@@ -100,7 +100,7 @@ class GuardedOptimizer:
         is_first = ops.equal(self._iterations % self.gradient_accumulation_steps, 0)
         before = ops.where(is_first, 0.0, ops.convert_to_tensor(self._kept_batches))
         self._kept_batches.assign(before + ops.cast(is_finite, "float32"))
-        return [ops.where(is_finite, gradient, ops.zeros_like(gradient)) for gradient in grads]
+        return [ops.where(is_finite, gradient, 0.0) for gradient in grads]
 
     def apply_measured(self, grads: Sequence[Tensor], variables: Sequence[keras.Variable]) -> None:
         """Update the variables, or accumulate, with gradients that `measured` returned."""
@@ -118,11 +118,11 @@ class GuardedOptimizer:
 
     def assign_add(self, variable: Any, value: Tensor) -> None:
         """Add to a variable, unless the update is left out."""
-        super().assign_add(variable, ops.where(self.is_kept(), value, ops.zeros_like(value)))  # type: ignore[misc]
+        super().assign_add(variable, ops.where(self.is_kept(), value, 0.0))  # type: ignore[misc]
 
     def assign_sub(self, variable: Any, value: Tensor) -> None:
         """Subtract from a variable, unless the update is left out."""
-        super().assign_sub(variable, ops.where(self.is_kept(), value, ops.zeros_like(value)))  # type: ignore[misc]
+        super().assign_sub(variable, ops.where(self.is_kept(), value, 0.0))  # type: ignore[misc]
 
     def _backend_apply_gradients(self, grads: Sequence[Tensor], variables: Sequence[keras.Variable]) -> None:
         self.apply_measured(self.measured(grads), variables)

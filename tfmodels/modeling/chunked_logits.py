@@ -33,6 +33,7 @@ def chunked_cross_entropy(
     trainable: Sequence[keras.Variable],
     frozen: Sequence[keras.Variable] = (),
     chunk_length: int = CHUNK_LENGTH,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """The mean cross-entropy of `logits(hidden_states)` over all labels except -100; 0 without labels.
 
@@ -45,6 +46,7 @@ def chunked_cross_entropy(
         trainable: the trainable variables of `logits`; gradients reach them and `hidden_states`.
         frozen: the frozen variables of `logits`.
         chunk_length: C.
+        smoothing: see `summed_cross_entropy`.
 
     Raises:
         ValueError: labels and hidden states of different shapes.
@@ -66,7 +68,7 @@ def chunked_cross_entropy(
 
     def chunk_loss(index: Tensor, chunk: Tensor, *values: Tensor) -> Tensor:
         with scope_of_values([*trainable, *frozen], values):
-            return summed_cross_entropy(label_chunks[index], logits(chunk))
+            return summed_cross_entropy(label_chunks[index], logits(chunk), smoothing=smoothing)
 
     total = _sum_over_chunks(chunk_loss, hidden_states, trainable_values, frozen_values, chunk_length)
     return total / ops.maximum(count, 1.0)

@@ -38,11 +38,15 @@ class Seq2SeqLM(Seq2SeqModel):
     Returns:
         "logits" (B, T, V), and "loss" with labels.
 
+    Attributes:
+        label_smoothing: of the loss in training (Szegedy et al. 2016, section 7). Set it before `compile`.
+
     Subclasses implement `head_stddev` and `logits`.
     """
 
     head_inputs: ClassVar[tuple[str, ...]] = ("labels",)
     makes_target_from_labels: ClassVar[bool] = True
+    label_smoothing: float = 0.0
     _text_generator: TextGenerator
 
     def __init__(self, config: Any, **kwargs: Any) -> None:
@@ -231,7 +235,11 @@ class Seq2SeqLM(Seq2SeqModel):
         if not training:
             return {"loss": mean_loss(self.loss_terms(labels, outputs)), **outputs}
         # In a graph the logits above are not computed unless a metric or a caller reads them.
-        return {"loss": chunked_cross_entropy(labels, hidden_states, self.logits, *self.head_variables()), **outputs}
+        variables, smoothing = self.head_variables(), self.label_smoothing
+        return {
+            "loss": chunked_cross_entropy(labels, hidden_states, self.logits, *variables, smoothing=smoothing),
+            **outputs,
+        }
 
     def head_variables(self) -> tuple[list[keras.Variable], list[keras.Variable]]:
         """The trainable and the frozen variables of `logits`."""
@@ -239,7 +247,15 @@ class Seq2SeqLM(Seq2SeqModel):
         return layer.trainable_variables, layer.non_trainable_variables
 
     def loss_terms(self, targets: Any, outputs: Mapping[str, Any], weights: Any = None) -> list[LossTerm]:
-        """The cross-entropy of all labels except -100."""
+        """The cross-entropy of all labels except -100.
+
+        Raises:
+            ValueError: weights with label smoothing, which the loss of a training call has alone.
+        """
+        if weights is not None and self.label_smoothing:
+            raise ValueError(
+                f"label_smoothing must be 0 with sample_weight. Received: label_smoothing={self.label_smoothing}"
+            )
         if weights is None and "loss" in outputs:
             _, is_counted = self.counted(targets, {})
             count = ops.sum(ops.cast(is_counted, "float32"))

@@ -82,9 +82,17 @@ def cross_entropy_term(
 
 
 def summed_cross_entropy(
-    labels: Tensor, logits: Tensor, ignored: int = IGNORED_LABEL, weights: Tensor | None = None
+    labels: Tensor,
+    logits: Tensor,
+    ignored: int = IGNORED_LABEL,
+    weights: Tensor | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """The sum of `cross_entropy_term`, with the same arguments: a float32 scalar.
+
+    Args:
+        labels, logits, ignored, weights: see `cross_entropy_term`.
+        smoothing: the share of a label's weight that is spread over all classes (Szegedy et al. 2016, section 7).
 
     >>> round(float(summed_cross_entropy(ops.array([0, -100, 1]), ops.zeros((3, 2)))), 3)
     1.386
@@ -92,7 +100,11 @@ def summed_cross_entropy(
     is_counted = has_loss(labels, logits.shape[-1], ignored)
     counts = _weighted(ops.cast(is_counted, "float32"), weights)
     labels = ops.where(is_counted, labels, 0)
-    losses = ops.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
+    logits = ops.cast(logits, "float32")
+    losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    if smoothing:
+        spread = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
+        losses = (1.0 - smoothing) * losses + smoothing * spread
     # Under JAX's 64-bit mode, Keras computes this one loss in float64.
     return ops.sum(ops.cast(losses, "float32") * counts)
 

@@ -118,13 +118,24 @@ def store_key(request: StoreRequest, cache: Path | None = None, poll: Poll | Non
     whole.update(json.dumps(request.task.facts(tokenizer), sort_keys=True).encode())
     for name, content in sorted(tokenizer.to_files().items()):
         whole.update(json.dumps([name, len(content), hashlib.sha256(content).hexdigest()]).encode())
-    with_digests = _Digests(cache)
+    for part, files in file_digests(request, cache, poll).items():
+        for file in files:
+            whole.update(json.dumps([part, file["bytes"], file["sha256"]]).encode())
+    return whole.hexdigest()
+
+
+def file_digests(
+    request: StoreRequest, cache: Path | None = None, poll: Poll | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """Name, bytes and sha256 of the files of each part; the arguments are those of `store_key`."""
+    digests = _Digests(cache)
+    files: dict[str, list[dict[str, Any]]] = {part: [] for part in PARTS}
     for part in PARTS:
         for path in request.files[part]:
-            size, digest = with_digests.of(path, poll)
-            whole.update(json.dumps([part, size, digest]).encode())
-    with_digests.keep()
-    return whole.hexdigest()
+            size, digest = digests.of(path, poll)
+            files[part].append({"name": path.name, "bytes": size, "sha256": digest})
+    digests.keep()
+    return files
 
 
 def stamps(request: StoreRequest) -> list[tuple[int, int]]:

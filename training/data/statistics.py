@@ -8,7 +8,6 @@ import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from training.data.columns import TokenStore
 
@@ -91,7 +90,7 @@ def statistics_of(
 
 
 def print_statistics(console: Console, statistics: Statistics) -> None:
-    """Print the tables, and the warnings under them."""
+    """Print the tables."""
     table = _table(console, "Tokens", ("part", "tokens of", "rows", "tokens", "median", "90 %", "99 %", "longest"), 2)
     for size in statistics.sizes:
         counts = (size.rows, size.tokens, size.median, size.percentile_90, size.percentile_99, size.longest)
@@ -105,8 +104,6 @@ def print_statistics(console: Console, statistics: Statistics) -> None:
     for bucket in statistics.buckets:
         table.add_row(f"{bucket.length:,}", f"{bucket.rows:,}", _percent(bucket.padding))
     console.print(table)
-    for warning in statistics.warnings:
-        console.print(Text.assemble(("warning: ", "bold yellow"), warning))
 
 
 def _sizes(part: str, column: str, sizes: np.ndarray) -> Sizes:

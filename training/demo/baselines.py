@@ -1,6 +1,6 @@
 """Summaries of source code without a model, which a trained model should beat."""
 
-from training.examples import Example
+from training.demo.examples import Example
 
 CONSTANT_SUMMARY = "Return the"
 

@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.demo.denoising import denoising_rows
+from training.demo.examples import Example
 from training.demo.likeness import HeldOut
 from training.demo.python_corpus import STANDARD_LIBRARY, build_corpus, find_packages, source_files
 from training.demo.sentences import plain_sentence
-from training.examples import Example
-from training.splits import split_by_module, write_jsonl
+from training.demo.splits import split_by_module, write_jsonl
 
 _MOST_REPEATS = 3
 _MOST_CHARACTERS = 12_000

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 from training.demo.baselines import name_baseline
 from training.demo.docstrings import first_sentence
+from training.demo.examples import Example
 from training.demo.sentences import plain_sentence
-from training.examples import Example
 
 _COMMENT_CODE_LINES = 12
 _HEAD_CHARACTERS = 500

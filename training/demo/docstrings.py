@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator
 
-from training.examples import Example
+from training.demo.examples import Example
 
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 

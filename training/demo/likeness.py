@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from training.examples import Example
+from training.demo.examples import Example
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _SHINGLE = 8

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from training.demo.docstrings import examples_from_source
-from training.examples import Example
+from training.demo.examples import Example
 
 STANDARD_LIBRARY = "stdlib"
 MIN_SUMMARY_WORDS = 4

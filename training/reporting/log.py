@@ -28,6 +28,7 @@ class MetricsLog:
         folder: the folder of the run, created when missing.
         resumed_step: the last step whose figures stay; 0 for a new run.
         warn: takes the text of the warning.
+        has_events: write TensorBoard's events, too.
 
     Raises:
         ValueError: a negative step.
@@ -41,7 +42,11 @@ class MetricsLog:
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], resumed_step: int = 0, warn: Callable[[str], None] | None = None
+        self,
+        folder: str | os.PathLike[str],
+        resumed_step: int = 0,
+        warn: Callable[[str], None] | None = None,
+        has_events: bool = True,
     ) -> None:
         if resumed_step < 0:
             raise ValueError(f"resumed_step must be at least 0. Received: resumed_step={resumed_step}")
@@ -50,11 +55,17 @@ class MetricsLog:
         self._has_warned = False
         self._lines: _Appends | None = None
         self._events: _Appends | None = None
+        self._held: set[str] = set()
+        self._resumed_step = resumed_step
         self._do(self._open_lines, resumed_step)
-        self._do(self._open_events, resumed_step)
+        if has_events:
+            self._do(self._open_events, resumed_step)
 
     def write(self, kind: str, step: int, figures: Mapping[str, Any]) -> None:
         """Append the figures of one event; nothing is raised when that fails.
+
+        What an earlier process wrote of the resumed step stands: a run that was killed after an evaluation, and before
+        the next checkpoint, makes the same evaluation again.
 
         Args:
             kind: what they are of, such as "train" or "validation": the first part of TensorBoard's tags.
@@ -62,6 +73,8 @@ class MetricsLog:
             figures: numbers by name, such as "loss" and "learning_rate"; NaN and infinities are null in JSON. Other
                 values that JSON has are in the lines alone.
         """
+        if step == self._resumed_step and kind in self._held:
+            return
         plain = {name: _plain(value) for name, value in figures.items()}
         line = {"kind": kind, "step": int(step), "time": round(time.time(), 3), **plain}
         scalars = {f"{kind}/{name}": float(x) for name, x in plain.items() if isinstance(x, (int, float))}
@@ -86,7 +99,8 @@ class MetricsLog:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / JSON_NAME
         if path.exists():
-            _cut(path, resumed_step)
+            kept = _cut(path, resumed_step)
+            self._held = {str(values.get("kind")) for values in kept if values["step"] == resumed_step}
         self._lines = _Appends(path)
 
     def _open_events(self, resumed_step: int) -> None:
@@ -136,13 +150,17 @@ def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return [values for _, values in _lines((Path(folder) / JSON_NAME).read_bytes())]
 
 
-def _cut(path: Path, step: int) -> None:
-    """Keep the whole lines up to a step."""
+def _cut(path: Path, step: int) -> list[dict[str, Any]]:
+    """Keep the whole lines up to a step, and return what they hold."""
     old = path.read_bytes()
-    kept = [line for line, values in _lines(old) if values["step"] <= step]
-    new = b"".join(kept)
-    if new == old:
-        return
+    kept = [(line, values) for line, values in _lines(old) if values["step"] <= step]
+    new = b"".join(line for line, _ in kept)
+    if new != old:
+        _replace(path, old, new)
+    return [values for _, values in kept]
+
+
+def _replace(path: Path, old: bytes, new: bytes) -> None:
     try:
         with written_whole(path) as partial:
             partial.write_bytes(new)

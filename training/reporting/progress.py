@@ -17,6 +17,9 @@ from training.reporting.terminal import printable, write_line
 
 # Weight of the newest step in the displayed loss.
 _SMOOTHING = 0.05
+UNPLANNED = 10**9
+"""The total of a run whose steps are planned by its first ones."""
+
 _SECONDS_BETWEEN_LINES = 30.0
 _STEPS_OF_A_SPEED = 50
 _STEPS_OF_A_MEDIAN = 501
@@ -25,8 +28,8 @@ _STEPS_OF_A_MEDIAN = 501
 class Progress:
     """Show the steps of a run.
 
-    On a terminal a bar. Elsewhere one line at the start, one at the first step, then at most one each 30 seconds, one
-    at the last step, and one for each validation and note: never wrapped, without escape codes, written at once.
+    On a terminal a bar. Elsewhere one line at the start, one at the first step, then at most one each `line_seconds`,
+    one at the last step, and one for each validation and note: never wrapped, without escape codes, written at once.
 
     The first step compiles: its time is shown apart, and is no part of the speed or of the time that is left, which is
     the median step's seconds times the steps to go. Time between `validation` or `note` and the step before is no
@@ -37,6 +40,7 @@ class Progress:
         total: the steps of the run.
         start_step: the steps that are done already.
         clock: seconds since any moment.
+        line_seconds: seconds between lines where the console is no terminal.
 
     >>> import io
     >>> console = Console(file=io.StringIO())
@@ -48,12 +52,18 @@ class Progress:
     """
 
     def __init__(
-        self, console: Console, total: int, start_step: int = 0, clock: Callable[[], float] = time.monotonic
+        self,
+        console: Console,
+        total: int,
+        start_step: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        line_seconds: float = _SECONDS_BETWEEN_LINES,
     ) -> None:
         self.console = console
         self.total = total
         self.current = start_step
         self.clock = clock
+        self.line_seconds = line_seconds
         self.compile_seconds: float | None = None
         self.smoothed: float | None = None
         self.validation_loss: float | None = None
@@ -108,7 +118,7 @@ class Progress:
                 self.note(f"first step {seconds:,.1f} s, with compilation")
         elif is_first:
             self._write(f"{self.line()}  first step {seconds:,.1f} s, with compilation")
-        elif self.current >= self.total or now - self._last_line >= _SECONDS_BETWEEN_LINES:
+        elif self.current >= self.total or now - self._last_line >= self.line_seconds:
             self._write(self.line())
         return known
 
@@ -117,7 +127,7 @@ class Progress:
         loss = figures.get("loss")
         self.validation_loss = self.validation_loss if loss is None else float(loss)
         shown = "  ".join(f"{name} {_number(value)}" for name, value in figures.items())
-        self.note(f"validation at step {self.current:,}/{self.total:,}  {shown}")
+        self.note(f"validation at step {self.of_total()}  {shown}")
 
     def note(self, text: str) -> None:
         """Show a line of text, such as the name of a checkpoint."""
@@ -140,7 +150,7 @@ class Progress:
         left = self.seconds_left()
         loss = self.smoothed if self._is_finite else self._figures["loss"]
         parts = (
-            f"step {self.current:,}/{self.total:,}",
+            f"step {self.of_total()}",
             None if loss is None else f"loss {_number(loss)}",
             None if self.validation_loss is None else f"validation {_number(self.validation_loss)}",
             None if speed is None else f"{speed:,.0f} tokens/s",
@@ -153,7 +163,13 @@ class Progress:
 
     def seconds_left(self) -> float | None:
         """The median step's seconds times the steps to go; None before the second step of this process."""
-        return statistics.median(self._seconds) * max(self.total - self.current, 0) if self._seconds else None
+        if not self._seconds or self.total >= UNPLANNED:
+            return None
+        return statistics.median(self._seconds) * max(self.total - self.current, 0)
+
+    def of_total(self) -> str:
+        """The newest step and, once it is planned, the number of all."""
+        return f"{self.current:,}" if self.total >= UNPLANNED else f"{self.current:,}/{self.total:,}"
 
     def _smooth(self, loss: float | None) -> None:
         """Move the shown loss. One that is not finite is shown once and does not spoil the following."""

@@ -106,6 +106,7 @@ def prepare_model(model: Any, config: Config) -> None:
     if weights.lora_rank is not None:
         model.enable_lora(weights.lora_rank)
     freeze(model, weights.frozen)
+    model.label_smoothing = optim.smoothing
     if weights.remat:
         model.gradient_checkpointing_enable()
     optimizer = make_optimizer(

@@ -1,6 +1,5 @@
 """Checkpoints that are whole or absent, verified by checksum, the newest whole one found again."""
 
-import errno
 import hashlib
 import json
 import os
@@ -127,8 +126,10 @@ def check_space(folder: Path, checkpoint_bytes: int, count: int) -> None:
     """Raise `OSError` unless `count` checkpoints fit onto the disk."""
     needed, free = checkpoint_bytes * count, free_bytes(folder)
     if free < needed:
-        rule = f"output needs room for {count} checkpoints: {needed:,} bytes. Received: {free:,} free bytes in"
-        raise OSError(errno.ENOSPC, rule, str(folder))
+        raise OSError(
+            f"output must have room for {count} checkpoints, {needed:,} bytes. "
+            f"Received: output={folder} with {free:,} bytes free"
+        )
 
 
 def write_manifest(folder: Path) -> int:

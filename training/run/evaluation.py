@@ -41,7 +41,7 @@ class HeldOut:
         self.store = store
         self._model = model
         self._task = task
-        self._jit_compile = jit_compile
+        self._under_xla = jit_compile
         self._poll = poll
         sizes = np.asarray(store.sizes(task.length_column))[self.rows]
         plan = Plan(sizes, lengths, batch_tokens, seed=None)
@@ -77,7 +77,7 @@ class HeldOut:
             self._poll()
             inputs = self._inputs(batch)
             del inputs["labels"]
-            ids = self._model.generate(**inputs, jit_compile=self._jit_compile, **settings)
+            ids = self._model.generate(**inputs, jit_compile=self._under_xla, **settings)
             for place, text in zip(batch.rows, tokenizer.batch_decode(ids), strict=False):
                 texts[int(place)] = text
         return texts

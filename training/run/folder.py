@@ -11,18 +11,21 @@ from typing import Any
 
 import yaml
 
-from tfmodels.utils.files import read_json_object, write_json, written_whole
+from tfmodels.utils.files import PARTIAL, read_json_object, write_json, written_whole
 from training.config import Config, flat, from_dict, to_dict
 from training.run.checkpoints import Checkpoints
 from training.run.state import TrainerState
 
-CONFIG, STATUS, MODEL = "config.yaml", "run.json", "model"
+CONFIG, STATUS, MODEL, LOCK = "config.yaml", "run.json", "model", ".lock"
 RUNNING, STOPPED, FINISHED, FAILED = "running", "stopped", "finished", "failed"
 
 # Settings that leave the steps so far as they are. The data is compared by its content.
 _MAY_CHANGE = re.compile(
     r"steps\..*|logging\..*|evaluation\..*|generation|output|data\.(train|validation|test|cache|workers|max_bad_rows)"
 )
+
+# Settings that say where a run ends.
+LENGTH = ("steps.epochs", "steps.max_steps", "steps.max_minutes", "steps.patience")
 
 
 class RunFolder:
@@ -65,10 +68,13 @@ class RunFolder:
         """Raise `FileExistsError` for a folder that holds something else, `PermissionError` for one without rights."""
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"output must be a folder. Received: output={self.path}, a file")
-        if self.path.is_dir() and any(self.path.iterdir()) and not self.is_started:
-            names = ", ".join(sorted(child.name for child in self.path.iterdir())[:3])
+        names = [] if self.is_started or not self.path.is_dir() else sorted(child.name for child in self.path.iterdir())
+        # A process that was killed before the run began leaves no more than these.
+        names = [name for name in names if name not in (LOCK, CONFIG) and not name.startswith(PARTIAL)]
+        if names:
             raise FileExistsError(
-                f"output must be a new folder, or one of a run. Received: output={self.path}, which holds {names}"
+                "output must be a new folder, or one of a run. "
+                f"Received: output={self.path}, which holds {', '.join(names[:3])}"
             )
         existing = self.path
         while not existing.exists():
@@ -77,8 +83,14 @@ class RunFolder:
             raise PermissionError(f"output must be a folder that can be written. Received: output={self.path}")
 
     def check_goes_on(self, config: Config) -> None:
-        """Raise `ValueError` for settings under which the run in this folder could not go on exactly."""
-        check_same_settings(flat(self.read_config()), flat(config))
+        """Raise `ValueError` for settings under which the run in this folder could not go on exactly, or not at all."""
+        before, now = flat(self.read_config()), flat(config)
+        check_same_settings(before, now)
+        if self.was_finished and all(before.get(name) == now[name] for name in LENGTH):
+            raise ValueError(
+                f"output must be a run with steps left. Received: output={self.path}, which has finished. "
+                "More steps.epochs or steps.max_steps go on, --restart begins anew"
+            )
 
     def read_config(self) -> Config:
         """The settings of the run in this folder.
@@ -130,8 +142,13 @@ class RunFolder:
         Raises:
             RuntimeError: another process trains in this folder.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "w") as stream:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / LOCK, "w")  # noqa: SIM115
+        except OSError as error:
+            rule = f"output must be a folder that can be made and written. Received: output={self.path}"
+            raise type(error)(f"{rule} ({error.strerror})") from None
+        with lock as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

@@ -3,7 +3,9 @@
 import dataclasses
 import math
 import time
+import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ class Run:
         checkpoints: where the run is saved.
         report: takes the figures: `step`, `validation`, `note`.
         poll: called at every safe point; what it raises ends the run.
+        interruptible: a scope that may be left at any point, as what happens in it is repeated or changes no variable.
         output: the folder of the run.
     """
 
@@ -57,6 +60,7 @@ class Run:
     report: Any
     poll: Callable[[], None]
     output: Path
+    interruptible: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def save(self) -> bool:
         """Write a checkpoint of the current step."""
@@ -77,12 +81,16 @@ class Loop:
         run: the parts.
         held_out: rows for the loss; None without validation rows.
         written: rows for texts; None for none.
+
+    Attributes:
+        has_trained: whether a batch is counted, so that the variables are those of the state.
     """
 
     def __init__(self, run: Run, held_out: HeldOut | None, written: HeldOut | None) -> None:
         self.run = run
         self.held_out = held_out
         self.written = written
+        self.has_trained = False
         self._saved_at = time.monotonic()
         self._bad: list[tuple[int, list[int]]] = []
         self._measured: list[tuple[float, int]] = []
@@ -108,14 +116,16 @@ class Loop:
             run.save()  # a disk that cannot be written is known before the first step
         elif self._is_evaluation_due():
             self.evaluate()
-        remaining = self.total - run.state.step
+            self._end_without_patience()
+        first = run.state.step * accumulate + run.state.batches
+        remaining = self.total * accumulate - first
         if remaining <= 0:
             return
-        batches = feed(self._arrays, run.state.step * accumulate, remaining * accumulate)
+        batches = feed(self._arrays, first, remaining)
         run.model.fit(
             batches,
             epochs=1,
-            steps_per_epoch=remaining * accumulate,
+            steps_per_epoch=remaining,
             shuffle=False,
             verbose=0,
             callbacks=[_Steps(self, accumulate)],
@@ -128,7 +138,7 @@ class Loop:
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
         optim = self.run.config.optim
-        warmup, _ = usable_warmup(known(optim.warmup), self.total)
+        warmup, _ = usable_warmup(known(optim.warmup), self.total)  # `fit` tells when it is shortened
         peak, schedule = known(optim.learning_rate), known(optim.schedule)
         return learning_rate_at(self.run.state.step, self.total, peak, schedule, warmup)
 
@@ -162,13 +172,11 @@ class Loop:
         improved = False
         if self._is_evaluation_due():
             improved = self.evaluate()
+            self._end_without_patience()
         if improved or self._is_checkpoint_due():
             if run.save():
                 run.report.note(f"checkpoint {run.checkpoints.path(state.step)}")
             self._saved_at = time.monotonic()
-        if self._is_out_of_patience():
-            run.report.note(f"no better {run.config.steps.best} for {state.evaluations_since_best} evaluations: ending")
-            state.total = state.step
         if state.step >= self.total:
             run.model.stop_training = True
         run.poll()
@@ -176,13 +184,8 @@ class Loop:
     def evaluate(self) -> bool:
         """Measure the held-out rows, and return whether the model is the best so far."""
         run, state, steps = self.run, self.run.state, self.run.config.steps
-        figures: dict[str, float] = {}
-        if self.held_out is not None:
-            figures["loss"] = self.held_out.loss()
-        if self.written is not None:
-            texts = self.written.texts(run.tokenizer)
-            references = [run.validation.texts(int(row))[1] for row in self.written.rows]
-            figures |= rouge(texts, references)
+        with run.interruptible():
+            figures = self._measure()
         value = figures.get(steps.best, math.nan)
         value = value if steps.best == "loss" else -value
         improved = math.isfinite(value) and (state.best is None or value < state.best)
@@ -193,6 +196,16 @@ class Loop:
         state.evaluated_step = state.step
         run.report.validation(state.step, figures)
         return improved
+
+    def _measure(self) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        if self.held_out is not None:
+            figures["loss"] = self.held_out.loss()
+        if self.written is not None:
+            texts = self.written.texts(self.run.tokenizer)
+            references = [self.run.validation.texts(int(row))[1] for row in self.written.rows]
+            figures |= rouge(texts, references)
+        return figures
 
     def _tokens(self, rows: list[int]) -> int:
         return int(sum(np.asarray(self.run.train.sizes(column))[rows].sum() for column in self.run.task.columns))
@@ -210,9 +223,12 @@ class Loop:
         by_time = time.monotonic() - self._saved_at >= 60 * steps.checkpoint_minutes
         return by_steps or by_time or state.step >= self.total
 
-    def _is_out_of_patience(self) -> bool:
-        patience = self.run.config.steps.patience
-        return patience is not None and self.run.state.evaluations_since_best >= patience
+    def _end_without_patience(self) -> None:
+        """Make this step the last one after too many evaluations; before it is saved, so that no resume goes beyond."""
+        state, steps = self.run.state, self.run.config.steps
+        if steps.patience is not None and state.evaluations_since_best >= steps.patience:
+            self.run.report.note(f"no better {steps.best} for {state.evaluations_since_best} evaluations: ending")
+            state.total = state.step
 
     def _guard(self, rows: list[int], loss: float, norm: float) -> None:
         run, state = self.run, self.run.state
@@ -246,7 +262,15 @@ class Loop:
         run.state.total = min(self.total, planned)
         run.state.is_planned = True
         run.report.note(f"{run.state.total:,} steps fit into {minutes:g} minutes")
+        warn_of_warmup(run.config, run.state.total)
         run.report.total = run.state.total
+
+
+def warn_of_warmup(config: Config, total: int) -> None:
+    """Warn when a warm-up is too long for so many steps."""
+    _, message = usable_warmup(known(config.optim.warmup), total)
+    if message:
+        warnings.warn(message, stacklevel=2)
 
 
 class _Steps(keras.callbacks.Callback):
@@ -256,38 +280,51 @@ class _Steps(keras.callbacks.Callback):
         super().__init__()
         self._loop = loop
         self._accumulate = accumulate
+        self._first = ExitStack()
         self._shapes: set[tuple[int, int]] = set()
-        self._begin()
-
-    def _begin(self) -> None:
-        self._batches: list[Batch] = []
-        self._loss, self._labels, self._seconds, self._compiled = 0.0, 0, 0.0, False
+        state, plan = loop.run.state, loop.run.plan
+        # A run that was stopped within a step goes on within it.
+        self._batches = [plan.batch(state.step * accumulate + index) for index in range(state.batches)]
+        self._rate = loop.learning_rate()
+        self._seconds, self._compiled = 0.0, False
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Set the learning rate of a step."""
         self._started = time.monotonic()
+        if not self._loop.has_trained:  # the first batch compiles, and what it changes is saved nowhere yet
+            self._first.enter_context(self._loop.run.interruptible())
         if not self._batches:
             self._rate = self._loop.learning_rate()
-            self.model.optimizer.learning_rate = self._rate
+        self.model.optimizer.learning_rate = self._rate
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count a batch; after the last one of a step, the step."""
-        run = self._loop.run
-        number = run.state.step * self._accumulate + len(self._batches)
+        run, state = self._loop.run, self._loop.run.state
+        self._first.close()
+        self._loop.has_trained = True
+        number = state.step * self._accumulate + len(self._batches)
         rows = run.plan.batch(number)
-        labels = int(np.asarray(run.train.sizes("target"))[rows.rows].sum())
+        labels = int(np.asarray(run.train.sizes(run.task.label_column))[rows.rows].sum())
         loss = float(logs["loss"])
         self._seconds += time.monotonic() - self._started
         self._compiled |= (rows.fill_to, rows.length) not in self._shapes
         self._shapes.add((rows.fill_to, rows.length))
         self._batches.append(rows)
-        self._loss += loss * labels
-        self._labels += labels
+        total = (math.nan if state.batches_loss is None else state.batches_loss) + loss * labels
+        state.batches_loss = total if math.isfinite(total) else None
+        state.batches_labels += labels
         if len(self._batches) < self._accumulate:
-            run.poll()
+            state.batches = len(self._batches)
+            try:
+                run.poll()
+            except BaseException:
+                sync_variables(self.model)  # what is saved now holds the gradients of a part of a step
+                raise
             return
         sync_variables(self.model)
         norm = float(guarded(self.model).gradient_norm)
-        arguments = (self._batches, self._loss / max(self._labels, 1), norm, self._rate, self._seconds, self._compiled)
-        self._begin()
+        mean = total / max(state.batches_labels, 1)
+        state.batches, state.batches_loss, state.batches_labels = 0, 0.0, 0
+        arguments = (self._batches, mean, norm, self._rate, self._seconds, self._compiled)
+        self._batches, self._seconds, self._compiled = [], 0.0, False
         self._loop.after_step(*arguments)

@@ -17,7 +17,7 @@ from training.data.statistics import print_statistics
 from training.metrics import rouge_version
 from training.reporting.log import MetricsLog, read_metrics
 from training.reporting.plots import save_loss_plot
-from training.reporting.progress import Progress
+from training.reporting.progress import UNPLANNED, Progress
 from training.reporting.tables import Sample, print_curve, print_rouge, print_samples
 from training.reporting.terminal import write_line
 
@@ -86,8 +86,8 @@ class Reporter:
         """Start the progress of the steps."""
         state, folder = run.state, self._folder
         if folder is not None:
-            self._log = MetricsLog(folder, state.step)
-        self._progress = Progress(self.console, run.state.total, state.step)
+            self._log = MetricsLog(folder, state.step, has_events=self._settings.tensorboard)
+        self._progress = Progress(self.console, run.state.total, state.step, line_seconds=self._settings.seconds)
         start = f"from step {state.step:,}" if state.step else "from the start"
         self._progress.begin(f"training {run.model.count_params():,} weights {start}; compiling the first step")
 
@@ -140,6 +140,7 @@ class Reporter:
             "settings": flat(checked.config),
             "state": {name: value for name, value in dataclasses.asdict(state).items() if name != "settings"},
             "rows": prepared.parts.report.rows,
+            "files": prepared.files,
             "data_key": prepared.parts.train.key,
             "scores": figures,
             "rouge_score": rouge_version(),
@@ -192,4 +193,4 @@ def _short(value: Any) -> str:
 
 
 def _steps(total: int) -> str:
-    return f"{total:,} steps" if total < 10**9 else "as many steps as fit into the time"
+    return f"{total:,} steps" if total < UNPLANNED else "as many steps as fit into the time"

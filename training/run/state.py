@@ -21,6 +21,8 @@ class TrainerState:
         is_planned: whether `total` follows `steps.max_minutes`.
         best: the best value of `steps.best` so far.
         best_step: the step of that value.
+        batches: batches of a step that is begun, where batches are accumulated; its gradients are the optimizer's.
+        batches_loss, batches_labels: the sum of their labels' losses, None if it is not finite, and their labels.
         evaluated_step: the step of the last evaluation.
         evaluations_since_best: evaluations without a better value, in a row.
         bad_steps: steps without a finite loss or gradient, in a row.
@@ -38,6 +40,9 @@ class TrainerState:
     is_planned: bool = False
     best: float | None = None
     best_step: int | None = None
+    batches: int = 0
+    batches_loss: float | None = 0.0
+    batches_labels: int = 0
     evaluated_step: int | None = None
     evaluations_since_best: int = 0
     bad_steps: int = 0

@@ -31,14 +31,43 @@ class Stop:
     notices the signal as well: it ends the process when no safe point comes in time. Whatever was saved is whole, and
     the same command repeats the steps since.
 
+    Attributes:
+        has_interrupted: whether a signal has ended an interruptible scope, by whatever exception came of it.
+
     Args:
         grace_seconds: time for a safe point after the first signal. The second signal ends the process at once.
+        goes_on: the command that goes on, told when the process ends without a safe point.
     """
 
-    def __init__(self, grace_seconds: float = 15.0) -> None:
+    def __init__(self, grace_seconds: float = 15.0, goes_on: str = "") -> None:
         self.grace_seconds = grace_seconds
+        self.goes_on = goes_on
         self._status: int | None = None
         self._answered = threading.Event()
+        self._is_interruptible = False
+        self.has_interrupted = False
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """A scope that a signal ends between any two instructions of Python, as in the tracing of a program.
+
+        For work that is repeated from the last checkpoint, or that changes nothing which a checkpoint holds. Whoever
+        catches `Stopped` and then needs time says so by `answer`.
+        """
+        self._is_interruptible = True
+        try:
+            self.poll()
+            yield
+        except Exception:
+            if self.has_interrupted:  # Keras makes other errors of an interruption
+                self.poll()
+            raise
+        finally:
+            self._is_interruptible = False
+
+    def answer(self) -> None:
+        """The signal is noticed: no thread ends the process any more."""
+        self._answered.set()
 
     def poll(self) -> None:
         """Raise `Stopped` if a signal has come: a safe point."""
@@ -68,6 +97,10 @@ class Stop:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._note(number)
+        if self._is_interruptible:
+            self._is_interruptible = False  # once: a clean-up is not to be interrupted
+            self.has_interrupted = True
+            raise Stopped(self._status or 1)
 
     def _note(self, number: int) -> None:
         if self._status is None:
@@ -98,7 +131,7 @@ class Stop:
                 self._leave("stopped at once")
 
     def _leave(self, reason: str) -> None:
-        _say(reason)
+        _say(f"{reason}; this goes on:\n  {self.goes_on}" if self.goes_on else reason)
         # No clean-up: the main thread is inside a program that cannot be interrupted.
         os._exit(self._status or 1)
 

@@ -37,6 +37,7 @@ class Task(Protocol):
         fields: the fields of a row, each with a text; the first one places a row that has no group.
         columns: the columns of integers that `encode` makes.
         length_column: the column whose sizes say which batches a row fits in.
+        label_column: the column whose sizes are the numbers of labels of a row, by which losses are weighted.
     """
 
     @property
@@ -47,6 +48,9 @@ class Task(Protocol):
 
     @property
     def length_column(self) -> str: ...
+
+    @property
+    def label_column(self) -> str: ...
 
     def settings(self) -> dict[str, Any]:
         """All that the integers of a row depend on beside the tokenizer: other settings are another store."""

@@ -32,6 +32,7 @@ class Summarize:
     fields: ClassVar[tuple[str, ...]] = ("document", "summary")
     columns: ClassVar[tuple[str, ...]] = ("source", "target")
     length_column: ClassVar[str] = "source"
+    label_column: ClassVar[str] = "target"
 
     def __post_init__(self) -> None:
         check_at_least("source_length", self.source_length, 2)

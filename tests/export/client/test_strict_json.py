@@ -37,13 +37,6 @@ def test_a_missing_figure_is_null_where_that_is_meant(tmp_path):
     assert [strictly(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()] == [expected, {}]
 
 
-def test_a_report_of_losses_that_diverged_is_strict(tmp_path):
-    from training.finetune import write_report
-
-    write_report(tmp_path, {"history": {"training": [1.0, math.nan]}})
-    assert strictly((tmp_path / "report.json").read_text())["history"] == {"training": [1.0, None]}
-
-
 def test_a_number_of_too_many_digits_is_an_error_that_names_the_file(tmp_path):
     (tmp_path / "config.json").write_text('{"d_model": ' + "9" * 5000 + "}")
     with pytest.raises(ValueError, match="must be a JSON file in UTF-8. Received: .*config.json .*4300 digits"):

@@ -3,7 +3,7 @@
 import pytest
 
 from training.demo.baselines import constant_baseline, name_baseline
-from training.examples import Example
+from training.demo.examples import Example
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from training.demo.corpus import distinct, make_corpus
+from training.demo.examples import Example
 from training.demo.likeness import HeldOut
-from training.examples import Example
-from training.splits import split_by_module
+from training.demo.splits import split_by_module
 
 LINES = "\n".join(f"    total = total * {number} + value_{number}" for number in range(40))
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from training.demo.docstrings import examples_from_source
+from training.demo.examples import Example
 from training.demo.python_corpus import build_corpus
-from training.examples import Example
 
 
 @pytest.fixture(scope="module")

@@ -153,3 +153,16 @@ def test_a_config_makes_the_same_optimizer(name):
 def test_settings_out_of_range_raise(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_optimizer(**arguments)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_of_16_bits_are_trained_and_stay_of_16_bits(name, accumulate):
+    weights, gradients = weights_and_gradients(2)
+    variables = [keras.Variable(weight, dtype="bfloat16") for weight in weights]
+    step = stepper(make_optimizer(name, learning_rate=0.1, accumulate=accumulate), variables)
+    for each in gradients:
+        step([ops.cast(x, "bfloat16") for x in each])
+    for variable, weight in zip(variables, weights, strict=True):
+        assert variable.dtype == "bfloat16"
+        assert 0 < np.abs(ops.convert_to_numpy(ops.cast(variable, "float32")) - weight).max() < 1

@@ -7,8 +7,8 @@ import tracemalloc
 import pytest
 
 from training.data.rows import BadRow, BadRows, Row, part_of, position, read_rows
-from training.examples import Example
-from training.splits import split_by_module
+from training.demo.examples import Example
+from training.demo.splits import split_by_module
 
 FIELDS = {"document": "document", "summary": "summary"}
 GOOD = b'{"document": "A", "summary": "B"}\n'

@@ -1,14 +1,13 @@
 """A corpus is split so that no module leaks, counted, and written whole."""
 
 import gc
-import itertools
 import json
 
 import pytest
 
+from training.demo.examples import Example
 from training.demo.python_corpus import build_corpus
-from training.examples import Example
-from training.splits import Split, corpus_summary, split_by_module, write_jsonl
+from training.demo.splits import split_by_module, write_jsonl
 
 
 @pytest.fixture(scope="module")
@@ -75,24 +74,3 @@ def test_a_write_that_fails_leaves_the_former_file(tmp_path):
     gc.collect()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_the_summary_counts_every_example_once(examples):
-    split = split_by_module(examples)
-    summary = corpus_summary(split)
-    assert [part.name for part in summary.parts] == ["train", "validation", "test"]
-    assert sum(part.examples for part in summary.parts) == summary.total.examples == len(examples)
-    assert sum(part.modules for part in summary.parts) == summary.total.modules
-    assert sum(bin.count for bin in summary.histogram) == len(examples)
-    assert summary.total.longest == max(len(example.document) for example in examples)
-
-
-def test_the_bins_of_the_histogram_join_without_gaps():
-    lengths = [0, 1, 2, 3, 4, 100, 127, 128]
-    summary = corpus_summary(Split([Example("x" * length, "s") for length in lengths], [], []))
-    bins = summary.histogram
-    assert all(first.high == second.low for first, second in itertools.pairwise(bins))
-    for bin in bins:
-        assert bin.count == sum(bin.low <= length < bin.high for length in lengths)
-    assert corpus_summary(Split([], [], [])).histogram == ()
-    assert corpus_summary(Split([], [], [])).total.examples == 0
