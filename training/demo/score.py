@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     from training.evaluating import evaluate
 
-    lengths = tuple(length for length in (128, 256, 1024, 2048) if length < options.longest) + (options.longest,)
+    lengths = (*tuple(length for length in (128, 256, 1024, 2048) if length < options.longest), options.longest)
     changes = {
         "lengths": Lengths(lengths, TARGET, max(BATCH_TOKENS, options.longest)),
         "evaluation.test_rows": options.rows,
