@@ -15,7 +15,7 @@ PARITY ?=
 BENCH ?=
 
 .PHONY: setup demo test test-tensorflow test-models test-layers test-parity test-export test-rest test-jax test-thorough test-slow \
-	test-lowest parity parity-full lint bench bench-quick bench-gpu install-check clean
+	test-lowest pretrain parity parity-full lint bench bench-quick bench-gpu install-check clean
 
 setup: $(VENV)/.ready
 
@@ -27,6 +27,12 @@ $(VENV)/.ready: setup.cfg pyproject.toml
 
 demo: setup
 	$(BIN)/python -m training demo --model $(MODEL)-tiny
+
+# The small models that come with the package, anew, for hours; the same command goes on where it was stopped.
+PRETRAINED ?= longt5-python
+
+pretrain: setup
+	$(BIN)/python -m training.demo.pretrain --model $(PRETRAINED)
 
 # Two at a time, the longest first, as each keeps about one core busy; none takes more than 6 GB (docs/testing.md).
 PARTS := test-jax test-rest test-models test-export test-layers test-parity
