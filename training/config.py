@@ -217,7 +217,8 @@ class Config:
 
     def __post_init__(self) -> None:
         files: dict[str, Any] = {name: _several(getattr(self.data, name)) for name in ("train", "validation", "test")}
-        object.__setattr__(self, "data", dataclasses.replace(self.data, **files))
+        cache = None if self.data.cache is None else Path(self.data.cache)  # a file of settings has text
+        object.__setattr__(self, "data", dataclasses.replace(self.data, **files, cache=cache))
         if self.lengths.source is not None:
             object.__setattr__(self, "lengths", dataclasses.replace(self.lengths, source=_several(self.lengths.source)))
         if self.output is not None:

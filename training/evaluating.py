@@ -119,4 +119,8 @@ def _settings_of(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, Path
         return replaced(Config(model=str(folder), output=folder), dict(changes)), folder
     if not run.model.is_dir():
         raise ValueError(f"FOLDER must hold a model. Received: {folder}, whose run has none yet")
-    return replaced(run.read_config(), dict(changes)), run.model
+    config = run.read_config()
+    # Single settings of generation, and single names of fields, leave those of the run as they are.
+    kept = {"generation": config.generation, "data.fields": config.data.fields}
+    merged = {name: {**kept[name], **value} if name in kept else value for name, value in changes.items()}
+    return replaced(config, merged), run.model

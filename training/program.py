@@ -153,12 +153,17 @@ def _evaluate(arguments: list[str]) -> int:
     parser.add_argument("folder", type=Path, help="the folder of a run or of a model")
     parser.add_argument("--data", nargs="+", required=True, help="files, folders or patterns")
     parser.add_argument("--predictions", type=Path, help="a file for the written texts (default: predictions.jsonl)")
+    parser.add_argument("--document", metavar="FIELD", help="the document's field, if it is not that of the run")
+    parser.add_argument("--summary", metavar="FIELD", help="the same for the summary")
     parser.add_argument("--rows", type=int, help="documents, at most (default: 400)")
     parser.add_argument("--num_beams", type=int, help="beams of the search")
     options = parser.parse_args(arguments)
     changes: dict[str, Any] = {} if options.rows is None else {"evaluation.test_rows": options.rows}
     if options.num_beams is not None:
         changes["generation"] = {"num_beams": options.num_beams}
+    fields = {name: getattr(options, name) for name in ("document", "summary") if getattr(options, name) is not None}
+    if fields:
+        changes["data.fields"] = fields
     evaluate(options.folder, options.data, options.predictions or Path("predictions.jsonl"), changes, Console())
     return 0
 

@@ -136,7 +136,8 @@ def test_lengths_beyond_the_checkpoint_are_refused(changes, message):
 
 
 def test_the_presets_are_those_of_the_families():
-    named = {f"{name}-tiny": key for key, family in FAMILIES.items() for name in family.variants}
+    sizes, families = ("tiny", "small"), FAMILIES.items()
+    named = {f"{name}-{size}": key for key, family in families for name in family.variants for size in sizes}
     assert table()["presets"] == named
     assert set(PRESETS) == set(named)
 
