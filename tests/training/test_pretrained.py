@@ -17,8 +17,8 @@ DOCUMENTS = {
 }
 
 
-def test_there_is_a_model_of_each_family():
-    assert NAMES == ["led-python", "longt5-python"]
+def test_there_is_a_model():
+    assert "longt5-python" in NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

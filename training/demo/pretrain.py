@@ -7,8 +7,9 @@ weights in bfloat16.
 
 import argparse
 import json
+import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,9 @@ def recipes() -> dict[str, Recipe]:
     return {"longt5-python": longt5, "led-python": led}
 
 
-LONGT5_STEPS = (2400, 2400, 300)
-LED_STEPS = (2400, 2400, 300)
-GENERATION = {"num_beams": 4, "no_repeat_ngram_size": 2, "max_new_tokens": 32}
+LONGT5_STEPS = (2400, 2000, 200)
+LED_STEPS = (2400, 2000, 200)
+GENERATION = {"num_beams": 4, "no_repeat_ngram_size": 2, "repetition_penalty": 1.6, "max_new_tokens": 32}
 
 
 def stages(recipe: Recipe, corpus: Path, start: Path, output: Path) -> list[Config]:
@@ -100,8 +101,7 @@ def create_start(recipe: Recipe, corpus: Path, folder: Path) -> None:
     rows = [row for name in ("train", "pretrain") for row in _rows(corpus / f"{name}.jsonl")]
     keras.utils.set_random_seed(SEED)
     tokenizer = recipe.vocabulary(_shuffled(rows), recipe.vocab_size)
-    fields = {"tie_word_embeddings": True}
-    model = PRESETS[recipe.preset].create_model(tokenizer, **fields)
+    model = PRESETS[recipe.preset].create_model(tokenizer, tie_word_embeddings=True)
     share_vectors(model, tokenizer, SEED)
     with written_whole(folder) as partial:
         model.save_pretrained(partial)
@@ -115,8 +115,6 @@ def _rows(path: Path) -> list[tuple[str, str]]:
 
 
 def _shuffled(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    import random
-
     random.Random(SEED).shuffle(rows)
     return rows
 
@@ -130,15 +128,18 @@ def package(recipe: Recipe, trained: Path, folder: Path) -> None:
     model.generation_config = model.generation_config.replace(**recipe.generation)
     model.save_pretrained(folder, dtype="bfloat16")
     tokenizer_class.from_pretrained(trained).save_pretrained(folder)
+    for file in folder.iterdir():
+        file.chmod(0o644)  # weights are written for their owner alone
 
 
-def pretrain(name: str, output: Path, console: Console) -> Path:
+def pretrain(name: str, output: Path, console: Console, steps: Sequence[int] | None = None) -> Path:
     """Make a model; return its folder.
 
     Args:
         name: one of `recipes`.
         output: a folder for corpus, runs and model.
         console: shows the progress.
+        steps: steps of each stage in place of the recipe's.
 
     Raises:
         training.run.stop.Stopped: a signal; the same call goes on.
@@ -146,6 +147,7 @@ def pretrain(name: str, output: Path, console: Console) -> Path:
     from training.fitting import fit
 
     recipe = recipes()[name]
+    recipe = recipe if steps is None else replace(recipe, steps=tuple(steps))
     corpus, start = output / "corpus", output / name / "start"
     if not (corpus / "versions.txt").is_file():
         console.print("reading the installed Python")
@@ -171,9 +173,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m training.demo.pretrain", description=__doc__)
     parser.add_argument("--model", choices=["led-python", "longt5-python"], required=True)
     parser.add_argument("--output", type=Path, default=Path("out/pretrained"), help="a folder for corpus and runs")
+    parser.add_argument("--steps", type=int, nargs=3, help="steps of each stage (default: as the packaged model)")
     options = parser.parse_args(arguments)
     try:
-        pretrain(options.model, options.output, Console())
+        pretrain(options.model, options.output, Console(), options.steps)
     except Stopped as stopped:
         print("stopped; the same command goes on")
         return stopped.status
