@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-MODEL ?= longt5-tglobal
+MODEL ?= longt5
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 # Where transformers writes TensorFlow and Flax files.
@@ -26,7 +26,7 @@ $(VENV)/.ready: setup.cfg pyproject.toml
 	touch $@
 
 demo: setup
-	$(BIN)/python -m training demo --model $(MODEL)-tiny
+	$(BIN)/python -m training demo --model $(MODEL)-python
 
 # The small models that come with the package, anew, for hours; the same command goes on where it was stopped.
 PRETRAINED ?= longt5-python
