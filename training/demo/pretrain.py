@@ -128,8 +128,6 @@ def package(recipe: Recipe, trained: Path, folder: Path) -> None:
     model.generation_config = model.generation_config.replace(**recipe.generation)
     model.save_pretrained(folder, dtype="bfloat16")
     tokenizer_class.from_pretrained(trained).save_pretrained(folder)
-    for file in folder.iterdir():
-        file.chmod(0o644)  # weights are written for their owner alone
 
 
 def pretrain(name: str, output: Path, console: Console, steps: Sequence[int] | None = None) -> Path:

@@ -74,6 +74,12 @@ def test_a_failed_write_leaves_the_former_file_and_nothing_beside_it(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+def test_a_written_file_has_the_rights_of_any_other_new_file(tmp_path):
+    write_safetensors(tmp_path / "x.safetensors", {"a": np.zeros(3, "float32")})
+    (tmp_path / "other").touch()
+    assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_an_error_of_the_disk_is_an_os_error_and_no_error_of_types(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise SafetensorError('Error while serializing: I/O error: No space left on device (os error 28) at path "x"')

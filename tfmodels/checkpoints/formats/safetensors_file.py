@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -122,6 +123,9 @@ def write_safetensors(
     # `asarray` keeps the shape of scalars, which `ascontiguousarray` would make vectors.
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     with written_whole(path) as partial:
+        # The library writes a file that its owner alone can read, such as no server can.
+        partial.touch()
+        mode = stat.S_IMODE(partial.stat().st_mode)
         try:
             save_file(contiguous, str(partial), metadata=metadata)
         except (SafetensorError, KeyError, TypeError) as error:
@@ -132,5 +136,6 @@ def write_safetensors(
                 raise OSError(code, os.strerror(code), os.fspath(path)) from None
             types = sorted({str(tensor.dtype) for tensor in contiguous.values()})
             raise ValueError(f"tensors must be of types that safetensors stores. Received: {types} ({error})") from None
+        os.chmod(partial, mode)
         with open(partial, "rb+") as stream:
             os.fsync(stream.fileno())
