@@ -14,9 +14,8 @@ from typing import Any
 import yaml
 
 from tfmodels.utils.files import read_json_object
-from tfmodels.utils.hub import local_folder
+from tfmodels.utils.hub import local_folder, packaged_models
 from training.config import Config, flat, replaced
-from training.pretrained import pretrained_models
 
 _FILE = Path(__file__).parent / "recipes" / "defaults.yaml"
 _SCRATCH, _PRETRAINED, _CHECKPOINT, _OTHER = "scratch", "pretrained", "checkpoint", "other"
@@ -60,7 +59,7 @@ def find_model(name: str) -> ModelSource:
     >>> find_model("led-tiny").folder is None
     True
     """
-    presets, ours = table()["presets"], pretrained_models()
+    presets, ours = table()["presets"], packaged_models()
     if name in presets:
         return ModelSource(name, presets[name])
     if "/" not in name and not Path(name).is_dir() and name not in ours:
@@ -71,7 +70,7 @@ def find_model(name: str) -> ModelSource:
             f"model must be a folder, a hub id such as OWNER/NAME, or one of {', '.join(names)}. "
             f"Received: model={name!r}{hint}"
         )
-    folder = ours.get(name) or local_folder(name)
+    folder = local_folder(name)
     try:
         config = read_json_object(folder / "config.json")
     except OSError as error:

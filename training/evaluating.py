@@ -9,13 +9,13 @@ from typing import Any
 from rich.console import Console
 
 from tfmodels.utils.files import written_whole
+from tfmodels.utils.hub import packaged_models
 from training.config import Config, known, replaced
 from training.data.sources import find_files
 from training.defaults import find_model, resolve
 from training.metrics import rouge_report
 from training.metrics.baselines import first_sentences
 from training.preparing import Checked, check_fields, open_data
-from training.pretrained import pretrained_models
 from training.run.backend import import_backend
 from training.run.folder import RunFolder
 from training.run.reporter import print_scores
@@ -82,7 +82,7 @@ def evaluate(
     """Score a run's model, or any folder's, on files of documents and references.
 
     Args:
-        folder: the folder of a run, or of a model with its tokenizer, or the name of a model of `training.pretrained`.
+        folder: the folder of a run, or of a model with its tokenizer, or the name of a model of `tfmodels/pretrained`.
         data: files, folders or patterns.
         predictions: a file to write the texts to, beside their references.
         changes: settings by their dotted names, as `{"evaluation.test_rows": 50, "generation": {"num_beams": 4}}`.
@@ -91,7 +91,7 @@ def evaluate(
     Raises:
         ValueError: no model, wrong settings, or unusable rows.
     """
-    config, model_folder = _settings_of(pretrained_models().get(str(folder), folder), changes or {})
+    config, model_folder = _settings_of(packaged_models().get(str(folder), folder), changes or {})
     files: dict[str, tuple[Path, ...]] = {"train": (), "validation": (), "test": find_files(data, "--data")}
     source = find_model(str(model_folder))
     config, chosen = resolve(dataclasses.replace(config, model=str(model_folder)), source)

@@ -19,13 +19,25 @@ _SMALL_FILES = (
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin", "tf_model*.h5", "flax_model*.msgpack")
 
 
+_PACKAGED = Path(__file__).parent.parent / "pretrained"
+
+
+def packaged_models() -> dict[str, Path]:
+    """The folders of the small trained models that come with the package, by name; each has a model card.
+
+    >>> "longt5-python" in packaged_models()
+    True
+    """
+    return {path.parent.name: path.parent for path in sorted(_PACKAGED.glob("*/config.json"))}
+
+
 def local_folder(name_or_folder: str | os.PathLike[str], revision: str | None = None) -> Path:
-    """The folder itself, or the local copy of a Hugging Face hub repository, fetched on first use.
+    """The folder itself, or of a packaged model, or the local copy of a hub repository, fetched on first use.
 
     The hub's own cache and offline mode (`HF_HOME`, `HF_HUB_OFFLINE`) apply.
 
     Args:
-        name_or_folder: a folder, or a hub id such as "allenai/led-base-16384".
+        name_or_folder: a folder, a name of `packaged_models`, or a hub id such as "allenai/led-base-16384".
         revision: branch, tag or commit of the repository.
 
     Raises:
@@ -38,6 +50,8 @@ def local_folder(name_or_folder: str | os.PathLike[str], revision: str | None = 
     folder, name = Path(name_or_folder), os.fspath(name_or_folder)
     if name and folder.is_dir():
         return folder
+    if name in packaged_models():
+        return packaged_models()[name]
     if folder.is_absolute() or name.startswith(".") or name.count("/") > 1 or not name:
         raise ValueError(f"name_or_folder must be a folder or a hub id. Received: {name!r}, which is no folder")
     for pattern in _WEIGHTS:

@@ -1,4 +1,4 @@
-"""Train the small models of `training.pretrained` anew: `python -m training.demo.pretrain --model longt5-python`.
+"""Train the small models of `tfmodels/pretrained` anew: `python -m training.demo.pretrain --model longt5-python`.
 
 Four parts, each left out where it is done, so that the same command goes on where it was stopped: the corpus of the
 installed Python (see `corpus`), a vocabulary with a model's first weights, the stages of training, and the folder with
