@@ -12,7 +12,7 @@ from rich.console import Console
 from training.config import Config, flat, known
 from training.preparing import Checked, ModelSize, Prepared, check, make_tokenizer, open_data, prepare_data
 from training.run.backend import import_backend
-from training.run.folder import FAILED, FINISHED, LENGTH, STOPPED, RunFolder
+from training.run.folder import FAILED, FINISHED, LENGTH, MODEL, STOPPED, RunFolder
 from training.run.reporter import Reporter
 from training.run.stop import Stop, Stopped, is_main_thread
 
@@ -129,15 +129,17 @@ class _Fit:
         """The model with its newest checkpoint, if there is one."""
         from training.run.build import create_model, load_model, prepare_model
         from training.run.checkpoints import Checkpoints, check_space
-        from training.run.loop import MODEL_FOLDER, STATE, VARIABLES, Run, warn_of_warmup
+        from training.run.loop import STATE, VARIABLES, Run, warn_of_warmup
         from training.run.state import TrainerState, versions
         from training.run.variables import checkpoint_bytes, load_variables, training_variables
 
         checkpoints = Checkpoints(self._folder.checkpoints, self._config.steps.keep)
         step = checkpoints.newest_whole()
         folder = None if step is None else checkpoints.path(step)
-        model = create_model(self._config, self._checked.source, tokenizer) if folder is None else None
-        model = load_model(folder / MODEL_FOLDER, self._config) if folder is not None else model
+        if folder is None:
+            model = create_model(self._config, self._checked.source, tokenizer)
+        else:
+            model = load_model(folder / MODEL, self._config)
         prepare_model(model, self._config)
         state = TrainerState(plan_digest=prepared.plan.digest(), store_key=prepared.parts.train.key)
         if folder is not None:

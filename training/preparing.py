@@ -299,11 +299,7 @@ def prepare(config: Config, console: Console | None = None) -> Prepared:
 
 
 def planned_steps(config: Config, plan: Plan) -> int:
-    """Steps of a run, before `max_minutes` is taken into account.
-
-    Raises:
-        ValueError: neither epochs, steps nor minutes.
-    """
+    """Steps of a run, before `max_minutes` is taken into account; `UNPLANNED` if that alone limits them."""
     steps = config.steps
     total = steps.max_steps or UNPLANNED
     if steps.epochs is not None:

@@ -45,6 +45,16 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def sync_folder(path: str | os.PathLike[str]) -> None:
+    """Bring the names in a folder, or the content of a file, to the disk."""
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a JSON file whose top level is an object.
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tfmodels.utils.files import PARTIAL, read_json_object
+from tfmodels.utils.files import PARTIAL, read_json_object, sync_folder
 from training.data.columns import part_arrays
 from training.data.rows import PARTS, Row
 from training.data.workers import FlatColumn
@@ -191,13 +191,3 @@ def _blocks(pieces: Sequence[Path], dtype: str) -> Iterator[np.ndarray]:
         with piece.open("rb") as stream:
             while len(block := np.fromfile(stream, dtype, _BLOCK)):
                 yield block
-
-
-def sync_folder(folder: Path) -> None:
-    """See to it that the names in a folder are on the disk."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

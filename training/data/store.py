@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfmodels.utils.files import PARTIAL, read_json_object, written_whole
+from tfmodels.utils.files import PARTIAL, read_json_object, sync_folder, written_whole
 from training.data.columns import TokenStore, problem_of, write_manifest
 from training.data.locks import is_locked, locked
 from training.data.plain_tokenizer import tokenizer_recipe
 from training.data.request import StoreRequest, stamps, store_key
 from training.data.rows import PARTS, BadRow, BadRows, Row, part_of, read_rows
-from training.data.shards import ShardWriter, join_shards, sync_folder, whole_shards
+from training.data.shards import ShardWriter, join_shards, whole_shards
 from training.data.sources import short_names
 from training.data.workers import FlatColumn, InProcess, Pool, WorkerPool, usual_count
 

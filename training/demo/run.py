@@ -12,13 +12,13 @@ from rich.panel import Panel
 
 from training.config import Config, Data, Evaluation, Lengths, Steps, Weights
 from training.defaults import find_model
-from training.demo.baselines import constant_baseline, name_baseline
 from training.demo.examples import Example, spread
 from training.demo.python_corpus import build_corpus
+from training.demo.score import baselines
 from training.demo.splits import Split, split_by_module, write_jsonl
 from training.evaluating import evaluate
 from training.fitting import fit
-from training.metrics import rouge, rouge_version
+from training.metrics import rouge_version
 from training.reporting.tables import Sample, print_rouge, print_samples
 from training.reporting.terminal import write_line
 from training.run.backend import import_backend
@@ -92,7 +92,7 @@ def run_demo(config: Config, console: Console) -> None:
     result = fit(config, console=console)
     predictions = _predictions(config.output)
     scores = {name: {metric: mean for metric, (mean, *_) in each.items()} for name, each in result.figures.items()}
-    scores = {**before, "trained model": scores["model"], **_baselines(test)}
+    scores = {**before, "trained model": scores["model"], **baselines(test)}
     note = f"{len(test)} documents of modules not trained on; rouge-score {rouge_version()}"
     print_rouge(console, scores, note, len(test))
     print_samples(console, _samples(test, predictions))
@@ -133,14 +133,6 @@ def _answer_before(
 def _predictions(output: Path) -> list[str]:
     lines = (output / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line)["prediction"] for line in lines]
-
-
-def _baselines(test: Sequence[Example]) -> dict[str, dict[str, float]]:
-    references = [example.summary for example in test]
-    return {
-        'constant "Return the"': rouge([constant_baseline(example) for example in test], references),
-        "name split into words": rouge([name_baseline(example) for example in test], references),
-    }
 
 
 def _samples(test: Sequence[Example], summaries: Sequence[str]) -> list[Sample]:

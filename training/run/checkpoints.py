@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tfmodels.utils.files import read_json_object, write_json, written_whole
+from tfmodels.utils.files import read_json_object, sync_folder, write_json, written_whole
 
 MANIFEST = "MANIFEST.json"
 _NAME = re.compile(r"step-(\d{8})")
@@ -168,12 +168,3 @@ def sha256_of(path: Path) -> str:
         while part := stream.read(_CHUNK):
             digest.update(part)
     return digest.hexdigest()
-
-
-def sync_folder(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

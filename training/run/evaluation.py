@@ -45,14 +45,12 @@ class HeldOut:
         self._poll = poll
         sizes = np.asarray(store.sizes(task.length_column))[self.rows]
         plan = Plan(sizes, lengths, batch_tokens, seed=None)
-        # The plan counts the rows of this sample; few rows of a length do not fill a whole batch.
-        counts = {batch.length: 0 for batch in map(plan.batch, range(len(plan)))}
-        for batch in map(plan.batch, range(len(plan))):
-            counts[batch.length] += len(batch.rows)
-        self._batches = [
-            Batch(batch.length, batch.rows, min(batch.fill_to, counts[batch.length]))
-            for batch in map(plan.batch, range(len(plan)))
-        ]
+        batches = [plan.batch(number) for number in range(len(plan))]
+        # The first batch of a length is full, or holds all rows there are: few of them do not fill a whole batch.
+        most: dict[int, int] = {}
+        for batch in batches:
+            most.setdefault(batch.length, len(batch.rows))
+        self._batches = [Batch(batch.length, batch.rows, most[batch.length]) for batch in batches]
         self._loss = compiled(lambda inputs: model(inputs, training=False)["loss"], model, jit_compile)
 
     def loss(self) -> float:

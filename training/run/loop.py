@@ -20,12 +20,13 @@ from training.metrics import rouge
 from training.run.build import guarded
 from training.run.checkpoints import Checkpoints
 from training.run.evaluation import HeldOut
+from training.run.folder import MODEL
 from training.run.guard import MOST_IN_A_ROW, Diverged, is_finite_step, write_bad_rows
 from training.run.schedule import learning_rate_at, usable_warmup
 from training.run.state import TrainerState
 from training.run.variables import save_variables, training_variables
 
-MODEL_FOLDER, VARIABLES, STATE = "model", "trainer.safetensors", "state.json"
+VARIABLES, STATE = "trainer.safetensors", "state.json"
 _PLANNING_STEPS = 10
 _EVALUATIONS = 20
 
@@ -68,8 +69,8 @@ class Run:
         return self.checkpoints.save(self.state.step, self._write, self.state.best_step)
 
     def _write(self, folder: Path) -> None:
-        self.model.save_pretrained(folder / MODEL_FOLDER)
-        self.tokenizer.save_pretrained(folder / MODEL_FOLDER)
+        self.model.save_pretrained(folder / MODEL)
+        self.tokenizer.save_pretrained(folder / MODEL)
         save_variables(folder / VARIABLES, training_variables(self.model))
         self.state.write(folder / STATE)
 
