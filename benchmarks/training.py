@@ -106,7 +106,7 @@ def _model(options: argparse.Namespace) -> Any:
     fields["vocab_size"] = max(fields["vocab_size"], _PIECES)
     config = getattr(tfmodels, class_name(options.family, "Config"))(**fields)
     model = getattr(tfmodels, class_name(options.family, "ForConditionalGeneration"))(config)
-    optim = Optim(name="adamw", learning_rate=3e-5, weight_decay=0.01)
+    optim = Optim(name="adamw", learning_rate=3e-5, weight_decay=0.01, accumulate=1)
     prepare_model(model, Config(model=options.family, lengths=Lengths(target=_TARGET), optim=optim))
     return model
 

@@ -17,7 +17,6 @@ _POSITIVE = (
     "lengths.target",
     "lengths.batch_tokens",
     "lengths.rows_multiple",
-    "optim.accumulate",
     "weights.vocab_size",
     "steps.keep",
 )
@@ -27,6 +26,7 @@ _POSITIVE_OR_NONE = (
     "steps.evaluate_every",
     "steps.checkpoint_every",
     "steps.patience",
+    "optim.accumulate",
     "weights.lora_rank",
     "data.workers",
     "evaluation.batch_tokens",

@@ -99,7 +99,7 @@ class Optim:
     weight_decay: float | None = None
     no_decay: tuple[str, ...] = ()
     clip: float = 1.0
-    accumulate: int = 1
+    accumulate: int | None = None
     smoothing: float = 0.0
 
 

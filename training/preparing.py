@@ -303,5 +303,5 @@ def planned_steps(config: Config, plan: Plan) -> int:
     steps = config.steps
     total = steps.max_steps or UNPLANNED
     if steps.epochs is not None:
-        total = min(total, math.ceil(steps.epochs * len(plan) / config.optim.accumulate))
+        total = min(total, math.ceil(steps.epochs * len(plan) / known(config.optim.accumulate)))
     return total

@@ -157,3 +157,14 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path, content, message):
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(ValueError, match=message):
         find_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["led", "longt5", "another"])
+@pytest.mark.parametrize("folder", [None, Path()])
+def test_every_default_of_the_table_reaches_a_run_that_says_nothing(name, folder):
+    source = ModelSource("x", name, folder)
+    resolved, chosen = resolve(Config("x", Path("out"), data=Data(train="x")), source)
+    assert chosen == defaults_for(source)
+    values = {**flat(resolved), "lengths.source": resolved.lengths.source}
+    assert {name: values[name] for name in chosen} == chosen
+    assert resolved.optim.accumulate == ({"led": 4, "longt5": 8, "another": 4}[name] if folder else 1)

@@ -87,7 +87,7 @@ def stages(recipe: Recipe, corpus: Path, start: Path, output: Path) -> list[Conf
 
 
 def _optim(learning_rate: float, schedule: Any, warmup: int) -> Optim:
-    return Optim("adafactor", learning_rate, schedule, warmup, weight_decay=0.0)
+    return Optim("adafactor", learning_rate, schedule, warmup, weight_decay=0.0, accumulate=1)
 
 
 def create_start(recipe: Recipe, corpus: Path, folder: Path) -> None:

@@ -113,7 +113,7 @@ def prepare_model(model: Any, config: Config) -> None:
         known(optim.name),
         weight_decay=known(optim.weight_decay),
         clip_norm=optim.clip or None,
-        accumulate=optim.accumulate,
+        accumulate=known(optim.accumulate),
         no_decay=(*NO_DECAY, *optim.no_decay),
         learning_rate=known(optim.learning_rate),
     )

@@ -112,7 +112,7 @@ class Loop:
             SavingFailed: four checkpoints in a row that could not be written.
             Stopped: a signal.
         """
-        run, accumulate = self.run, self.run.config.optim.accumulate
+        run, accumulate = self.run, known(self.run.config.optim.accumulate)
         if run.state.step == 0:
             run.save()  # a disk that cannot be written is known before the first step
         elif self._is_evaluation_due():
@@ -257,7 +257,8 @@ class Loop:
             return
         self._plans = False
         seconds, tokens = (sum(each) for each in zip(*self._measured, strict=True))
-        mean_tokens = np.mean([rows * length for rows, length in run.plan.epoch_shapes()]) * run.config.optim.accumulate
+        accumulate = known(run.config.optim.accumulate)
+        mean_tokens = np.mean([rows * length for rows, length in run.plan.epoch_shapes()]) * accumulate
         left = 60 * minutes - run.state.seconds
         planned = run.state.step + max(0, int(left / (seconds / tokens * mean_tokens)))
         run.state.total = min(self.total, planned)
