@@ -31,7 +31,6 @@ class Recipe:
         vocabulary: (rows, size) -> a tokenizer.
         vocab_size: its size.
         target: tokens of a sentence.
-        learning_rate: the peak of the first two stages.
         steps: steps of each stage.
         generation: settings of generation, chosen on validation rows.
     """
@@ -40,7 +39,6 @@ class Recipe:
     vocabulary: Callable[[Iterable[tuple[str, str]], int], Any]
     vocab_size: int
     target: int
-    learning_rate: float
     steps: tuple[int, ...]
     generation: dict[str, Any]
 
@@ -49,24 +47,24 @@ def recipes() -> dict[str, Recipe]:
     """The models by name."""
     from training.demo.vocabulary import train_led_tokenizer, train_longt5_tokenizer
 
-    longt5 = Recipe("longt5-tglobal-small", train_longt5_tokenizer, 5120, 32, 2e-2, LONGT5_STEPS, GENERATION)
-    led = Recipe("led-small", train_led_tokenizer, 6144, 40, 1e-2, LED_STEPS, GENERATION)
+    longt5 = Recipe("longt5-tglobal-small", train_longt5_tokenizer, 5120, 32, LONGT5_STEPS, GENERATION)
+    led = Recipe("led-small", train_led_tokenizer, 7168, 40, LED_STEPS, GENERATION | {"max_new_tokens": 40})
     return {"longt5-python": longt5, "led-python": led}
 
 
-LONGT5_STEPS = (2400, 2000, 200)
-LED_STEPS = (2400, 2000, 200)
+LONGT5_STEPS = (6000, 1200, 200)
+# A signal stopped the first stage of the packaged model at this step.
+LED_STEPS = (5752, 1200, 200)
 GENERATION = {"num_beams": 4, "no_repeat_ngram_size": 2, "repetition_penalty": 1.6, "max_new_tokens": 32}
 
 
 def stages(recipe: Recipe, corpus: Path, start: Path, output: Path) -> list[Config]:
     """The settings of the training runs, in order: each starts from the model of the one before."""
     denoising, sentences, documents = recipe.steps
-    peak = recipe.learning_rate
     both = (str(corpus / "train.jsonl"), str(corpus / "pretrain.jsonl"))
     plans: list[tuple[str, tuple[str, ...], Lengths, Optim, int]] = [
-        ("1-denoising", both, Lengths((64, 128), 32, 4096), _optim(peak, "constant", 200), denoising),
-        ("2-sentences", both[:1], Lengths((64, 128), recipe.target, 4096), _optim(peak, "linear", 100), sentences),
+        ("1-denoising", both, Lengths((64, 128), 32, 16384), _optim(2e-2, "constant", 200), denoising),
+        ("2-sentences", both[:1], Lengths((64, 128, 256), recipe.target, 4096), _optim(1e-2, "linear", 50), sentences),
         ("3-documents", both[:1], Lengths((256, 1024), recipe.target, 8192), _optim(3e-3, "linear", 20), documents),
     ]
     configs: list[Config] = []
