@@ -14,8 +14,9 @@ from tfmodels.auto import load_pretrained
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Fine-tune, and keep the model with the least loss."""
     parser = argparse.ArgumentParser(description="Fine-tune on documents and summaries.")
-    parser.add_argument("--model", required=True, help="a folder or a hub id")
+    parser.add_argument("--model", default="longt5-python", help="a folder, a packaged model's name or a hub id")
     parser.add_argument("--data", required=True, type=Path, help='lines of {"document": ..., "summary": ...}')
     parser.add_argument("--output", required=True, type=Path, help="folder of the model with the least loss")
     parser.add_argument("--max-length", type=int, default=4096, help="tokens of each document")

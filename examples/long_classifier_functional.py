@@ -29,6 +29,7 @@ def build(tokenizer: tfmodels.LEDTokenizer, length: int, width: int, labels: int
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Train, test and save the classifier."""
     parser = argparse.ArgumentParser(description="Train a classifier of long texts from scratch.")
     parser.add_argument("--data", required=True, type=Path, help="a .csv file with the columns text and label")
     parser.add_argument("--output", required=True, type=Path, help="a .keras file")

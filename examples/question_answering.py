@@ -10,6 +10,7 @@ import tfmodels
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Print the answer."""
     parser = argparse.ArgumentParser(description="Answer a question from a document.")
     parser.add_argument("file", type=Path, help="plain text")
     parser.add_argument("--question", required=True)

@@ -10,9 +10,10 @@ from tfmodels.auto import load_pretrained
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Print a summary while it is written."""
     parser = argparse.ArgumentParser(description="Stream a summary.")
     parser.add_argument("file", type=Path, help="plain text")
-    parser.add_argument("--model", required=True, help="a folder or a hub id")
+    parser.add_argument("--model", default="longt5-python", help="a folder, a packaged model's name or a hub id")
     parser.add_argument("--compare", help="a summary to score as well")
     parser.add_argument("--max-length", type=int, default=4096, help="tokens that are read of the document")
     parser.add_argument("--max-new-tokens", type=int, default=128)

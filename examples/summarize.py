@@ -10,9 +10,10 @@ from tfmodels.auto import load_pretrained
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Print the summaries."""
     parser = argparse.ArgumentParser(description="Summarize text files.")
     parser.add_argument("files", nargs="+", type=Path, help="plain text, one document a file")
-    parser.add_argument("--model", required=True, help="a folder or a hub id")
+    parser.add_argument("--model", default="longt5-python", help="a folder, a packaged model's name or a hub id")
     parser.add_argument("--max-length", type=int, default=4096, help="tokens that are read of each document")
     parser.add_argument("--max-new-tokens", type=int, default=128, help="tokens of the longest summary")
     parser.add_argument("--num-beams", type=int, default=4)

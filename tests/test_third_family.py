@@ -318,7 +318,7 @@ FILES = {
             encoder=ToyEncoder,
             models={"language_model": ToyForConditionalGeneration},
             variants={"toy": {}},
-            small={"d_model": 16},
+            sizes={"tiny": {"d_model": 16}},
         )
     ''',
 }
@@ -352,7 +352,7 @@ def folder(family, tmp_path_factory):
     """A small model of the family that has learnt a little, as a checkpoint."""
     tokenizer = family.tokenizer.train_from_iterator(TEXTS, 300)
     keras.utils.set_random_seed(0)
-    model = family.models["language_model"](family.config(vocab_size=tokenizer.vocab_size, **family.small))
+    model = family.models["language_model"](family.config(vocab_size=tokenizer.vocab_size, **family.sizes["tiny"]))
     model.compile(optimizer=keras.optimizers.Adam(0.01), jit_compile=True)
     batch = tokenizer(TEXTS, text_target=TEXTS, max_length=32, max_target_length=16)
     losses = model.fit(batch, epochs=8, batch_size=4, verbose=0).history["loss"]

@@ -15,7 +15,7 @@ from rich.console import Console
 from training.checks import check_against_model, check_config, raise_all
 from training.config import Config, known
 from training.data.plan import Plan
-from training.data.request import StoreRequest, file_digests
+from training.data.request import StoreRequest, field_names, file_digests, held_out_shares, shared_files
 from training.data.rows import BadRows, part_of, read_rows
 from training.data.sources import find_files
 from training.data.statistics import Statistics, statistics_of
@@ -136,22 +136,10 @@ def check(config: Config) -> Checked:
     resolved, chosen = resolve(config, source)
     raise_all(check_against_model(resolved, source))
     files = {part: find_files(getattr(config.data, part), f"data.{part}") for part in ("train", "validation", "test")}
-    raise_all(_of_shared_files(files))
+    raise_all(shared_files(files))
     check_fields(config, files)
     RunFolder(config.output).check_usable()
     return Checked(resolved, chosen, source, files)
-
-
-def _of_shared_files(files: dict[str, tuple[Path, ...]]) -> list[str]:
-    """Files that stand in two parts: a model must not be measured on what it has learned."""
-    parts: dict[Path, str] = {}
-    errors = []
-    for part, paths in files.items():
-        for path in paths:
-            earlier = parts.setdefault(path.resolve(), part)
-            if earlier != part:
-                errors.append(f"data.{part} must share no file with data.{earlier}. Received: {path}")
-    return errors
 
 
 def check_fields(config: Config, files: dict[str, tuple[Path, ...]]) -> None:
@@ -160,7 +148,7 @@ def check_fields(config: Config, files: dict[str, tuple[Path, ...]]) -> None:
     Raises:
         ValueError: a file without one of the fields, or files of a part without a row.
     """
-    fields = {name: config.data.fields.get(name, name) for name in Summarize.fields}
+    fields = field_names(Summarize.fields, config.data.fields)
     for part, paths in files.items():
         has_rows = len(paths) > _FILES_LOOKED_INTO
         for path in paths[:_FILES_LOOKED_INTO]:
@@ -204,11 +192,11 @@ def make_tokenizer(checked: Checked, folder: Path, poll: Callable[[], None]) -> 
 def _train_texts(checked: Checked, poll: Callable[[], None]) -> Any:
     data, files = checked.config.data, checked.files["train"]
     bad = BadRows([path.name for path in files], data.max_bad_rows)
-    fields = {name: data.fields.get(name, name) for name in Summarize.fields}
-    shares = tuple(0.0 if checked.files[part] else data.hold_out for part in ("validation", "test"))
+    fields = field_names(Summarize.fields, data.fields)
+    shares = held_out_shares(checked.files, (data.hold_out, data.hold_out))
     for row in read_rows(files, fields, data.group, bad):
         poll()
-        if part_of(row, shares) == "train":  # type: ignore[arg-type]
+        if part_of(row, shares) == "train":
             yield row.texts
     bad.check()
 

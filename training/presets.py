@@ -29,5 +29,5 @@ PRESETS: dict[str, Preset] = {
     f"{name}-{size}": Preset(family, {**sizes, **fields})
     for family in FAMILIES.values()
     for name, fields in family.variants.items()
-    for size, sizes in (("tiny", family.small), ("small", family.larger))
+    for size, sizes in family.sizes.items()
 }

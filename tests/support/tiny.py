@@ -25,7 +25,7 @@ HEADS = tuple(_NAMES_OF_HEADS)
 def settings(kind, **changes):
     """Config fields of one kind of model, which both libraries take."""
     family = FAMILY_OF[kind]
-    return {**family.tiny, **family.variants[kind], **changes}
+    return {**family.minimal, **family.variants[kind], **changes}
 
 
 def one_layer(kind):

@@ -49,10 +49,9 @@ class Family:
         models: the model class of each head that the family has: "none", "language_model", "sequence_classification",
             "question_answering".
         variants: {name such as "led": config fields} for each variant of the architecture; at least one.
-        small: config fields of a small model that trains in minutes, shared by all variants. Such a model underfits,
-            so it needs no dropout.
-        larger: the same for a small model that trains in hours, for what `small` is too small for.
-        tiny: config fields of a model that is created in a moment, for tests and examples.
+        sizes: config fields of small models to train from scratch, by name, shared by all variants: "tiny" trains in
+            minutes, "small" in hours. Such models underfit, so they need no dropout.
+        minimal: config fields of a model that is created in a moment, for tests and examples.
     """
 
     model_type: str
@@ -61,9 +60,8 @@ class Family:
     encoder: type[Encoder]
     models: Mapping[str, type[PretrainedModel]]
     variants: Mapping[str, Mapping[str, Any]]
-    small: Mapping[str, Any] = field(default_factory=dict)
-    larger: Mapping[str, Any] = field(default_factory=dict)
-    tiny: Mapping[str, Any] = field(default_factory=dict)
+    sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    minimal: Mapping[str, Any] = field(default_factory=dict)
 
     def model_named(self, architectures: Sequence[str] | None) -> type[PretrainedModel]:
         """The class named in the `architectures` of a `config.json`; by default the language model."""

@@ -21,7 +21,14 @@ from tfmodels.text.settings import (
     read_settings,
     write_config,
 )
-from tfmodels.text.t5_tokens import SENTINEL_COUNT, Splitter, Stretch, check_same_model, read_tokens
+from tfmodels.text.t5_tokens import (
+    SENTINEL_COUNT,
+    TRAINER_SETTINGS,
+    Splitter,
+    Stretch,
+    check_same_model,
+    read_tokens,
+)
 from tfmodels.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -284,20 +291,12 @@ class SentencePieceTokenizer(Tokenizer):
             sentencepiece.SentencePieceTrainer.train(
                 sentence_iterator=iter(lines),
                 model_writer=model,
-                model_type="unigram",
                 vocab_size=vocab_size - SENTINEL_COUNT,
-                hard_vocab_limit=False,
-                pad_id=0,
-                eos_id=1,
-                unk_id=2,
-                bos_id=-1,
                 # The default coverage drops the rarest characters: in source code capitals such as Q, which then became
                 # unknown in every text.
                 required_chars="".join(sorted({c for line in lines for c in line if "!" <= c <= "~"})),
                 max_sentence_length=4 * _TRAINING_LINE_CHARACTERS,
-                # Sums are split by thread: another number of threads could round to other pieces.
-                num_threads=2,
-                minloglevel=2,
+                **TRAINER_SETTINGS,
             )
         except RuntimeError as error:
             raise ValueError(f"vocab_size and texts must suit each other. Received: {vocab_size=}; {error}") from error

@@ -12,6 +12,18 @@ from tfmodels.text.settings import ADDITIONAL, CONFIG, TOKENIZER, Settings, Toke
 SENTINEL_COUNT = 100
 _MOST_SENTINELS = 100_000
 EOS, UNK, PAD = "</s>", "<unk>", "<pad>"
+TRAINER_SETTINGS: dict[str, Any] = {
+    "model_type": "unigram",
+    "hard_vocab_limit": False,
+    "pad_id": 0,
+    "eos_id": 1,
+    "unk_id": 2,
+    "bos_id": -1,
+    # Sums are split by thread: another number of threads could round to other pieces.
+    "num_threads": 2,
+    "minloglevel": 2,
+}
+"""Of SentencePiece's trainer: the ids of T5, and the same pieces on every machine."""
 ROLES: dict[str, Token | None] = {"eos_token": EOS, "unk_token": UNK, "pad_token": PAD}
 
 Stretch = tuple[str, int, int | None]

@@ -55,6 +55,17 @@ def sync_folder(path: str | os.PathLike[str]) -> None:
             os.close(descriptor)
 
 
+def nearest_existing(path: Path) -> Path:
+    """The path itself if it exists, else the nearest folder above it that does.
+
+    >>> nearest_existing(Path("/no/such/folder"))
+    PosixPath('/')
+    """
+    while not path.exists():
+        path = path.parent
+    return path
+
+
 def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a JSON file whose top level is an object.
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,14 +55,8 @@ class StoreRequest:
     def __post_init__(self) -> None:
         if not self.train and not self.test:
             raise ValueError("data.train must name at least one file. Received: none")
-        seen: dict[Path, str] = {}
-        for part, files in self.files.items():
-            for path in files:
-                if path.resolve() in seen:
-                    raise ValueError(
-                        f"data.{part} must share no file with data.{seen[path.resolve()]}. Received: {path}"
-                    )
-            seen |= {path.resolve(): part for path in files}
+        for error in shared_files(self.files):
+            raise ValueError(error)
         others = set(dict(self.fields)) - set(self.task.fields)
         if others:
             raise ValueError(f"data.fields must name fields of {self.task.fields}. Received: {sorted(others)}")
@@ -83,13 +77,47 @@ class StoreRequest:
     @property
     def columns(self) -> dict[str, str]:
         """By the task's field, its name in the files."""
-        return {name: name for name in self.task.fields} | dict(self.fields)
+        return field_names(self.task.fields, dict(self.fields))
 
     @property
     def shares(self) -> tuple[float, float]:
         """The shares of the training files that are held out: none for a part with own files."""
-        validation, test = self.hold_out
-        return (0.0 if self.validation else validation, 0.0 if self.test else test)
+        return held_out_shares(self.files, self.hold_out)
+
+
+def shared_files(files: Mapping[str, Sequence[Path]]) -> list[str]:
+    """An error for each file of two parts: a model must not be measured on texts that it has learned.
+
+    >>> shared_files({"train": [Path("a.csv")], "test": [Path("a.csv")]})
+    ['data.test must share no file with data.train. Received: a.csv']
+    """
+    parts: dict[Path, str] = {}
+    errors = []
+    for part, paths in files.items():
+        for path in paths:
+            earlier = parts.setdefault(path.resolve(), part)
+            if earlier != part:
+                errors.append(f"data.{part} must share no file with data.{earlier}. Received: {path}")
+    return errors
+
+
+def field_names(fields: Sequence[str], renamed: Mapping[str, str]) -> dict[str, str]:
+    """By the task's field, its name in the files.
+
+    >>> field_names(("document", "summary"), {"summary": "highlights"})
+    {'document': 'document', 'summary': 'highlights'}
+    """
+    return {name: name for name in fields} | dict(renamed)
+
+
+def held_out_shares(files: Mapping[str, Sequence[Path]], hold_out: tuple[float, float]) -> tuple[float, float]:
+    """The shares of the training files that are held out for validation and testing: none for a part with own files.
+
+    >>> held_out_shares({"validation": [Path("a.csv")], "test": []}, (0.05, 0.1))
+    (0.0, 0.1)
+    """
+    validation, test = hold_out
+    return (0.0 if files["validation"] else validation, 0.0 if files["test"] else test)
 
 
 def store_key(request: StoreRequest, cache: Path | None = None, poll: Poll | None = None) -> str:

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from tfmodels import LEDTokenizer, LongT5Tokenizer
-from tfmodels.text.t5_tokens import SENTINEL_COUNT
+from tfmodels.text.t5_tokens import SENTINEL_COUNT, TRAINER_SETTINGS
 
 _HEAD_CHARACTERS = 400
 _MOST_TEXTS = 160_000
@@ -45,19 +45,12 @@ def train_longt5_tokenizer(rows: Iterable[tuple[str, str]], vocab_size: int) -> 
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=(" ".join(text.split()) for text in _texts(rows)),
             model_writer=model,
-            model_type="unigram",
             vocab_size=vocab_size - SENTINEL_COUNT,
-            hard_vocab_limit=False,
-            pad_id=0,
-            eos_id=1,
-            unk_id=2,
-            bos_id=-1,
             normalization_rule_tsv=str(rules),
             required_chars="".join(sorted(set(string.printable) - set(string.whitespace) - {"_"})),
             max_sentence_length=1 << 16,
             split_digits=True,
-            num_threads=2,
-            minloglevel=2,
+            **TRAINER_SETTINGS,
         )
     return LongT5Tokenizer(model.getvalue())
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tfmodels.utils.files import read_json_object, sync_folder, write_json, written_whole
+from tfmodels.utils.files import nearest_existing, read_json_object, sync_folder, write_json, written_whole
 
 MANIFEST = "MANIFEST.json"
 _NAME = re.compile(r"step-(\d{8})")
@@ -117,9 +117,7 @@ class Checkpoints:
 
 def free_bytes(folder: Path) -> int:
     """Free bytes of the disk that holds a folder, which need not exist yet."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return shutil.disk_usage(nearest_existing(folder)).free
 
 
 def check_space(folder: Path, checkpoint_bytes: int, count: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tfmodels.utils.files import PARTIAL, read_json_object, write_json, written_whole
+from tfmodels.utils.files import PARTIAL, nearest_existing, read_json_object, write_json, written_whole
 from training.config import Config, flat, from_dict, to_dict
 from training.run.checkpoints import Checkpoints
 from training.run.state import TrainerState
@@ -76,9 +76,7 @@ class RunFolder:
                 "output must be a new folder, or one of a run. "
                 f"Received: output={self.path}, which holds {', '.join(names[:3])}"
             )
-        existing = self.path
-        while not existing.exists():
-            existing = existing.parent
+        existing = nearest_existing(self.path)
         if not os.access(existing, os.W_OK):
             raise PermissionError(f"output must be a folder that can be written. Received: output={self.path}")
 
