@@ -27,6 +27,8 @@ ENCODER_INPUTS = ("input_ids", "attention_mask", "global_attention_mask")
 class LEDEncoderBlock(EncoderBlock):
     """Longformer self-attention and feed-forward, each beside a residual connection and before a norm."""
 
+    summing_projections: ClassVar[tuple[str, ...]] = ("attention_output",)
+
     def __init__(self, config: LEDConfig, layer: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         policy = self.dtype_policy

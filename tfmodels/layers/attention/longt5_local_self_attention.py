@@ -4,7 +4,7 @@ Further shape letters: Y keys of one block's slice.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -52,6 +52,8 @@ class LongT5LocalSelfAttention(CompositeLayer):
     >>> layer(ops.ones((1, 9, 8))).shape[2]
     8
     """
+
+    summing_projections: ClassVar[tuple[str, ...]] = ("o",)
 
     def __init__(
         self,
