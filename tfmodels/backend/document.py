@@ -125,7 +125,8 @@ class DividedDocument(Document):
         A margin that is longer than a shard comes from several neighbours on each side.
         """
         own = x.shape[axis]
-        before, after = [], []
+        before: list[Tensor] = []
+        after: list[Tensor] = []
         for distance in range(1, -(-margin // own) + 1):
             count = min(own, margin - (distance - 1) * own)
             before.insert(0, self._from_neighbour(_entries(x, axis, own - count, own), -distance))

@@ -39,9 +39,7 @@ def random_bits(seed: Tensor, stream: Tensor, rows: int | Tensor, columns: int) 
     >>> len(set(ops.convert_to_numpy(bits).ravel().tolist())) > 9990
     True
     """
-    return random_bits_at(
-        seed, stream, ops.arange(rows, dtype="int32"), ops.arange(columns, dtype="int32"), columns
-    )
+    return random_bits_at(seed, stream, ops.arange(rows, dtype="int32"), ops.arange(columns, dtype="int32"), columns)
 
 
 def random_bits_at(seed: Tensor, stream: Tensor, rows: Tensor, columns: Tensor, width: int) -> Tensor:

@@ -107,6 +107,4 @@ def dropout_scale(dropout: HashDropout, probabilities: Tensor, document: Documen
         return dropout.scale(shape, ops.zeros((), "int32"))
     *rows, tokens = shape
     columns = document.positions(tokens)
-    return ops.reshape(
-        dropout.scale_at(ops.arange(prod(rows), dtype="int32"), columns, document.length(tokens)), shape
-    )
+    return ops.reshape(dropout.scale_at(ops.arange(prod(rows), dtype="int32"), columns, document.length(tokens)), shape)

@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from tfmodels.backend.document import Document, DividedDocument
+from tfmodels.backend.document import DividedDocument, Document
 from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.block_attention import block_attention
 from tfmodels.layers.attention.window import WindowGeometry
