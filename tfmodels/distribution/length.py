@@ -17,7 +17,7 @@ from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import check_global_capacity
 from tfmodels.layers.blocks import pad_axis, padding_to_multiple
 from tfmodels.modeling.encoder import Encoder
-from tfmodels.modeling.inputs import EncoderInputs, unpack_inputs
+from tfmodels.modeling.inputs import EncoderInputs, exactly_one, unpack_inputs
 
 # Inputs with a value for each token; `head_mask` has none.
 _PER_TOKEN = ("input_ids", "attention_mask", "global_attention_mask", "inputs_embeds")
@@ -110,6 +110,8 @@ class ShardedEncoder:
         """
         import jax
 
+        unpacked = unpack_inputs(self.encoder.input_names, **inputs)
+        exactly_one(input_ids=unpacked.get("input_ids"), inputs_embeds=unpacked.get("inputs_embeds"))
         given = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in stored_values(self.encoder.variables)]
         return self._program.lower(given, inputs, training=training)
 
