@@ -1,7 +1,8 @@
 """The parts of a batch that `keras.distribution` gives to devices (JAX), for sums over rows that are to wait.
 
-A program under `keras.distribution` computes on the whole batch, and JAX divides it. A sum over rows, such as a weight's
-gradient, is then summed over the devices at once: in a loop, at each step. A sum for each part stays where it is.
+A program under `keras.distribution` computes on the whole batch, and JAX divides it. A sum over rows, such as the
+gradient of a weight, is then summed over the devices at once: in a loop, at each step. A sum for each part stays where
+it is.
 """
 
 from collections.abc import Callable

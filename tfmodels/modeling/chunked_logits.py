@@ -85,8 +85,8 @@ def _sum_over_chunks(
 ) -> Tensor:
     """The sum of `chunk_loss(labels (B, C), chunk (B, C, E), *trainable_values, *frozen_values)` over the chunks.
 
-    The gradient recomputes each chunk. Where devices share a batch, each sums the weights' gradients of its own rows, and
-    the sums meet after the last chunk: the table of a large vocabulary crosses the devices once.
+    The gradient recomputes each chunk. Where devices share a batch, each sums the weights' gradients of its own rows,
+    and the sums meet after the last chunk: the table of a large vocabulary crosses the devices once.
     """
 
     def total(hidden_states: Tensor, *values: Tensor) -> tuple[Tensor, Gradient]:
