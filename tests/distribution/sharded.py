@@ -6,6 +6,7 @@ prints one line of JSON for each kind of model: the largest differences from one
 and the shapes of what its collective operations give, by name.
 """
 
+import argparse
 import json
 import os
 import re
@@ -155,7 +156,10 @@ def margins():
     return bool((np.asarray(jax.jit(with_margins)(x)) == wanted).all())
 
 
-def main(kinds):
+def main(arguments=None):
+    parser = argparse.ArgumentParser("python -m tests.distribution.sharded", description=__doc__)
+    parser.add_argument("kinds", nargs="*", help=f"of {', '.join(KINDS)}; default: all")
+    kinds = parser.parse_args(arguments).kinds
     start()
     print(json.dumps({"kind": None, "margins": margins()}), flush=True)
     for kind in kinds or KINDS:
@@ -163,4 +167,4 @@ def main(kinds):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
