@@ -42,7 +42,11 @@ class ShardedEncoder:
         training: as in Keras.
 
     Returns:
-        {"last_hidden_state": (B, L, E)}, divided along L. `encoder_outputs=` of a model takes it.
+        {"last_hidden_state": (B, L, E)}, which `encoder_outputs=` of a model takes. It is divided along L if L is a
+        multiple of `multiple`. Otherwise the padding is cut off at the end, for which JAX may bring it to every device.
+
+    Attributes:
+        multiple: the number of tokens in a block of each device.
 
     Raises:
         ValueError: another backend than JAX, an axis that the mesh does not have, an encoder that cannot be divided, an
@@ -72,7 +76,7 @@ class ShardedEncoder:
         self.axis, self.devices = axis, mesh.shape[axis]
         # Of automatic axes, where JAX chooses the layouts between the shards' programs: `jax.make_mesh` has others.
         self.mesh = jax.sharding.Mesh(mesh.devices, mesh.axis_names)
-        self.encoder.shard_multiple()  # an encoder that cannot be divided says so
+        self.multiple = self.devices * self.encoder.shard_multiple()
         self._program = jax.jit(self._encode, static_argnames="training")
 
     def __call__(
@@ -96,8 +100,9 @@ class ShardedEncoder:
         hidden_states, updated = self._program(stored_values(variables), inputs, training=training)
         for place, value in updated.items():
             variables[place].assign(value)
-        # Here, not in the program: a part of a divided axis that is no whole number of shards moves between devices.
-        return {"last_hidden_state": hidden_states[:, : _shape(inputs)[1]]}
+        length = _shape(inputs)[1]
+        # Not in the program: what is no whole number of shards moves between devices.
+        return {"last_hidden_state": hidden_states if length % self.multiple == 0 else hidden_states[:, :length]}
 
     def lower(self, training: bool = False, **inputs: Any) -> Any:
         """The program for inputs of some shapes, to be compiled for any devices: a `jax.stages.Lowered`.
@@ -134,7 +139,7 @@ class ShardedEncoder:
 
         batch, length = _shape(inputs)
         inputs = {"attention_mask": ops.ones((batch, length), "int32"), **inputs}
-        after = padding_to_multiple(length, self.devices * self.encoder.shard_multiple())
+        after = padding_to_multiple(length, self.multiple)
         document = DividedDocument(self.axis, self.devices, length)
         per_token, repeated = PartitionSpec(None, self.axis), PartitionSpec()
         encode = jax.shard_map(
