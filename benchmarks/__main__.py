@@ -8,6 +8,7 @@ python -m benchmarks gpu
 python -m benchmarks serving
 python -m benchmarks text
 python -m benchmarks training
+python -m benchmarks sharded --family led --length 65536
 python -m benchmarks weights --model out/demo/model --documents out/demo/held-out.jsonl
 """
 
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         "weights": (_weights_parser, _weights),
         "text": (_text_parser, _text),
         "training": (_training_parser, _training),
+        "sharded": (_sharded_parser, _sharded),
     }
     make_parser, program = programs.get(arguments[0] if arguments else "", (_suite_parser, _suite))
     options = make_parser().parse_args(arguments if program is _suite else arguments[1:])
@@ -52,7 +54,7 @@ def _suite_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m benchmarks",
         description="Ours beside transformers on PyTorch, eager. Others (--help): profile, gpu, serving, text, "
-        "training, weights",
+        "training, weights, sharded",
         allow_abbrev=False,
     )
     parser.add_argument("--quick", action="store_true", help="only the rows at 4,096 tokens")
@@ -188,6 +190,18 @@ def _training(options: argparse.Namespace) -> int:
     from benchmarks.training import training
 
     return training(options)
+
+
+def _sharded_parser() -> argparse.ArgumentParser:
+    from benchmarks.sharded import sharded_parser
+
+    return sharded_parser()
+
+
+def _sharded(options: argparse.Namespace) -> int:
+    from benchmarks.sharded import sharded
+
+    return sharded(options)
 
 
 if __name__ == "__main__":

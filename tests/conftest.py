@@ -23,7 +23,7 @@ import pytest
 from backends import IS_JAX
 
 # Layers, models and generation; the rest of the package is TensorFlow's alone, or the same under every backend.
-UNDER_JAX = ("backend", "generation", "layers", "modeling", "parity", "support")
+UNDER_JAX = ("backend", "distribution", "generation", "layers", "modeling", "parity", "support")
 
 
 def pytest_configure(config):

@@ -85,6 +85,9 @@ _MODULES = {
     "best_spans": "tfmodels.modeling.heads",
 }
 
+# Public by their folder's name.
+_FOLDERS = ("distribution",)
+
 # By module: the classes that Keras' files name.
 _SAVED_CLASSES = {
     "tfmodels.layers.attention.cached_attention": ("CachedAttention",),
@@ -118,6 +121,8 @@ _SAVED_CLASSES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name in _FOLDERS:
+        return importlib.import_module(f"tfmodels.{name}")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
@@ -125,7 +130,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_FOLDERS})
 
 
 announce_saved_classes("tfmodels", _SAVED_CLASSES)

@@ -17,6 +17,7 @@ TABLE = {
     "backend": ("backend",),
     **{name: (name, *GROUND) for name in GROUND_FLOOR},
     "modeling": ("modeling", *GROUND_FLOOR, *GROUND),
+    "distribution": ("distribution", "modeling", "layers", *GROUND),
 }
 
 

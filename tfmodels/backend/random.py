@@ -39,6 +39,23 @@ def random_bits(seed: Tensor, stream: Tensor, rows: int | Tensor, columns: int) 
     >>> len(set(ops.convert_to_numpy(bits).ravel().tolist())) > 9990
     True
     """
+    return random_bits_at(seed, stream, ops.arange(rows, dtype="int32"), ops.arange(columns, dtype="int32"), columns)
+
+
+def random_bits_at(seed: Tensor, stream: Tensor, rows: Tensor, columns: Tensor, width: int) -> Tensor:
+    """The bits of `random_bits` at some rows and columns of a table with `width` columns: uint32 (R, C).
+
+    Args:
+        seed, stream: as there.
+        rows, columns: int32 (R,) and (C,).
+        width: the number of all columns.
+
+    >>> seed = ops.array([1, 2], "uint32")
+    >>> int(random_bits_at(seed, constant(0), ops.array([3]), ops.array([5]), 8)[0, 0]) == int(
+    ...     random_bits(seed, constant(0), 4, 8)[3, 5]
+    ... )
+    True
+    """
     seed = ops.cast(seed, "uint32")
     stream = mixed(stream + seed[1] * constant(GOLDEN))
     start = mixed(seed[0] ^ stream)
@@ -46,10 +63,22 @@ def random_bits(seed: Tensor, stream: Tensor, rows: int | Tensor, columns: int) 
     multiplier = mixed(start + stream) | constant(1)
     # A sum of a row's and a column's part, with the seed in it: a compiler would fold a range over all entries into a
     # constant as large as the tensor.
-    row = ops.cast(ops.arange(rows, dtype="int32"), "uint32") * ops.cast(columns, "uint32")
-    column = ops.cast(ops.arange(columns, dtype="int32"), "uint32") * constant(GOLDEN)
+    row = ops.cast(rows, "uint32") * ops.cast(width, "uint32")
+    column = ops.cast(columns, "uint32") * constant(GOLDEN)
     index = (row * constant(GOLDEN) + start)[:, None] + column  # (rows, columns)
     return mixed(index, multiplier)
+
+
+def shifted_seed(second: Tensor, streams: Tensor) -> Tensor:
+    """The second integer of a seed whose streams start at `streams`; all uint32 scalars.
+
+    >>> later = ops.stack([constant(1), shifted_seed(constant(2), constant(5))])
+    >>> seed = ops.array([1, 2], "uint32")
+    >>> bool(ops.all(random_bits(later, constant(1), 3, 4) == random_bits(seed, constant(6), 3, 4)))
+    True
+    """
+    # A stream enters as stream + second * GOLDEN, modulo 2^32, where an odd number has an inverse.
+    return second + streams * constant(pow(GOLDEN, -1, 2**32))
 
 
 def gumbel(seed: Tensor, position: Tensor, rows: int | Tensor, columns: int) -> Tensor:

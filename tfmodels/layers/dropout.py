@@ -4,7 +4,7 @@ A mask drawn by the backend's generator is kept for the backward pass, and on a 
 probabilities it drops. This mask is a few integer operations, computed twice and fused into the surrounding code.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -12,7 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfmodels.backend.random import constant, random_bits
+from tfmodels.backend.document import current_document
+from tfmodels.backend.random import constant, random_bits, random_bits_at, shifted_seed
 from tfmodels.backend.types import Tensor
 
 
@@ -42,13 +43,47 @@ class HashDropout:
         """
         stream = ops.cast(stream, "uint32") * constant(2) + constant(part)
         *rows, columns = shape
-        bits = ops.reshape(random_bits(self.seed, stream, prod(rows), columns), shape)
+        return self._factors(ops.reshape(random_bits(self.seed, stream, prod(rows), columns), shape))
+
+    def scale_at(self, rows: Tensor, columns: Tensor, width: int) -> Tensor:
+        """The factors at some rows and columns of `scale((all rows, width), 0)`.
+
+        Args:
+            rows, columns: int32 (R,) and (C,).
+            width: the number of all columns.
+
+        Returns:
+            float32 (R, C).
+
+        >>> dropout = HashDropout(0.5, ops.array([1, 2], "uint32"))
+        >>> whole = dropout.scale((6, 8), ops.zeros((), "int32"))
+        >>> part = dropout.scale_at(ops.array([1, 4]), ops.array([0, 7]), 8)
+        >>> bool(part[1, 1] == whole[4, 7])
+        True
+        """
+        return self._factors(random_bits_at(self.seed, constant(0), rows, columns, width))
+
+    def from_stream(self, first: Tensor) -> "HashDropout":
+        """The dropout whose stream 0 is stream `first` (int32 scalar) of this one.
+
+        >>> dropout, one = HashDropout(0.5, ops.array([1, 2], "uint32")), ops.ones((), "int32")
+        >>> later = dropout.from_stream(3 * one).scale((4, 4), one, part=1)
+        >>> bool(ops.all(later == dropout.scale((4, 4), 4 * one, part=1)))
+        True
+        """
+        seed = ops.cast(self.seed, "uint32")
+        return replace(self, seed=ops.stack([seed[0], shifted_seed(seed[1], 2 * ops.cast(first, "uint32"))]))
+
+    def _factors(self, bits: Tensor) -> Tensor:
+        """0 or 1 / (1 - rate) by uint32 bits."""
         kept = ops.cast(ops.right_shift(bits, constant(8)), "int32") >= int(self.rate * 2**24)
         return ops.where(kept, np.float32(1 / (1 - self.rate) if self.rate < 1 else 0), np.float32(0))
 
 
 class Dropout(keras.layers.Dropout):
     """`keras.layers.Dropout` with the masks of `HashDropout`: the same seeds and expectation, no `noise_shape`.
+
+    For a shard of a divided document (B, L, E) the mask is that of its place in the whole.
 
     >>> layer = Dropout(0.5)
     >>> sorted(set(ops.convert_to_numpy(layer(ops.ones(100), training=True)).tolist()))
@@ -65,7 +100,13 @@ class Dropout(keras.layers.Dropout):
         dropout = hash_dropout(self, training)
         if dropout is None:
             return inputs
-        return inputs * ops.cast(dropout.scale(ops.shape(inputs), ops.zeros((), "int32")), inputs.dtype)
+        document, shape = current_document(), ops.shape(inputs)
+        if document.is_divided:
+            batch, tokens, width = shape
+            rows = ops.arange(batch, dtype="int32")[:, None] * document.length(tokens) + document.positions(tokens)
+            scale = dropout.scale_at(ops.reshape(rows, (-1,)), ops.arange(width, dtype="int32"), width)
+            return inputs * ops.cast(ops.reshape(scale, shape), inputs.dtype)
+        return inputs * ops.cast(dropout.scale(shape, ops.zeros((), "int32")), inputs.dtype)
 
 
 def hash_dropout(layer: keras.layers.Dropout, training: bool | None) -> HashDropout | None:

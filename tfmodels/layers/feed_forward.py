@@ -1,7 +1,7 @@
 """The feed-forward part of a transformer block, plain or gated."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -67,6 +67,8 @@ class FeedForward(CompositeLayer):
     >>> FeedForward(16, "relu", gated=True)(ops.ones((1, 3, 8))).shape[2]
     8
     """
+
+    summing_projections: ClassVar[tuple[str, ...]] = ("wo",)
 
     def __init__(
         self,

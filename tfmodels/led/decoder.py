@@ -101,10 +101,10 @@ class LEDDecoder(Decoder):
     ) -> Tensor:
         """Token and position embeddings, normed."""
         limit = self.config.max_decoder_position_embeddings
+        name = "decoder_input_ids" if inputs_embeds is None else "decoder_inputs_embeds"
         if inputs_embeds is None:
-            check_length("decoder_input_ids", input_ids, "max_decoder_position_embeddings", limit)
             inputs_embeds = embed_ids(self.embed_tokens, input_ids, self.config.pad_token_id)
-        check_length("decoder_inputs_embeds", inputs_embeds, "max_decoder_position_embeddings", limit)
+        check_length(name, inputs_embeds.shape[1], "max_decoder_position_embeddings", limit)
         hidden_states = inputs_embeds + self.embed_positions(positions)
         return self.dropout(self.embedding_norm(hidden_states), training=training)
 

@@ -1,10 +1,12 @@
 """LED's encoder: Longformer self-attention over learned positions."""
 
+import math
 from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
+from tfmodels.backend.document import current_document
 from tfmodels.backend.remat_layer import remat_layer
 from tfmodels.backend.types import Tensor
 from tfmodels.checkpoints.mapping import WeightMap
@@ -26,6 +28,8 @@ ENCODER_INPUTS = ("input_ids", "attention_mask", "global_attention_mask")
 
 class LEDEncoderBlock(EncoderBlock):
     """Longformer self-attention and feed-forward, each beside a residual connection and before a norm."""
+
+    summing_projections: ClassVar[tuple[str, ...]] = ("attention_output",)
 
     def __init__(self, config: LEDConfig, layer: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -153,18 +157,26 @@ class LEDEncoder(Encoder):
         self.config = resize_positions(self, {POSITION_FIELDS[0]: self.embed_positions}, positions)
         self.forget_compiled()
 
+    def shard_multiple(self) -> int:
+        """Whole blocks of every layer."""
+        return math.lcm(*(block.self_attention.geometry.block_length for block in self.blocks))
+
     def layers_to_build(self) -> list[keras.layers.Layer]:
         """The sublayers that are built from the shape of the hidden states."""
         return [self.embedding_norm, *self.blocks]
 
     def embed(self, inputs: EncoderInputs, training: bool | None) -> Tensor:
         """Token and position embeddings, normed."""
-        limit, embedded = self.config.max_encoder_position_embeddings, inputs.inputs_embeds
+        document, embedded = current_document(), inputs.inputs_embeds
+        name = "input_ids" if embedded is None else "inputs_embeds"
+        limit = self.config.max_encoder_position_embeddings
         if embedded is None:
-            check_length("input_ids", inputs.input_ids, "max_encoder_position_embeddings", limit)
             embedded = embed_ids(self.embed_tokens, inputs.input_ids, self.config.pad_token_id)
-        check_length("inputs_embeds", embedded, "max_encoder_position_embeddings", limit)
-        positions = ops.arange(ops.shape(embedded)[1], dtype="int32")
+        tokens = document.length(embedded.shape[1])
+        check_length(name, tokens, "max_encoder_position_embeddings", limit)
+        positions = document.positions(ops.shape(embedded)[1])
+        if document.is_divided:
+            positions = ops.minimum(positions, tokens - 1)  # padding of the last shards has none
         hidden_states = embedded + self.embed_positions(positions)
         return self.dropout(self.embedding_norm(hidden_states), training=training)
 

@@ -1,5 +1,6 @@
 """LongT5's encoder: blocks of local or transient-global self-attention."""
 
+import math
 from typing import Any, ClassVar
 
 import keras
@@ -122,6 +123,10 @@ class LongT5Encoder(Encoder):
         ]
         self.final_norm = rms_norm(config, policy, "final_norm")
         self.dropout = residual_dropout(config, policy)
+
+    def shard_multiple(self) -> int:
+        """Whole blocks of every layer."""
+        return math.lcm(*(block.self_attention.geometry.block_length for block in self.blocks))
 
     def layers_to_build(self) -> list[keras.layers.Layer]:
         """The sublayers that are built from the shape of the hidden states."""

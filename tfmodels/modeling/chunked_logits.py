@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from tfmodels.backend.autocast import scope_of_values, stored_values
+from tfmodels.backend.batch_parts import batch_parts, of_each_part, total_of_parts, zero_of_each_part
 from tfmodels.backend.gradients import Gradient, custom_gradient, gradients
 from tfmodels.backend.scan import scan
 from tfmodels.backend.types import Tensor
@@ -66,48 +67,52 @@ def chunked_cross_entropy(
     # Every variable is read here: inside, a backend would watch it, or miss the value that a trainer holds elsewhere.
     trainable_values, frozen_values = stored_values(trainable), stored_values(frozen)
 
-    def chunk_loss(index: Tensor, chunk: Tensor, *values: Tensor) -> Tensor:
+    def chunk_loss(labels: Tensor, chunk: Tensor, *values: Tensor) -> Tensor:
         with scope_of_values([*trainable, *frozen], values):
-            return summed_cross_entropy(label_chunks[index], logits(chunk), smoothing=smoothing)
+            return summed_cross_entropy(labels, logits(chunk), smoothing=smoothing)
 
-    total = _sum_over_chunks(chunk_loss, hidden_states, trainable_values, frozen_values, chunk_length)
+    total = _sum_over_chunks(chunk_loss, label_chunks, hidden_states, trainable_values, frozen_values, chunk_length)
     return total / ops.maximum(count, 1.0)
 
 
 def _sum_over_chunks(
     chunk_loss: Callable[..., Tensor],
+    label_chunks: Tensor,
     hidden_states: Tensor,
     trainable_values: list[Tensor],
     frozen_values: list[Tensor],
     chunk_length: int,
 ) -> Tensor:
-    """The sum of `chunk_loss(index, chunk (B, C, E), *trainable_values, *frozen_values)`.
+    """The sum of `chunk_loss(labels (B, C), chunk (B, C, E), *trainable_values, *frozen_values)` over the chunks.
 
-    The gradient recomputes each chunk.
+    The gradient recomputes each chunk. Where devices share a batch, each sums the weights' gradients of its own rows,
+    and the sums meet after the last chunk: the table of a large vocabulary crosses the devices once.
     """
 
     def total(hidden_states: Tensor, *values: Tensor) -> tuple[Tensor, Gradient]:
         trained, frozen = values[: len(trainable_values)], values[len(trainable_values) :]
         blocks = split_into_blocks(hidden_states, chunk_length, axis=1)
         chunks = ops.transpose(blocks, (1, 0, 2, 3))  # (N, B, C, E)
-        count = ops.shape(chunks)[0]
+        count, parts = ops.shape(chunks)[0], batch_parts(chunks.shape[1])
         chunk_spec = (tuple(chunks.shape)[1:], keras.backend.standardize_dtype(chunks.dtype))
 
         def add(index: Tensor, sums: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-            return [sums[0] + chunk_loss(index, chunks[index], *values)], []
+            return [sums[0] + chunk_loss(label_chunks[index], chunks[index], *values)], []
 
         def gradient(upstream: Tensor) -> list[Tensor]:
-            def step(index: Tensor, sums: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+            def of_rows(labels: Tensor, chunk: Tensor) -> list[Tensor]:
                 # Scaled before differentiation: a loss scale must reach the 16-bit products.
-                d_chunk, *shares = gradients(
-                    lambda *x: upstream * chunk_loss(index, *x, *frozen), [chunks[index], *trained]
-                )
+                return gradients(lambda *x: upstream * chunk_loss(labels, *x, *frozen), [chunk, *trained])
+
+            def step(index: Tensor, sums: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+                d_chunk, shares = of_each_part(of_rows, parts, [label_chunks[index], chunks[index]])
                 return [total + ops.cast(x, "float32") for total, x in zip(sums, shares, strict=True)], [d_chunk]
 
             # Zeros that depend on the upstream: XLA creates constants at the start of a step, and keeps them.
             zero = ops.cast(upstream, "float32") * 0
-            start = [ops.broadcast_to(zero, ops.shape(value)) for value in trained]
+            start = [zero_of_each_part(zero, parts, ops.shape(value)) for value in trained]
             sums, (d_chunks,) = scan(step, start, [chunk_spec], count)
+            sums = [total_of_parts(x, parts) for x in sums]
             d_blocks = ops.transpose(d_chunks, (1, 0, 2, 3))  # (B, N, C, E)
             d_hidden = merge_blocks(d_blocks, ops.shape(hidden_states)[1], axis=1)  # (B, T, E)
             return [d_hidden, *(ops.cast(x, value.dtype) for x, value in zip(sums, trained, strict=True))]

@@ -90,6 +90,10 @@ class Encoder(PretrainedModel):
         """The sublayers to build from the shape of the hidden states."""
         raise NotImplementedError
 
+    def shard_multiple(self) -> int:
+        """The number of tokens of which a device must hold a multiple, where the length is divided over devices."""
+        raise ValueError(f"model must have an encoder whose length can be divided. Received: {type(self).__name__}")
+
     def embed(self, inputs: EncoderInputs, training: bool | None) -> Tensor:
         """The input of the first block (B, L, E)."""
         raise NotImplementedError
@@ -134,7 +138,7 @@ class Encoder(PretrainedModel):
             head_mask=head_mask,
             inputs_embeds=inputs_embeds,
         )
-        inputs = self._checked(EncoderInputs(**unpacked))
+        inputs = self.checked_inputs(EncoderInputs(**unpacked))
         requested = self.config.requested_outputs(output_attentions, output_hidden_states)
         hidden_states = self.embed(inputs, training)
         context = self.context(hidden_states, inputs)
@@ -164,7 +168,7 @@ class Encoder(PretrainedModel):
         """The shape of the last hidden states, for `summary`."""
         return {"last_hidden_state": (*tuple(input_shape)[:2], self.config.d_model)}
 
-    def _checked(self, inputs: EncoderInputs) -> EncoderInputs:
+    def checked_inputs(self, inputs: EncoderInputs) -> EncoderInputs:
         """The inputs, after checks: either ids or embeddings, and masks of their shape."""
         exactly_one(input_ids=inputs.input_ids, inputs_embeds=inputs.inputs_embeds)
         if inputs.inputs_embeds is None:

@@ -34,6 +34,8 @@ SPAN_RULES = [WeightRule("qa_outputs", "qa_outputs", DENSE)]
 class ClassificationHead(keras.layers.Layer):
     """BART's classification head: dropout, projection, tanh, dropout, projection: (B, E) -> (B, J)."""
 
+    summing_projections: ClassVar[tuple[str, ...]] = ("out_proj",)
+
     def __init__(self, width: int, classes: int, dropout: float, stddev: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dense = projection("dense", width, stddev, True, self.dtype_policy)

@@ -95,8 +95,7 @@ def check_shape(argument: str, x: Any, expected: tuple[Any, ...], meaning: str) 
         raise ValueError(f"{argument} must have shape ({sizes}) = ({meaning}). Received: shape {shape}")
 
 
-def check_length(argument: str, x: Any, limit_name: str, limit: int) -> None:
-    """Raise `ValueError` when the static length of `x` (B, L, ...) exceeds the positions of a model."""
-    length = x.shape[1]
+def check_length(argument: str, length: Any, limit_name: str, limit: int) -> None:
+    """Raise `ValueError` when a static length, the number of a row's tokens, exceeds the positions of a model."""
     if isinstance(length, int) and length > limit:
         raise ValueError(f"{argument} must have at most {limit_name}={limit} tokens. Received: {length} tokens")

@@ -57,6 +57,7 @@ def block_attention(
     side: SideKeys | None = None,
     dropout: HashDropout | None = None,
     blocks_per_step: int | None = None,
+    shard: Tensor | None = None,
 ) -> Tensor:
     """Attend each query to its window and to the side keys, under one softmax.
 
@@ -71,9 +72,15 @@ def block_attention(
         dropout: of the attention probabilities, or None.
         blocks_per_step: blocks in one step of the loop: more keep a large device busy, fewer need less memory. None:
             the device's default.
+        shard: None, or the place of these L queries among the equal shards of a longer document, int32 scalar. `key`,
+            `value` and `key_mask` then have L + 2 * margin entries: from `margin` before the first query to `margin`
+            after the last. With shards of whole steps dropout is that of the whole document.
 
     Returns:
         (B, H, L, D) in the dtype of `value`. A query without any visible key yields zeros.
+
+    Raises:
+        ValueError: another number of keys.
 
     >>> x = ops.ones((1, 2, 5, 4))
     >>> block_attention(x, x, x, ops.ones((1, 5), "bool"), WindowGeometry.covering(2)).shape[2]
@@ -81,7 +88,9 @@ def block_attention(
     """
     blocks_per_step = blocks_per_step or devices.blocks_per_step(geometry.block_length)
     step = _step(query, geometry, side, dropout, blocks_per_step)
-    tensors = _padded_tensors(query, key, value, key_mask, step, window_bias, side)
+    tensors = _padded_tensors(query, key, value, key_mask, step, window_bias, side, shard is not None)
+    if dropout and shard is not None:
+        dropout = dropout.from_stream(shard * (tensors.query.shape[2] // step.queries))
     present, seeds = _present(tensors), [dropout.seed] if dropout else []
 
     def attend(*values: Tensor) -> tuple[Tensor, Gradient]:
@@ -164,10 +173,16 @@ def _padded_tensors(
     step: BlockAttentionStep,
     window_bias: Tensor | None,
     side: SideKeys | None,
+    has_margins: bool = False,
 ) -> StepTensors:
-    """The tensors of all steps, padded to whole steps."""
+    """The tensors of all steps, padded to whole steps; the keys with margins, unless they have theirs."""
     after = padding_to_multiple(ops.shape(query)[2], step.queries)
-    margin = step.geometry.margin
+    margin = 0 if has_margins else step.geometry.margin
+    if has_margins and key.shape[2] != query.shape[2] + 2 * step.geometry.margin:
+        raise ValueError(
+            f"key must have the {query.shape[2]} keys of a shard between {step.geometry.margin} on either side. "
+            f"Received: {key.shape[2]} keys"
+        )
     tensors = StepTensors(
         query=pad_axis(query, 2, after=after),
         key=pad_axis(key, 2, before=margin, after=after + margin),

@@ -4,7 +4,7 @@ In signatures that serve both, S is the number of keys: the document's tokens, o
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -116,6 +116,8 @@ class CachedAttention(CompositeLayer):
     >>> layer(ops.ones((1, 3, 8))).shape[1]
     3
     """
+
+    summing_projections: ClassVar[tuple[str, ...]] = ("out_proj",)
 
     def __init__(
         self,

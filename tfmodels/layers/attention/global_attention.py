@@ -9,9 +9,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfmodels.backend.document import WHOLE, Document
 from tfmodels.backend.remat import remat
 from tfmodels.backend.types import Tensor
-from tfmodels.layers.attention.dense_attention import dense_attention, masked_softmax
+from tfmodels.layers.attention.dense_attention import dense_attention, dropout_scale, masked_softmax
 from tfmodels.layers.blocks import pad_axis, split_heads
 from tfmodels.layers.dropout import HashDropout
 
@@ -28,6 +29,7 @@ def global_attention(
     value: keras.layers.Dense,
     dropout: HashDropout | None = None,
     training: bool = False,
+    document: Document = WHOLE,
 ) -> Tensor:
     """Attend the slots' queries to `key(hidden_states)` and `value(hidden_states)`.
 
@@ -40,6 +42,7 @@ def global_attention(
         key, value: projections from E to H * D units.
         dropout: of the attention probabilities, or None.
         training: recompute the scores for the gradient.
+        document: the document of which a device holds L tokens; each device has all queries, and gets all outputs.
 
     Returns:
         (B, H, G, D) in the dtype of `query`.
@@ -54,15 +57,16 @@ def global_attention(
     if slots > size or key.quantization_mode or value.quantization_mode:
         keys = ops.swapaxes(split_heads(key(hidden_states), heads), 2, 3)  # (B, H, D, L)
         values = split_heads(value(hidden_states), heads)  # (B, H, L, D)
-        return dense_attention(query, keys, values, visible[:, None, None, :], None, dropout, training)
+        return dense_attention(query, keys, values, visible[:, None, None, :], None, dropout, training, document)
 
-    def attend(query: Tensor, slot_count: Tensor, *document: Tensor) -> Tensor:
+    def attend(query: Tensor, slot_count: Tensor, *further: Tensor) -> Tensor:
         if slots <= _FEW:
-            return _attend_unprojected(dropout, query, *document)
+            return _attend_unprojected(dropout, document, query, *further)
+        few = query[:, :, :_FEW]
         return ops.cond(
             slot_count <= _FEW,
-            lambda: pad_axis(_attend_unprojected(dropout, query[:, :, :_FEW], *document), 2, after=slots - _FEW),
-            lambda: _attend_unprojected(dropout, query, *document),
+            lambda: pad_axis(_attend_unprojected(dropout, document, few, *further), 2, after=slots - _FEW),
+            lambda: _attend_unprojected(dropout, document, query, *further),
         )
 
     kernels = [tensor for part in (key, value) for tensor in _kernel_and_bias(part, heads, query.dtype)]
@@ -72,6 +76,7 @@ def global_attention(
 
 def _attend_unprojected(
     dropout: HashDropout | None,
+    document: Document,
     query: Tensor,
     hidden_states: Tensor,
     visible: Tensor,
@@ -87,14 +92,14 @@ def _attend_unprojected(
     scores = ops.matmul(unprojected, ops.swapaxes(hidden_states, 1, 2))  # (B, H * G, L)
     scores = ops.reshape(scores, (batch, heads, slots, length))
     scores = scores + ops.einsum("bhgd,hd->bhg", query, key_bias)[..., None]  # (B, H, G, L)
-    probabilities = masked_softmax(scores, visible[:, None, None, :])
+    probabilities = masked_softmax(scores, visible[:, None, None, :], document)
     if dropout is not None:
-        probabilities = probabilities * dropout.scale(ops.shape(probabilities), ops.zeros((), "int32"))
+        probabilities = probabilities * dropout_scale(dropout, probabilities, document)
     probabilities = ops.cast(probabilities, hidden_states.dtype)
-    mixed = ops.matmul(ops.reshape(probabilities, (batch, heads * slots, length)), hidden_states)  # p x
+    mixed = document.total(ops.matmul(ops.reshape(probabilities, (batch, heads * slots, length)), hidden_states))  # p x
     mixed = ops.reshape(mixed, (batch, heads, slots, width))  # (B, H, G, E)
     # The sum of the probabilities: not 1 after dropout, nor for slots without visible tokens.
-    total = ops.sum(probabilities, axis=-1, keepdims=True)  # (B, H, G, 1)
+    total = document.total(ops.sum(probabilities, axis=-1, keepdims=True))  # (B, H, G, 1)
     return ops.einsum("bhge,ehd->bhgd", mixed, value_kernel) + total * value_bias[:, None]
 
 

@@ -7,18 +7,19 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfmodels.backend.document import WHOLE, Document, current_document
 from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import check_global_capacity
 from tfmodels.layers.attention.block_attention import (
     SideKeys,
     attention_probabilities,
-    block_attention,
     window_columns,
 )
 from tfmodels.layers.attention.dense_attention import dense_probabilities
 from tfmodels.layers.attention.global_attention import global_attention
 from tfmodels.layers.attention.heads import check_heads, kept_heads, scale_heads, take_heads, units_of_heads
 from tfmodels.layers.attention.window import WindowGeometry
+from tfmodels.layers.attention.window_attention import window_attention
 from tfmodels.layers.blocks import merge_blocks, merge_heads, split_heads
 from tfmodels.layers.composite import CompositeLayer
 from tfmodels.layers.dropout import hash_dropout
@@ -29,12 +30,13 @@ from tfmodels.utils.checks import check_divides, check_even_positive, check_posi
 PROJECTIONS = ("query", "key", "value", "query_global", "key_global", "value_global")
 
 
-def global_slots(is_global: Tensor, max_global_tokens: int) -> Tensor:
+def global_slots(is_global: Tensor, max_global_tokens: int, document: Document = WHOLE) -> Tensor:
     """The position in each slot for global tokens: the first global tokens of each row, in order.
 
     Args:
         is_global: bool (B, L).
         max_global_tokens: G.
+        document: the document of which a device holds L tokens.
 
     Returns:
         bool (B, G, L): one True per taken slot, none in an empty slot.
@@ -44,7 +46,7 @@ def global_slots(is_global: Tensor, max_global_tokens: int) -> Tensor:
     [[[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]]
     """
     # Counted, not sorted: a top-k in the graph made XLA's dropout ten times slower on the CPU (measured, TF 2.21).
-    rank = ops.cumsum(ops.cast(is_global, "int32"), axis=1)  # (B, L)
+    rank = document.running_sum(ops.cast(is_global, "int32"))  # (B, L)
     slot = ops.arange(1, max_global_tokens + 1, dtype="int32")  # (G,)
     return ops.logical_and(is_global[:, None, :], ops.equal(rank[:, None, :], slot[None, :, None]))
 
@@ -152,14 +154,15 @@ class LongformerSelfAttention(CompositeLayer):
                 output = output + ops.cast(zero_of(self.query_global, self.key_global, self.value_global), output.dtype)
         else:
             in_slot = ops.any(slots, axis=1)  # (B, L)
+            is_taken = current_document().any(ops.any(slots, axis=2))  # (B, G)
             # Slots are read and written by products with their one-hot rows, whose gradients are products too: cheaper
             # under XLA than gathers and scatters, and no shape depends on the number of taken slots.
             one_hot = ops.cast(slots, hidden_states.dtype)  # (B, G, L)
-            global_states = ops.matmul(one_hot, hidden_states)  # (B, G, E)
-            side = self._global_keys(global_states, slots, with_values=True)
+            global_states = current_document().total(ops.matmul(one_hot, hidden_states))  # (B, G, E)
+            side = self._global_keys(global_states, is_taken, with_values=True)
             window_mask = ops.logical_and(valid, ops.logical_not(in_slot))
             output = self._attend_locally(hidden_states, window_mask, side, head_mask, training)  # (B, L, E)
-            global_output = self._attend_globally(global_states, slots, hidden_states, valid, head_mask, training)
+            global_output = self._attend_globally(global_states, is_taken, hidden_states, valid, head_mask, training)
             one_hot = ops.cast(ops.swapaxes(one_hot, 1, 2), global_output.dtype)  # (B, L, G)
             output = ops.where(in_slot[..., None], ops.matmul(one_hot, global_output), output)
         return output * ops.cast(valid[..., None], output.dtype)
@@ -186,7 +189,7 @@ class LongformerSelfAttention(CompositeLayer):
         side, is_local = None, valid
         if slots is not None:
             global_states = ops.matmul(ops.cast(slots, hidden_states.dtype), hidden_states)  # (B, G, E)
-            side = self._global_keys(global_states, slots, with_values=False)
+            side = self._global_keys(global_states, ops.any(slots, axis=2), with_values=False)
             is_local = ops.logical_and(valid, ops.logical_not(ops.any(slots, axis=1)))  # (B, L)
         query, key = self._local_query(hidden_states), split_heads(self.key(hidden_states), len(self.heads))
         parts = attention_probabilities(query, key, is_local, self.geometry, side=side)
@@ -210,13 +213,13 @@ class LongformerSelfAttention(CompositeLayer):
             return None
         check_global_capacity(global_attention_mask, attention_mask, self.max_global_tokens)
         is_global = ops.logical_and(valid, ops.not_equal(global_attention_mask, 0))
-        return global_slots(is_global, self.max_global_tokens)
+        return global_slots(is_global, self.max_global_tokens, current_document())
 
-    def _global_keys(self, global_states: Tensor, slots: Tensor, with_values: bool) -> SideKeys:
-        """The side keys of the global tokens' states (B, G, E), by the local projections."""
+    def _global_keys(self, global_states: Tensor, is_taken: Tensor, with_values: bool) -> SideKeys:
+        """The side keys of the global tokens' states (B, G, E), by the local projections; `is_taken`: bool (B, G)."""
         key = split_heads(self.key(global_states), len(self.heads))  # (B, H, G, D)
         value = split_heads(self.value(global_states), len(self.heads)) if with_values else key
-        return SideKeys(key=key, value=value, mask=ops.any(slots, axis=2))
+        return SideKeys(key=key, value=value, mask=is_taken)
 
     def _local_query(self, hidden_states: Tensor) -> Tensor:
         return split_heads(self.query(hidden_states) * self.head_size**-0.5, len(self.heads))
@@ -230,7 +233,8 @@ class LongformerSelfAttention(CompositeLayer):
         training: bool | None,
     ) -> Tensor:
         """Attend every token to its window and the global tokens: (B, L, H * D)."""
-        output = block_attention(
+        output = window_attention(
+            current_document(),
             self._local_query(hidden_states),
             split_heads(self.key(hidden_states), len(self.heads)),
             split_heads(self.value(hidden_states), len(self.heads)),
@@ -247,7 +251,7 @@ class LongformerSelfAttention(CompositeLayer):
     def _attend_globally(
         self,
         global_states: Tensor,
-        slots: Tensor,
+        is_taken: Tensor,
         hidden_states: Tensor,
         valid: Tensor,
         head_mask: Tensor | None,
@@ -256,13 +260,14 @@ class LongformerSelfAttention(CompositeLayer):
         """Attend the global tokens' states (B, G, E) to the whole document: (B, G, H * D)."""
         output = global_attention(
             self._global_query(global_states),
-            ops.max(ops.sum(ops.cast(ops.any(slots, axis=2), "int32"), axis=1)),
+            ops.max(ops.sum(ops.cast(is_taken, "int32"), axis=1)),
             hidden_states,
             valid,
             self.key_global,
             self.value_global,
             hash_dropout(self.attention_dropout, training),
             bool(training),
+            current_document(),
         )
         return merge_heads(output if head_mask is None else scale_heads(output, head_mask))
 

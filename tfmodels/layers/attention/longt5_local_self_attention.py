@@ -4,17 +4,19 @@ Further shape letters: Y keys of one block's slice.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 from keras import ops
 
+from tfmodels.backend.document import current_document
 from tfmodels.backend.types import Tensor
-from tfmodels.layers.attention.block_attention import SideKeys, attention_probabilities, block_attention
+from tfmodels.layers.attention.block_attention import SideKeys, attention_probabilities
 from tfmodels.layers.attention.heads import check_heads, kept_heads, scale_heads, take_heads, units_of_heads
 from tfmodels.layers.attention.relative_position import RelativePositionBias
 from tfmodels.layers.attention.window import WindowGeometry
+from tfmodels.layers.attention.window_attention import window_attention
 from tfmodels.layers.blocks import merge_heads, split_heads
 from tfmodels.layers.composite import CompositeLayer
 from tfmodels.layers.dropout import hash_dropout
@@ -52,6 +54,8 @@ class LongT5LocalSelfAttention(CompositeLayer):
     >>> layer(ops.ones((1, 9, 8))).shape[2]
     8
     """
+
+    summing_projections: ClassVar[tuple[str, ...]] = ("o",)
 
     def __init__(
         self,
@@ -155,7 +159,8 @@ class LongT5LocalSelfAttention(CompositeLayer):
     ) -> Tensor:
         if window_bias is None and self.has_relative_attention_bias:
             window_bias = self.compute_window_bias()
-        output = block_attention(
+        output = window_attention(
+            current_document(),
             self._split(self.q(hidden_states)),
             self._split(self.k(hidden_states)),
             self._split(self.v(hidden_states)),

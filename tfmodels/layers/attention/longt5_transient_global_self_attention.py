@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfmodels.backend.document import WHOLE, Document, current_document
 from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.block_attention import SideKeys
 from tfmodels.layers.attention.longt5_local_self_attention import LongT5LocalSelfAttention, or_ones
@@ -19,7 +20,7 @@ from tfmodels.layers.projection import zero_of
 from tfmodels.utils.checks import check_positive
 
 
-def summary_block_ids(attention_mask: Tensor, global_block_size: int) -> Tensor:
+def summary_block_ids(attention_mask: Tensor, global_block_size: int, document: Document = WHOLE) -> Tensor:
     """The index of each token's summary, -1 for a token without one.
 
     Blocks are counted by position. A block is whole when its last position is not padding; tokens after the last whole
@@ -28,6 +29,7 @@ def summary_block_ids(attention_mask: Tensor, global_block_size: int) -> Tensor:
     Args:
         attention_mask: (B, L), 0 on padding.
         global_block_size: tokens per block.
+        document: the document of which a device holds L tokens.
 
     Returns:
         int32 (B, L).
@@ -37,9 +39,10 @@ def summary_block_ids(attention_mask: Tensor, global_block_size: int) -> Tensor:
     [[0, 0, 1, 1, 1, -1]]
     """
     valid = ops.not_equal(attention_mask, 0)
-    position = ops.arange(ops.shape(valid)[1], dtype="int32")
+    position = document.positions(ops.shape(valid)[1])
     is_last_of_block = position % global_block_size == global_block_size - 1
     whole_blocks = ops.sum(ops.cast(ops.logical_and(valid, is_last_of_block), "int32"), axis=1, keepdims=True)
+    whole_blocks = document.total(whole_blocks)
     block = ops.minimum(position // global_block_size, whole_blocks - 1)
     return ops.where(valid, block, -1)
 
@@ -99,13 +102,13 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
         It depends on the key's block minus the query's block alone, and all valid queries of a run share a block.
         """
         query_block = self._first_per_block(attention_mask)  # (B, A)
-        summaries = ops.shape(attention_mask)[1] // self.global_block_size
+        summaries = current_document().length(ops.shape(attention_mask)[1]) // self.global_block_size
         key_block = ops.arange(summaries, dtype="int32")
         return self.global_relative_attention_bias(key_block[None, None, :] - query_block[:, :, None])
 
     def _first_per_block(self, attention_mask: Tensor) -> Tensor:
         """The block id shared by the valid queries of each run, -1 for a run of padding alone: int32 (B, A)."""
-        ids = summary_block_ids(attention_mask, self.global_block_size)
+        ids = summary_block_ids(attention_mask, self.global_block_size, current_document())
         # Shifted by one because the padding that completes the last run is 0.
         return ops.max(split_into_blocks(ids + 1, self.global_block_size, axis=1), axis=2) - 1
 
@@ -147,37 +150,40 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
 
     def _summaries(self, hidden_states: Tensor, attention_mask: Tensor, side_bias: Tensor | None) -> SideKeys | None:
         """The keys and values of the summaries, None for a document shorter than a block."""
-        length = hidden_states.shape[1]
+        document = current_document()
+        length = document.length(hidden_states.shape[1])
         # An unknown length is None, and under JAX a symbol.
         if isinstance(length, int) and length < self.global_block_size:
             return None
         if side_bias is None and self.has_relative_attention_bias:
             side_bias = self.compute_side_bias(attention_mask)
-        ids = summary_block_ids(attention_mask, self.global_block_size)  # (B, L)
-        count = ops.shape(ids)[1] // self.global_block_size
+        ids = summary_block_ids(attention_mask, self.global_block_size, document)  # (B, L)
+        last = document.highest(ops.max(ids, axis=1, keepdims=True))  # (B, 1)
+        count = document.length(ops.shape(ids)[1]) // self.global_block_size
         summary = ops.arange(count, dtype="int32")
         # (B, G): a row has summaries up to its last whole block.
-        exists = summary[None, :] <= ops.max(ids, axis=1, keepdims=True)
-        summaries = self.global_input_layer_norm(self._sum_per_block(hidden_states, ids, count))
+        exists = summary[None, :] <= last
+        summaries = self.global_input_layer_norm(self._sum_per_block(hidden_states, ids, last))  # of this device
         return SideKeys(
-            key=self._split(self.k(summaries)),
-            value=self._split(self.v(summaries)),
+            key=document.gathered(self._split(self.k(summaries)), 2, count),
+            value=document.gathered(self._split(self.v(summaries)), 2, count),
             mask=exists,
             bias=self._of_kept_heads(side_bias, axis=1),
             queries_per_bias=self.global_block_size,
         )
 
-    def _sum_per_block(self, hidden_states: Tensor, ids: Tensor, count: int | Tensor) -> Tensor:
-        """The sum of the hidden states of each summary's tokens: float32 (B, G, E)."""
+    def _sum_per_block(self, hidden_states: Tensor, ids: Tensor, last: Tensor) -> Tensor:
+        """The sum of the hidden states of each summary's tokens; `last` (B, 1) is the last block: float32 (B, G, E)."""
+        document, last = current_document(), last[..., None]
         valid = ops.cast((ids >= 0)[..., None], hidden_states.dtype)
         blocks = split_into_blocks(hidden_states * valid, self.global_block_size, axis=1)  # (B, A, block, E)
         sums = ops.sum(ops.cast(blocks, "float32"), axis=2)  # (B, A, E), by position
-        position = ops.arange(ops.shape(sums)[1], dtype="int32")[None, :, None]
-        last = ops.max(ids, axis=1, keepdims=True)[..., None]
+        position = document.positions(ops.shape(sums)[1])[None, :, None]
         # Tokens after the last whole block join it.
         orphans = ops.sum(ops.where(position > last, sums, 0.0), axis=1, keepdims=True)  # (B, 1, E)
+        orphans = document.total(orphans)
         sums = ops.where(position > last, 0.0, sums) + ops.where(ops.equal(position, last), orphans, 0.0)
-        return sums[:, :count]
+        return sums[:, : ops.shape(ids)[1] // self.global_block_size]
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
