@@ -11,7 +11,7 @@ from tfmodels.layers.attention.block_attention import block_attention
 from tfmodels.layers.attention.window import WindowGeometry
 
 GEOMETRY = WindowGeometry.covering(4)
-LENGTH = 16
+LENGTH = 512
 
 
 def test_the_device_of_these_tests_is_a_cpu():
@@ -32,8 +32,8 @@ def test_a_scope_ends_with_an_error():
     assert devices.device_kind() == "cpu"
 
 
-def test_steps_are_one_block_on_cpus_and_tpus_and_thousands_of_queries_on_gpus():
-    assert [devices.blocks_per_step(128, kind) for kind in devices.KINDS] == [1, 32, 1]
+def test_steps_are_one_block_on_cpus_a_few_on_tpus_and_thousands_of_queries_on_gpus():
+    assert [devices.blocks_per_step(128, kind) for kind in devices.KINDS] == [1, 32, 2]
     assert devices.blocks_per_step(100_000, "gpu") == 1
     with devices.compiling_for("gpu"):
         assert devices.blocks_per_step(128) == 32
@@ -63,8 +63,8 @@ def steps(kind, blocks_per_step=None):
 
 @pytest.mark.skipif(not IS_JAX, reason="reads JAX's programs")
 def test_the_loop_has_the_steps_of_what_is_compiled_for_unless_the_call_says_otherwise():
-    assert [steps(kind) for kind in ("cpu", "tpu", "gpu")] == [4, 4, 1]
-    assert [steps(kind, blocks_per_step=2) for kind in ("cpu", "tpu", "gpu")] == [2, 2, 2]
+    assert [steps(kind) for kind in ("cpu", "tpu", "gpu")] == [128, 2, 1]
+    assert [steps(kind, blocks_per_step=2) for kind in ("cpu", "tpu", "gpu")] == [64, 64, 64]
 
 
 @pytest.mark.skipif(not IS_JAX, reason="about JAX's setting")

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 import keras
 
-# Queries of one step of the attention loop; never less than one block. A CPU's caches, and a TPU's on-chip memory,
-# hold the scores of one block: both work best in many small steps. A GPU needs thousands of queries at a time, as each
-# step costs several launches (reasoned, not measured).
-_QUERIES_PER_STEP = {"cpu": 1, "gpu": 4096, "tpu": 1}
+# Queries of one step of the attention loop; never less than one block. A CPU's caches hold the scores of one block. A
+# TPU's on-chip memory holds those of a few, and its compiler rates one long block of 256 queries best of 128, 256 and
+# 512 (docs/performance.md). A GPU needs thousands of queries at a time, as each step costs several launches (reasoned,
+# not measured).
+_QUERIES_PER_STEP = {"cpu": 1, "gpu": 4096, "tpu": 256}
 KINDS = tuple(_QUERIES_PER_STEP)
 _PLATFORMS = {"cuda": "gpu", "rocm": "gpu"}
 
@@ -58,7 +59,7 @@ def device_kind() -> str:
 def blocks_per_step(block_length: int, kind: str | None = None) -> int:
     """The number of query blocks in one step of the attention loop.
 
-    One on a CPU and on a TPU, whose fast memory holds one block's scores. On a GPU a few thousand queries.
+    One on a CPU, whose caches hold one block's scores; on a TPU 256 queries, on a GPU a few thousand.
 
     Args:
         block_length: queries of a block.
@@ -68,7 +69,7 @@ def blocks_per_step(block_length: int, kind: str | None = None) -> int:
         ValueError: another kind.
 
     >>> blocks_per_step(128, "cpu"), blocks_per_step(128, "tpu"), blocks_per_step(128, "gpu")
-    (1, 1, 32)
+    (1, 2, 32)
     """
     kind = device_kind() if kind is None else _checked(kind)
     return max(1, _QUERIES_PER_STEP[kind] // block_length)
