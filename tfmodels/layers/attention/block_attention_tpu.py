@@ -34,10 +34,10 @@ from tfmodels.layers.blocks import pad_axis
 class _LoopTensors(NamedTuple):
     """What every step reads.
 
-    key: (B, H, P + 2 * margin, D). value: (B, H, P + 2 * margin, D + 1), a column of ones behind the values. key_mask:
-    float32 (B, P + 2 * margin), added to the scores. window_bias: float32 (Q, Y) or (H, Q, Y), the same for all steps.
-    side_key, side_value: (B, H, G, D) and (B, H, G, D + 1), or None. side_bias: float32 (B, H, P / q, G), or
-    (B, 1, 1, G) for all queries.
+    key: (B, H, P + 2 * margin, D), zeros where the mask hides them. value: (B, H, P + 2 * margin, D + 1), a column of
+    ones behind the values. key_mask: float32 (B, P + 2 * margin), added to the scores. window_bias: float32 (Q, Y) or
+    (H, Q, Y), the same for all steps. side_key, side_value: (B, H, G, D) and (B, H, G, D + 1), or None. side_bias:
+    float32 (B, H, P / q, G), or (B, 1, 1, G) for all queries.
     """
 
     key: Tensor
@@ -125,8 +125,10 @@ def _loop_tensors(step: BlockAttentionStep, geometry: WindowGeometry, tensors: S
         side_bias = tensors.side_mask[:, None, None]  # (B, 1, 1, G)
         if tensors.side_bias is not None:
             side_bias = side_bias + tensors.side_bias
+    # Padding by itself is rated twice as dear as padding within a selection.
+    key = ops.where(tensors.key_mask[:, None, :, None] < 0, ops.zeros_like(tensors.key), tensors.key)
     value = _with_ones(tensors.value)
-    return _LoopTensors(tensors.key, value, tensors.key_mask, bias, tensors.side_key, side_value, side_bias)
+    return _LoopTensors(key, value, tensors.key_mask, bias, tensors.side_key, side_value, side_bias)
 
 
 def _long_bias(bias: Tensor, step: BlockAttentionStep) -> Tensor:
