@@ -25,8 +25,8 @@ _TINY_LIMITS: dict[str, dict[str, tuple[float, float]]] = {
 # All scores of a layer at once would be 600 MB for the window of LED, in 16 bits.
 _LAYER_LENGTH = 16384
 _LAYER_LIMITS: dict[str, dict[str, tuple[float, float]]] = {
-    "led": {"attention": (50, 300), "attention gradient": (100, 400)},
-    "longt5-tglobal": {"attention": (50, 400)},
+    "led": {"attention": (25, 400), "attention gradient": (110, 600)},
+    "longt5-tglobal": {"attention": (25, 500)},
 }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from tfmodels.backend.precision import float32_product
-from tfmodels.backend.scan import scan
+from tfmodels.backend.scan import computed_before, scan
 from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.block_attention_step import (
     LOWEST,
@@ -36,8 +36,8 @@ class _LoopTensors(NamedTuple):
 
     key: (B, H, P + 2 * margin, D), zeros where the mask hides them. value: (B, H, P + 2 * margin, D + 1), a column of
     ones behind the values. key_mask: float32 (B, P + 2 * margin), added to the scores. window_bias: float32 (Q, Y) or
-    (H, Q, Y), the same for all steps. side_key, side_value: (B, H, G, D) and (B, H, G, D + 1), or None. side_bias:
-    float32 (B, H, P / q, G), or (B, 1, 1, G) for all queries.
+    (H, Q, Y), the same for all steps. side_key, side_value: (B, H, G, D) and (B, H, G, D + 1), or None. side_mask:
+    float32 (B, G), added to the scores. side_bias: float32 (B, H, P / q, G), or None.
     """
 
     key: Tensor
@@ -46,6 +46,7 @@ class _LoopTensors(NamedTuple):
     window_bias: Tensor
     side_key: Tensor | None
     side_value: Tensor | None
+    side_mask: Tensor | None
     side_bias: Tensor | None
 
 
@@ -90,9 +91,9 @@ def _attend(
     mask = ops.slice(shared.key_mask, (np.int32(0), first), (ops.shape(shared.key_mask)[0], width))  # (B, Y)
     window = float32_product(query, ops.swapaxes(key, 2, 3)) + mask[:, None, None] + shared.window_bias  # (B, H, Q, Y)
     parts, values = [window], [value]
-    if shared.side_key is not None:
+    if shared.side_mask is not None:
         side = float32_product(query, ops.swapaxes(shared.side_key, 2, 3))  # (B, H, Q, G)
-        parts.append(_with_side_bias(side, shared.side_bias, queries_per_bias, index))
+        parts.append(_biased(side, shared.side_mask[:, None, None], shared.side_bias, queries_per_bias, index))
         values.append(shared.side_value)
     highest = over_parts(partial(ops.max, initial=np.float32(LOWEST)), ops.maximum, parts)  # (B, H, Q, 1)
     # The last column of the product is the exponentials' sum: (B, H, Q, D + 1).
@@ -105,30 +106,27 @@ def _attend(
     return [product[..., :size] / total, highest + ops.log(total)]
 
 
-def _with_side_bias(side: Tensor, bias: Tensor, queries_per_bias: int, index: Tensor) -> Tensor:
-    """Scores of the side keys (B, H, Q, G) with their bias: (B, 1, 1, G), or one step's rows of (B, H, P / q, G)."""
-    if bias.shape[2] == 1 and bias.shape[1] == 1:
-        return side + bias
+def _biased(side: Tensor, mask: Tensor, bias: Tensor | None, queries_per_bias: int, index: Tensor) -> Tensor:
+    """Scores of the side keys (B, H, Q, G) with their mask (B, 1, 1, G), and with one step's rows of the bias."""
+    if bias is None:
+        return side + mask
     batch, heads, queries, keys = ops.shape(side)
     rows = queries // queries_per_bias
     grouped = ops.reshape(side, (batch, heads, rows, queries_per_bias, keys))
-    return ops.reshape(grouped + slice_rows(bias, index * rows, rows)[:, :, :, None], (batch, heads, queries, keys))
+    added = slice_rows(bias, index * rows, rows) + mask  # (B, H, Q / q, G)
+    return ops.reshape(grouped + added[:, :, :, None], (batch, heads, queries, keys))
 
 
 def _loop_tensors(step: BlockAttentionStep, geometry: WindowGeometry, tensors: StepTensors) -> _LoopTensors:
     bias = ops.convert_to_tensor(additive_mask(geometry.is_inside()))  # (Q, Y)
     if tensors.window_bias is not None:
         bias = bias + _long_bias(tensors.window_bias, step)  # (H, Q, Y)
-    side_bias, side_value = None, None
-    if tensors.side_mask is not None:
-        side_value = _with_ones(tensors.side_value)
-        side_bias = tensors.side_mask[:, None, None]  # (B, 1, 1, G)
-        if tensors.side_bias is not None:
-            side_bias = side_bias + tensors.side_bias
     # Padding by itself is rated twice as dear as padding within a selection.
     key = ops.where(tensors.key_mask[:, None, :, None] < 0, ops.zeros_like(tensors.key), tensors.key)
-    value = _with_ones(tensors.value)
-    return _LoopTensors(key, value, tensors.key_mask, bias, tensors.side_key, side_value, side_bias)
+    side_value = None if tensors.side_value is None else _with_ones(tensors.side_value)
+    side_mask = None if tensors.side_mask is None else computed_before(tensors.side_mask)
+    side = tensors.side_key, side_value, side_mask, tensors.side_bias
+    return _LoopTensors(key, _with_ones(tensors.value), tensors.key_mask, bias, *side)
 
 
 def _long_bias(bias: Tensor, step: BlockAttentionStep) -> Tensor:
