@@ -111,7 +111,7 @@ bench-quick: setup
 bench-gpu: setup
 	$(BIN)/python -m benchmarks gpu $(BENCH)
 
-# Programs for four TPU chips, compiled without any; nothing of TensorFlow's is needed. One at a time: libtpu allows no two.
+# Programs for four TPU chips, compiled without any; nothing of TensorFlow's is needed.
 tpu-check: $(TPU)/.ready
 	$(TPU)/bin/python -m accelerators check
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# With all of these libtpu asks no metadata server, and is quiet. The type need not be that of the topology.
+# With the first three libtpu asks no metadata server, and is quiet. The type need not be that of the topology. By default
+# one process alone may load libtpu, for the sake of chips; here there are none.
 _TPU_ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
 ENVIRONMENT: Mapping[str, str] = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", **_TPU_ENVIRONMENT}
 """What must be set before keras and jax are imported: the programs are built on the CPU."""
