@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# With the first three libtpu asks no metadata server, and is quiet. The type need not be that of the topology. By default
-# one process alone may load libtpu, for the sake of chips; here there are none.
+# With the first three libtpu asks no metadata server, and is quiet. The type need not be that of the topology. By
+# default one process alone may load libtpu, for the sake of chips; here there are none.
 _TPU_ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
