@@ -132,7 +132,7 @@ def _hbm_bytes(each: Instruction, computation: Computation, program: Program) ->
     fused = program.computations.get(each.called.get("calls", ""), {}) if each.opcode == "fusion" else {}
     operands = [computation.get(name) for name in each.operands]
     reads = [
-        min(operand.bytes_in(HBM), _read_bytes(each, fused, place)) if operand is not None else 0
+        min(operand.bytes_in(HBM), _read_bytes(each, fused, place, program)) if operand is not None else 0
         for place, operand in enumerate(operands)
     ]
     return sum(reads) + min(each.bytes_in(HBM), _written_bytes(each, computation, fused))
@@ -147,8 +147,8 @@ def _moved_bytes(start: Instruction) -> float:
     return size * sum(array.space == HBM for array in (arrays[0], arrays[-1]))
 
 
-def _read_bytes(each: Instruction, fused: Computation, place: int) -> float:
-    """At most so many bytes are read of an operand."""
+def _read_bytes(each: Instruction, fused: Computation, place: int, program: Program) -> float:
+    """At most so many bytes are read of an operand; a fusion may hold further ones, which read slices."""
     if each.opcode in _SLICES and place == 0:
         return each.bytes_in()
     if each.opcode == "dynamic-update-slice" and place == 0:
@@ -164,6 +164,10 @@ def _read_bytes(each: Instruction, fused: Computation, place: int) -> float:
             names.add(user.name)
         elif user.opcode in _SLICES and user.operands[0] in names:
             total += user.bytes_in()
+        elif user.opcode == "fusion":
+            inner = program.computations.get(user.called.get("calls", ""), {})
+            places = [place for place, name in enumerate(user.operands) if name in names]
+            total += sum(_read_bytes(user, inner, place, program) for place in places)
         elif user.opcode != "dynamic-update-slice" or user.operands[0] not in names:
             return math.inf
     return total

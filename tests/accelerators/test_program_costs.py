@@ -73,6 +73,19 @@ def test_a_conditional_costs_as_much_as_its_dearest_branch():
     assert program_costs(parse(branches + entry)).cycles == 9
 
 
+def test_a_fusion_within_a_fusion_reads_slices_as_well():
+    def fusion(name, called):
+        return (
+            f"%{name} (p: f32[8,4], i: s32[]) -> f32[1,4] {{\n  %p = f32[8,4]{{1,0}} parameter(0)\n"
+            "  %i = s32[] parameter(1)\n"
+            f"  ROOT %s = f32[1,4]{{1,0}} fusion(%p, %i), kind=kLoop, calls=%{called}\n}}\n\n"
+        )
+
+    inner = LOOP[LOOP.index("%fused") : LOOP.index("%body")]
+    entry = fusion("main", "outer").replace("%main", "ENTRY %main")
+    assert program_costs(parse(inner + fusion("outer", "fused") + entry)).hbm_bytes == 16 + 4 + 16
+
+
 def test_text_that_is_no_program_is_refused():
     with pytest.raises(ValueError, match="text must be an HLO program with an ENTRY. Received: 'nothing'"):
         parse("nothing")
