@@ -9,13 +9,18 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 WRITERS := .venv-writers
 # The lowest Keras that setup.cfg allows.
 LOWEST := .venv-lowest
+# Where compilers for TPUs and for GPUs are.
+TPU := .venv-tpu
+GPU := .venv-gpu
 # Which part, such as "--only led --lengths 4096".
 PARITY ?=
 # Which part, such as "--only train --rounds 3".
 BENCH ?=
+# Which rows, such as '--only "led base encode 4096" --target v5e'.
+REPORT ?=
 
 .PHONY: setup demo test test-tensorflow test-models test-layers test-parity test-export test-rest test-jax test-thorough test-slow \
-	test-lowest pretrain parity parity-full lint bench bench-quick bench-gpu install-check clean
+	test-lowest pretrain parity parity-full lint bench bench-quick bench-gpu tpu-check tpu-report gpu-report install-check clean
 
 setup: $(VENV)/.ready
 
@@ -105,6 +110,27 @@ bench-quick: setup
 
 bench-gpu: setup
 	$(BIN)/python -m benchmarks gpu $(BENCH)
+
+# Programs for four TPU chips, compiled without any; nothing of TensorFlow's is needed.
+tpu-check: $(TPU)/.ready
+	$(TPU)/bin/python -m accelerators check
+
+# By hand: a row takes minutes.
+tpu-report: $(TPU)/.ready
+	$(TPU)/bin/python -m accelerators report --output out/tpu-report.json $(REPORT)
+
+gpu-report: $(GPU)/.ready
+	$(GPU)/bin/python -m accelerators report --target h100 --output out/gpu-report.json $(REPORT)
+
+$(TPU)/.ready: accelerators/tpu.txt
+	test -x $(TPU)/bin/python || $(PYTHON) -m venv $(TPU)
+	$(TPU)/bin/python -m pip install --quiet --requirement accelerators/tpu.txt
+	touch $@
+
+$(GPU)/.ready: accelerators/gpu.txt
+	test -x $(GPU)/bin/python || $(PYTHON) -m venv $(GPU)
+	$(GPU)/bin/python -m pip install --quiet --no-deps --requirement accelerators/gpu.txt
+	touch $@
 
 # In an empty environment and outside of the checkout, with what `pip install .` brings.
 install-check:

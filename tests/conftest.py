@@ -22,8 +22,9 @@ import keras
 import pytest
 from backends import IS_JAX
 
-# Layers, models and generation; the rest of the package is TensorFlow's alone, or the same under every backend.
-UNDER_JAX = ("backend", "distribution", "generation", "layers", "modeling", "parity", "support")
+# Layers, models, generation, several devices, and what compilers for accelerators get; the rest of the package is
+# TensorFlow's alone, or the same under every backend.
+UNDER_JAX = ("accelerators", "backend", "distribution", "generation", "layers", "modeling", "parity", "support")
 
 
 def pytest_configure(config):

@@ -64,8 +64,9 @@ def test_a_familys_name_stands_in_its_folder_the_registry_and_the_public_face_al
     prefixes = [modules()[f"tfmodels.{family}"].read_text(encoding="utf-8") for family in families()]
     classes = [re.search(r"config=(\w+)Config", text)[1] for text in prefixes]
     pattern = re.compile(rf"\b({'|'.join(families())})\b|\b({'|'.join(classes)})(\b|[A-Z][a-z])")
-    # An attention layer is named after the paper that it is from; benchmarks and the demonstration choose models.
-    own = ("tfmodels.layers.attention", "benchmarks", "training.demo", *(f"tfmodels.{family}" for family in families()))
+    # An attention layer is named after the paper that it is from; the tools and the demonstration choose models.
+    tools = ("accelerators", "benchmarks", "training.demo")
+    own = ("tfmodels.layers.attention", *tools, *(f"tfmodels.{family}" for family in families()))
     others = [name for name in modules_outside(*own) if name not in (*own, "tfmodels", "tfmodels.auto")]
     found = {name: {text for text in architecture.code_names(name) if pattern.search(text)} for name in others}
     assert not {name: texts for name, texts in found.items() if texts}

@@ -4,13 +4,14 @@ import doctest
 import importlib
 import pkgutil
 
+import accelerators
 import export
 import tfmodels
 import training
 
 MODULES = sorted(
     module.name
-    for package in (tfmodels, training, export)
+    for package in (tfmodels, training, export, accelerators)
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
     if not module.name.endswith("__main__")
 )

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
 MIXED = [*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "export" / "serving" / "README.md"]
-TOP_FOLDERS = ("tfmodels", "training", "export", "benchmarks", "tests", "docs", "examples")
+TOP_FOLDERS = ("tfmodels", "training", "export", "benchmarks", "accelerators", "tests", "docs", "examples")
 
 
 def blocks(text, language):

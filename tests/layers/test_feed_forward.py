@@ -6,6 +6,7 @@ from backends import MODES, value_and_gradients
 from keras import ops
 from routines import as_numpy, assert_close, randomise
 
+from tfmodels.backend.devices import compiling_for
 from tfmodels.layers import feed_forward
 from tfmodels.layers.feed_forward import FeedForward
 
@@ -41,3 +42,16 @@ def test_chunks_keep_the_dtype_of_a_safe_output(monkeypatch):
     assert (
         layer(ops.ones((1, 2 * CHUNK + 1, WIDTH), "float16")).dtype == layer(ops.ones((1, 2, WIDTH), "float16")).dtype
     )
+
+
+@pytest.mark.parametrize(("kind", "lengths"), [("cpu", [CHUNK] * 3), ("tpu", [9])])
+def test_chunks_are_longer_where_it_is_compiled_for_tpus(kind, lengths, monkeypatch):
+    monkeypatch.setattr(feed_forward, "CHUNK_LENGTH", CHUNK)
+    layer, seen = FeedForward(10, "relu"), []
+    layer.build((None, None, WIDTH))
+    own_call = layer.wi.call
+    layer.wi.call = lambda x: seen.append(x.shape[1]) or own_call(x)
+    with compiling_for(kind):
+        layer(ops.ones((1, 9, WIDTH)))
+    # A loop may trace its body once for all chunks.
+    assert seen in (lengths, lengths[:1])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("tfmodels", "export", "training", "benchmarks")
+PACKAGES = ("tfmodels", "export", "training", "benchmarks", "accelerators")
 MOST_LINES, MOST_FUNCTION_LINES = 420, 60
 
 # Where a folder of `tfmodels` may import from; a family is one more folder, see `allowed`.
@@ -98,7 +98,9 @@ def allowed(module: str, imported: str) -> bool:
             and not is_family
             and (is_demo or target[:2] != ["training", "demo"])
         )
-    return not is_family  # benchmarks
+    if source[0] == "accelerators":
+        return target[0] in ("accelerators", "benchmarks", "tfmodels") and not is_family
+    return target[0] != "accelerators" and not is_family  # benchmarks
 
 
 def _allowed_inside(source: list[str], target: list[str]) -> bool:

@@ -1,27 +1,100 @@
-"""The size of a loop's step, by kind of device."""
+"""What kind of device a program is compiled for, and what follows from it.
 
+A program may be compiled, or exported, for a device that is not there: `compiling_for` says so.
+"""
+
+import contextlib
+import contextvars
 import functools
+from collections.abc import Iterator
 
 import keras
 
-# A step of 4,096 queries keeps a large accelerator busy, and its scores fit beside the model (reasoned, not measured).
-_QUERIES_PER_STEP = {"cpu": 1, "accelerator": 4096}
+# Queries of one step of the attention loop; never less than one block. A CPU's caches hold the scores of one block. A
+# TPU's on-chip memory holds those of a few, and its compiler rates one long block of 256 queries best of 128, 256 and
+# 512 (docs/performance.md). A GPU needs thousands of queries at a time, as each step costs several launches; 4,096 ran on an H100,
+# other numbers did not.
+_QUERIES_PER_STEP = {"cpu": 1, "gpu": 4096, "tpu": 256}
+KINDS = tuple(_QUERIES_PER_STEP)
+_PLATFORMS = {"cuda": "gpu", "rocm": "gpu"}
+
+_chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("compiling_for", default=None)
 
 
-def blocks_per_step(block_length: int) -> int:
+@contextlib.contextmanager
+def compiling_for(kind: str) -> Iterator[None]:
+    """A scope in which programs are traced for a kind of device, whichever devices are there.
+
+    What was traced before keeps its kind. JAX does not trace a jitted function again for the same shapes: make a new
+    one for each kind.
+
+    Args:
+        kind: "cpu", "gpu" or "tpu".
+
+    Raises:
+        ValueError: another kind.
+
+    >>> with compiling_for("tpu"):
+    ...     device_kind()
+    'tpu'
+    """
+    token = _chosen.set(_checked(kind))
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def device_kind() -> str:
+    """The kind of device that is compiled for: "cpu", "gpu" or "tpu".
+
+    That of the innermost `compiling_for`; else that of the backend's default device.
+    """
+    chosen = _chosen.get()
+    if chosen is not None:
+        return chosen
+    return _kind_in_jax() if keras.backend.backend() == "jax" else _kind_in_tensorflow()
+
+
+def blocks_per_step(block_length: int, kind: str | None = None) -> int:
     """The number of query blocks in one step of the attention loop.
 
-    One on a CPU, whose caches hold one block's scores; elsewhere the blocks of a few thousand queries.
+    One on a CPU, whose caches hold one block's scores; on a TPU 256 queries, on a GPU a few thousand.
+
+    Args:
+        block_length: queries of a block.
+        kind: "cpu", "gpu" or "tpu"; None: `device_kind()`.
+
+    Raises:
+        ValueError: another kind.
+
+    >>> blocks_per_step(128, "cpu"), blocks_per_step(128, "tpu"), blocks_per_step(128, "gpu")
+    (1, 2, 32)
     """
-    return max(1, _QUERIES_PER_STEP[_device_kind()] // block_length)
+    kind = device_kind() if kind is None else _checked(kind)
+    return max(1, _QUERIES_PER_STEP[kind] // block_length)
+
+
+def _checked(kind: str) -> str:
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}. Received: kind={kind!r}")
+    return kind
+
+
+def _kind_in_jax() -> str:
+    import jax
+
+    # A device, the name of a platform, or None.
+    device = jax.config.jax_default_device
+    platform = jax.default_backend() if device is None else getattr(device, "platform", device)
+    kind = _PLATFORMS.get(platform, platform)
+    # Any other accelerator works like a GPU, as far as is known.
+    return kind if kind in KINDS else "gpu"
 
 
 @functools.cache
-def _device_kind() -> str:
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return "cpu" if jax.default_backend() == "cpu" else "accelerator"
+def _kind_in_tensorflow() -> str:
     import tensorflow as tf
 
-    return "cpu" if not any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU")) else "accelerator"
+    found = {device.device_type for device in tf.config.list_logical_devices()}
+    return "tpu" if "TPU" in found else "gpu" if "GPU" in found else "cpu"

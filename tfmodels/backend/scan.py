@@ -56,6 +56,19 @@ def scan(
     return _scan_in_tensorflow(step, carry, outputs, length, inputs, reuse)
 
 
+def computed_before(x: Tensor) -> Tensor:
+    """`x`, which a loop reads and XLA under JAX would otherwise compute again in each step, if it is small.
+
+    >>> float(computed_before(ops.array(2.0)))
+    2.0
+    """
+    if keras.backend.backend() != "jax":
+        return x
+    import jax
+
+    return jax.lax.optimization_barrier(x)
+
+
 def can_reuse(output: tuple[Sequence[int | None], str], source: Tensor) -> bool:
     """Whether a result of this shape and dtype can be written over a part of an input.
 

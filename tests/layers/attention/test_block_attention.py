@@ -7,6 +7,7 @@ from backends import direct
 from keras import ops
 from routines import as_numpy, assert_close, gradients_of
 
+from tfmodels.backend.devices import compiling_for
 from tfmodels.layers.attention.block_attention import SideKeys, attention_probabilities, block_attention
 from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.dropout import HashDropout
@@ -188,6 +189,81 @@ def test_probabilities_are_those_that_the_output_is_made_of():
     total = as_numpy(ops.sum(window, axis=-1) + ops.sum(others, axis=-1))
     assert_close(total.reshape(BATCH, HEADS, -1)[:, :, :11], np.ones((BATCH, HEADS, 11), "float32"), 1e-5)
     assert np.abs(as_numpy(window) * ~geometry.is_inside()).max() == 0
+
+
+def for_tpus(*arguments, **settings):
+    with compiling_for("tpu"):
+        return engine(*arguments, **settings)
+
+
+@pytest.mark.quick("*-None-1", "*-None-17", "*-3-24")
+@pytest.mark.quick_in_jax("*4-None-17", "*3-3-24")
+@pytest.mark.parametrize("length", [1, 17, 24])
+@pytest.mark.parametrize("blocks", [None, 1, 3])
+@pytest.mark.parametrize("geometry", [WindowGeometry(4, 4, 6), WindowGeometry(3, 2, 3)], ids=["4", "3"])
+def test_what_is_compiled_for_tpus_has_the_numbers_and_gradients_of_dense_attention(length, geometry, blocks):
+    tensors, masks = make_tensors(length, geometry), make_masks(length)
+    weights = np.random.default_rng(1).normal(size=tensors["value"].shape).astype("float32")
+
+    def loss(function):
+        return lambda given: ops.sum(function(given, masks, geometry) * weights)
+
+    def chosen(*arguments):
+        return for_tpus(*arguments, blocks_per_step=blocks)
+
+    assert_close(as_numpy(direct(chosen, tensors, masks, geometry)), as_numpy(dense(tensors, masks, geometry)), 1e-5)
+    ours, wanted = gradients_of(loss(chosen), tensors), gradients_of(loss(engine), tensors)
+    for name, gradient in wanted.items():
+        assert_close(ours[name], gradient, 1e-5 * max(1.0, np.abs(gradient).max()))
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"window_bias": None}, {"side": None}, {"window_bias": None, "side": None}, "mask"]
+)
+def test_what_is_compiled_for_tpus_needs_no_bias_and_no_side_keys(arguments):
+    geometry = WindowGeometry.covering(4)
+    tensors, masks = make_tensors(11, geometry), make_masks(11)
+    if arguments == "mask":
+        arguments = {"side": SideKeys(tensors["side_key"], tensors["side_value"], masks[1])}
+    found, wanted = (direct(function, tensors, masks, geometry, **arguments) for function in (for_tpus, engine))
+    assert_close(as_numpy(found), as_numpy(wanted), 1e-5)
+
+
+def test_compiled_for_tpus_a_query_that_sees_no_key_gives_zeros():
+    geometry = WindowGeometry.covering(2)
+    masks = np.zeros((BATCH, 9), bool), np.zeros((BATCH, SIDE), bool)
+    assert np.abs(as_numpy(direct(for_tpus, make_tensors(9, geometry), masks, geometry))).max() == 0
+
+
+def test_compiled_for_tpus_dropout_draws_the_same_masks_forwards_and_backwards():
+    geometry = WindowGeometry.covering(4)
+    tensors, masks = make_tensors(10, geometry), make_masks(10)
+    dropout = HashDropout(0.4, ops.array([3, 7], "uint32"))
+
+    def loss(function, **arguments):
+        return lambda given: ops.sum(function(given, masks, geometry, dropout=dropout, **arguments) ** 2)
+
+    # In steps of one block, whatever the default.
+    ours, wanted = gradients_of(loss(for_tpus), tensors), gradients_of(loss(engine, blocks_per_step=1), tensors)
+    for name, gradient in wanted.items():
+        assert_close(ours[name], gradient, 1e-5 * max(1.0, np.abs(gradient).max()))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 0.05), ("float16", 0.01)])
+def test_compiled_for_tpus_sixteen_bits_are_within_their_rounding(dtype, tolerance):
+    geometry = WindowGeometry.covering(4)
+    tensors, masks = make_tensors(17, geometry), make_masks(17)
+    names = ("query", "key", "value", "side_key", "side_value")
+    tensors |= {name: as_numpy(ops.cast(tensors[name], dtype)) for name in names}
+
+    def short(given, kept=()):
+        return for_tpus({**given, **{n: ops.cast(given[n], dtype) for n in names if n not in kept}}, masks, geometry)
+
+    output = direct(short, tensors)
+    assert keras.backend.standardize_dtype(output.dtype) == dtype
+    assert_close(as_numpy(output), as_numpy(direct(engine, tensors, masks, geometry)), tolerance)
+    # Under a map of policies queries and values may differ: the output has the values' dtype.
+    assert keras.backend.standardize_dtype(direct(short, tensors, ("value", "side_value")).dtype) == "float32"
 
 
 @pytest.mark.quick_in_jax("places0-seeds0", "places1-seeds1", "places2-seeds2")

@@ -22,6 +22,7 @@ from tfmodels.backend.gradients import Gradient, custom_gradient
 from tfmodels.backend.scan import can_reuse, scan
 from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.block_attention_step import BlockAttentionStep, StepTensors, additive_mask
+from tfmodels.layers.attention.block_attention_tpu import attend_in_long_blocks
 from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.blocks import pad_axis, padding_to_multiple
 from tfmodels.layers.dropout import HashDropout
@@ -162,7 +163,7 @@ def _step(
     if length is not None:
         blocks_per_step = min(blocks_per_step, -(-length // geometry.block_length))
     queries_per_bias = 1 if side is None else side.queries_per_bias
-    return BlockAttentionStep(geometry, max(1, blocks_per_step), queries_per_bias, dropout)
+    return BlockAttentionStep(geometry, max(1, blocks_per_step), queries_per_bias, dropout, devices.device_kind())
 
 
 def _padded_tensors(
@@ -212,6 +213,9 @@ def _filled(template: StepTensors, values: Sequence[Tensor]) -> StepTensors:
 
 def _forward(step: BlockAttentionStep, tensors: StepTensors) -> tuple[Tensor, Tensor]:
     """Output (B, H, P, D), and float32 log-sum-exp (B, H, P, 1)."""
+    if step.is_joined:
+        return attend_in_long_blocks(step, tensors)
+    step = step.one_by_one()
     batch, heads, _, size = tensors.value.shape
     outputs = [((batch, heads, step.queries, size), tensors.value.dtype), ((batch, heads, step.queries, 1), "float32")]
     # A step's output is written over its queries, which no later step reads.
@@ -266,6 +270,7 @@ def _backward(
     gradients are complete, and a result of the step. The gradients of the last 2 * margin keys are pending: the carry
     takes them to the next step. The carry also sums the gradients of the tensors that all steps share.
     """
+    step = step.one_by_one()
     cut = _cut(tensors, step)
     pending = ops.zeros_like(tensors.key[:, :, : 2 * step.geometry.margin], dtype="float32")
     shared = StepTensors(None, pending, pending, None, tensors.window_bias, tensors.side_key, tensors.side_value)

@@ -5,7 +5,7 @@ queries of all steps, A rows of the side keys' bias, q queries that share a row 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -21,8 +21,8 @@ from tfmodels.layers.dropout import HashDropout
 # Added to a masked score. Added twice (padding outside the window) it is still a finite float32.
 _MASKED = -1e30
 # The highest score of a query without any visible key: below every real score, and above every masked one.
-_LOWEST = -5e29
-_TINY = 1e-37
+LOWEST = -5e29
+TINY = 1e-37
 
 
 class StepTensors(NamedTuple):
@@ -69,17 +69,28 @@ class BlockAttentionStep:
         blocks: N, blocks of a step.
         queries_per_bias: q.
         dropout: of the probabilities, or None.
+        device_kind: "cpu", "gpu" or "tpu"; the gradient may be traced where no scope says it any more.
     """
 
     geometry: WindowGeometry
     blocks: int
     queries_per_bias: int = 1
     dropout: HashDropout | None = None
+    device_kind: str = "cpu"
 
     @property
     def queries(self) -> int:
         """Q, the queries of a step."""
         return self.blocks * self.geometry.block_length
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether the forward pass works on the blocks of a step as on one: on TPUs, without dropout."""
+        return self.device_kind == "tpu" and self.dropout is None
+
+    def one_by_one(self) -> "BlockAttentionStep":
+        """The same work, on a TPU in steps of one block, where it is not joined: neighbouring slices are no copies."""
+        return replace(self, blocks=1) if self.device_kind == "tpu" else self
 
     def attend(self, index: Tensor, tensors: StepTensors) -> list[Tensor]:
         """Output (B, H, Q, D) in the dtype of the value, and each query's float32 log-sum-exp (B, H, Q, 1)."""
@@ -182,7 +193,7 @@ class BlockAttentionStep:
 
     def _slices(self, x: Tensor, index: Tensor) -> Tensor:
         """Each block's slice of (B, H, P + 2 * margin, D): (B, H, N, Y, D)."""
-        span = _slice(x, index * self.queries, self.queries + 2 * self.geometry.margin)  # (B, H, Q + 2 * margin, D)
+        span = slice_rows(x, index * self.queries, self.queries + 2 * self.geometry.margin)  # (B, H, Q + 2 * margin, D)
         length, width = self.geometry.block_length, self.geometry.slice_length
         slices = [span[:, :, block * length : block * length + width] for block in range(self.blocks)]
         return slices[0][:, :, None] if self.blocks == 1 else ops.stack(slices, axis=2)
@@ -213,8 +224,8 @@ class BlockAttentionStep:
         return ops.reshape(x, (batch, heads, self.queries // self.queries_per_bias, self.queries_per_bias, keys))
 
 
-def _slice(x: Tensor, start: Tensor, length: int) -> Tensor:
-    """Part of the third axis of (B, H, P, X)."""
+def slice_rows(x: Tensor, start: Tensor, length: int) -> Tensor:
+    """Part of the third axis: (B, H, P, X) -> (B, H, length, X)."""
     batch, heads, _, width = ops.shape(x)
     # All starts have one dtype: under JAX's 64-bit mode a Python 0 would be int64.
     first = np.int32(0)
@@ -224,12 +235,12 @@ def _slice(x: Tensor, start: Tensor, length: int) -> Tensor:
 def _softmax_terms(parts: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
     """The exponentials of scores minus their query's highest score, that highest score, and the exponentials' sum."""
     # An initial value for each reduction: JAX refuses the maximum of an axis that may be empty (a symbolic shape).
-    highest = _over_parts(partial(ops.max, initial=np.float32(_LOWEST)), ops.maximum, parts)
+    highest = over_parts(partial(ops.max, initial=np.float32(LOWEST)), ops.maximum, parts)
     exponentials = [ops.exp(part - highest) for part in parts]
-    return exponentials, highest, ops.maximum(_over_parts(ops.sum, ops.add, exponentials), np.float32(_TINY))
+    return exponentials, highest, ops.maximum(over_parts(ops.sum, ops.add, exponentials), np.float32(TINY))
 
 
-def _over_parts(reduce: Callable[..., Tensor], combine: Callable[..., Tensor], parts: list[Tensor]) -> Tensor:
+def over_parts(reduce: Callable[..., Tensor], combine: Callable[..., Tensor], parts: list[Tensor]) -> Tensor:
     """A reduction over the last axis of all parts as if they were one."""
     result = reduce(parts[0], axis=-1, keepdims=True)
     for part in parts[1:]:

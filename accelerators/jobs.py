@@ -1,0 +1,54 @@
+"""What is compiled, as plain values: a model, what it does, and how much of it. Needs no backend."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.models import FAMILIES, SIZES
+
+JOBS = ("encode", "train", "greedy", "beams", "attention", "attention gradient")
+BEAMS = 4
+
+
+@dataclass(frozen=True)
+class Job:
+    """One program.
+
+    family: a name in `benchmarks.models.FAMILIES`. what: one of `JOBS`; "train" is an update by AdamW with dropout and
+    recomputation, "beams" a search with 4 beams, "attention" the attention of one layer of the encoder. size: "base" or
+    "tiny". length: tokens of each document. batch: documents of all chips together. target: tokens that are learned, or
+    made. dtype: "bfloat16" or "float32"; "train" keeps float32 weights. chips: among which the documents are divided.
+    """
+
+    family: str
+    what: str
+    length: int
+    batch: int = 1
+    size: str = "base"
+    target: int = 256
+    dtype: str = "bfloat16"
+    chips: int = 1
+
+    def __post_init__(self) -> None:
+        for name, values in (("family", tuple(FAMILIES)), ("what", JOBS), ("size", SIZES)):
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} must be one of {', '.join(values)}. Received: {getattr(self, name)!r}")
+        if self.batch % self.chips:
+            raise ValueError(f"batch must be a multiple of chips={self.chips}. Received: batch={self.batch}")
+
+    @property
+    def name(self) -> str:
+        """What tells the job from others.
+
+        >>> Job("led", "encode", 4096).name
+        'led base encode 4096 x 1 bfloat16'
+        """
+        return f"{self.family} {self.size} {self.what} {self.length} x {self.batch} {self.dtype}"
+
+
+def is_chosen(job: Job, texts: Sequence[str]) -> bool:
+    """Whether the job's name holds one of the texts; without any, all are chosen.
+
+    >>> is_chosen(Job("led", "encode", 64), ["led base", "train"]), is_chosen(Job("led", "encode", 64), ["train"])
+    (True, False)
+    """
+    return not texts or any(text in job.name for text in texts)

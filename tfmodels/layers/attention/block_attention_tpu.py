@@ -1,0 +1,142 @@
+"""The engine's forward pass for TPUs: the numbers of `BlockAttentionStep.attend`, in fewer and larger operations.
+
+A TPU's compiler makes one program of each operation that it cannot join to a matrix product, and each costs as much as
+a small product. So here the sum of the exponentials is one more column of the product with the values, the blocks of a
+step are one long block, masks and biases are added up before the loop, and each step's output is written over its
+queries. Dropout needs the sum before it is applied: it has no such form.
+
+Further shape letters: Q queries of a step, Y keys of its slice, P queries of all steps, q queries that share a row of
+the side keys' bias.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from keras import ops
+
+from tfmodels.backend.precision import float32_product
+from tfmodels.backend.scan import computed_before, scan
+from tfmodels.backend.types import Tensor
+from tfmodels.layers.attention.block_attention_step import (
+    LOWEST,
+    TINY,
+    BlockAttentionStep,
+    StepTensors,
+    additive_mask,
+    over_parts,
+    slice_rows,
+)
+from tfmodels.layers.attention.window import WindowGeometry
+from tfmodels.layers.blocks import pad_axis
+
+
+class _LoopTensors(NamedTuple):
+    """What every step reads.
+
+    key: (B, H, P + 2 * margin, D), zeros where the mask hides them. value: (B, H, P + 2 * margin, D + 1), a column of
+    ones behind the values. key_mask: float32 (B, P + 2 * margin), added to the scores. window_bias: float32 (Q, Y) or
+    (H, Q, Y), the same for all steps. side_key, side_value: (B, H, G, D) and (B, H, G, D + 1), or None. side_mask:
+    float32 (B, G), added to the scores. side_bias: float32 (B, H, P / q, G), or None.
+    """
+
+    key: Tensor
+    value: Tensor
+    key_mask: Tensor
+    window_bias: Tensor
+    side_key: Tensor | None
+    side_value: Tensor | None
+    side_mask: Tensor | None
+    side_bias: Tensor | None
+
+
+def attend_in_long_blocks(step: BlockAttentionStep, tensors: StepTensors) -> tuple[Tensor, Tensor]:
+    """The attention of all queries, without dropout.
+
+    Args:
+        step: its blocks are worked on as one.
+        tensors: the engine's, padded to whole steps.
+
+    Returns:
+        Output (B, H, P, D) in the dtype of the value, and each query's float32 log-sum-exp (B, H, P, 1).
+    """
+    batch, heads, length, _ = ops.shape(tensors.query)
+    rows, zero = step.queries, np.int32(0)
+    geometry = WindowGeometry(step.geometry.window, rows, step.geometry.margin)
+    shared = _loop_tensors(step, geometry, tensors)
+    # No later step reads the queries that an output is written over. Under a map of policies the dtypes may differ.
+    in_place = tensors.query.dtype == tensors.value.dtype and tensors.query.shape[3] == tensors.value.shape[3]
+    outputs = tensors.query if in_place else ops.zeros_like(tensors.value[:, :, step.geometry.margin :][:, :, :length])
+
+    def body(_: Tensor, carry: list[Tensor], *__: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        # The index is carried: the loop's own is an array that each step would read from memory.
+        index, outputs = carry
+        query = slice_rows(outputs if in_place else tensors.query, index * rows, rows)  # (B, H, Q, D)
+        output, lse = _attend(step.queries_per_bias, geometry, shared, query, index)
+        start = (zero, zero, index * rows, zero)
+        return [index + np.int32(1), ops.slice_update(outputs, start, ops.cast(output, outputs.dtype))], [lse]
+
+    kind = (tensors.query.shape[0], tensors.query.shape[1], rows, 1), "float32"
+    (_, outputs), (lse,) = scan(body, [ops.zeros((), "int32"), outputs], [kind], length // rows)
+    lse = ops.transpose(lse, (1, 2, 0, 3, 4))  # (steps, B, H, Q, 1) -> (B, H, steps, Q, 1)
+    return outputs, ops.reshape(lse, (batch, heads, length, 1))
+
+
+def _attend(
+    queries_per_bias: int, geometry: WindowGeometry, shared: _LoopTensors, query: Tensor, index: Tensor
+) -> list[Tensor]:
+    """Float32 output (B, H, Q, D) and log-sum-exp (B, H, Q, 1) of one step's queries (B, H, Q, D)."""
+    first, width, size = index * geometry.block_length, geometry.slice_length, shared.value.shape[-1] - 1
+    key, value = slice_rows(shared.key, first, width), slice_rows(shared.value, first, width)  # (B, H, Y, D [+ 1])
+    mask = ops.slice(shared.key_mask, (np.int32(0), first), (ops.shape(shared.key_mask)[0], width))  # (B, Y)
+    window = float32_product(query, ops.swapaxes(key, 2, 3)) + mask[:, None, None] + shared.window_bias  # (B, H, Q, Y)
+    parts, values = [window], [value]
+    if shared.side_mask is not None:
+        side = float32_product(query, ops.swapaxes(shared.side_key, 2, 3))  # (B, H, Q, G)
+        parts.append(_biased(side, shared.side_mask[:, None, None], shared.side_bias, queries_per_bias, index))
+        values.append(shared.side_value)
+    highest = over_parts(partial(ops.max, initial=np.float32(LOWEST)), ops.maximum, parts)  # (B, H, Q, 1)
+    # The last column of the product is the exponentials' sum: (B, H, Q, D + 1).
+    products = [
+        float32_product(ops.cast(ops.exp(part - highest), value.dtype), value)
+        for part, value in zip(parts, values, strict=True)
+    ]
+    product = products[0] if len(products) == 1 else products[0] + products[1]
+    total = ops.maximum(product[..., size:], np.float32(TINY))
+    return [product[..., :size] / total, highest + ops.log(total)]
+
+
+def _biased(side: Tensor, mask: Tensor, bias: Tensor | None, queries_per_bias: int, index: Tensor) -> Tensor:
+    """Scores of the side keys (B, H, Q, G) with their mask (B, 1, 1, G), and with one step's rows of the bias."""
+    if bias is None:
+        return side + mask
+    batch, heads, queries, keys = ops.shape(side)
+    rows = queries // queries_per_bias
+    grouped = ops.reshape(side, (batch, heads, rows, queries_per_bias, keys))
+    added = slice_rows(bias, index * rows, rows) + mask  # (B, H, Q / q, G)
+    return ops.reshape(grouped + added[:, :, :, None], (batch, heads, queries, keys))
+
+
+def _loop_tensors(step: BlockAttentionStep, geometry: WindowGeometry, tensors: StepTensors) -> _LoopTensors:
+    bias = ops.convert_to_tensor(additive_mask(geometry.is_inside()))  # (Q, Y)
+    if tensors.window_bias is not None:
+        bias = bias + _long_bias(tensors.window_bias, step)  # (H, Q, Y)
+    # Padding by itself is rated twice as dear as padding within a selection.
+    key = ops.where(tensors.key_mask[:, None, :, None] < 0, ops.zeros_like(tensors.key), tensors.key)
+    side_value = None if tensors.side_value is None else _with_ones(tensors.side_value)
+    side_mask = None if tensors.side_mask is None else computed_before(tensors.side_mask)
+    side = tensors.side_key, side_value, side_mask, tensors.side_bias
+    return _LoopTensors(key, _with_ones(tensors.value), tensors.key_mask, bias, *side)
+
+
+def _long_bias(bias: Tensor, step: BlockAttentionStep) -> Tensor:
+    """The bias of one block (H, C, Y) for all blocks of a step: (H, N * C, Y + (N - 1) * C), zero beside the slices."""
+    length = step.geometry.block_length
+    last = step.blocks - 1
+    blocks = [pad_axis(bias, 2, before=n * length, after=(last - n) * length) for n in range(step.blocks)]
+    return ops.concatenate(blocks, axis=1)
+
+
+def _with_ones(x: Tensor) -> Tensor:
+    """(B, H, X, D) -> (B, H, X, D + 1), the last column ones."""
+    return ops.concatenate([x, ops.ones_like(x[..., :1])], axis=-1)
