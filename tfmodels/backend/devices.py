@@ -12,8 +12,8 @@ import keras
 
 # Queries of one step of the attention loop; never less than one block. A CPU's caches hold the scores of one block. A
 # TPU's on-chip memory holds those of a few, and its compiler rates one long block of 256 queries best of 128, 256 and
-# 512 (docs/performance.md). A GPU needs thousands of queries at a time, as each step costs several launches; 4,096 ran on an H100,
-# other numbers did not.
+# 512 (docs/performance.md). A GPU needs thousands of queries at a time, as each step costs several launches. There
+# 4,096 queries were measured, and no other number.
 _QUERIES_PER_STEP = {"cpu": 1, "gpu": 4096, "tpu": 256}
 KINDS = tuple(_QUERIES_PER_STEP)
 _PLATFORMS = {"cuda": "gpu", "rocm": "gpu"}
