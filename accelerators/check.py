@@ -15,6 +15,7 @@ from accelerators.rules import (
 
 TARGET = "v5e"
 _CHIPS = 4
+_MANY_CHIPS = 16
 # The most memory of a chip in MB, of intermediate values and in all, about twice what was found. What the first leaves
 # out, as it lies in the chip's fast memory, the second counts. A tiny LED's positions are those of 16,384 tokens.
 _TINY_LIMITS: dict[str, dict[str, tuple[float, float]]] = {
@@ -47,7 +48,7 @@ class Result(NamedTuple):
 
 
 def cases() -> list[Case]:
-    """All that is compiled: every sort of program of each tiny model on four chips, real layers' attention on one."""
+    """All that is compiled: all sorts of programs of tiny models on four chips, training on 16, real layers on one."""
     tiny = [
         Case(Job(family, what, 64, batch=_CHIPS, size="tiny", target=8, chips=_CHIPS), *limits)
         for family, whats in _TINY_LIMITS.items()
@@ -58,7 +59,11 @@ def cases() -> list[Case]:
         for family, whats in _LAYER_LIMITS.items()
         for what, limits in whats.items()
     ]
-    return tiny + layers
+    many = [
+        Case(Job(family, "train", 64, batch=_MANY_CHIPS, size="tiny", target=8, chips=_MANY_CHIPS), *limits["train"])
+        for family, limits in _TINY_LIMITS.items()
+    ]
+    return tiny + many + layers
 
 
 def check(case: Case) -> Result:

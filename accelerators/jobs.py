@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.models import FAMILIES, SIZES
 
-JOBS = ("encode", "train", "greedy", "beams", "attention", "attention gradient")
+JOBS = ("encode", "encode divided", "train", "greedy", "beams", "attention", "attention gradient")
 BEAMS = 4
 
 
@@ -14,9 +14,10 @@ class Job:
     """One program.
 
     family: a name in `benchmarks.models.FAMILIES`. what: one of `JOBS`; "train" is an update by AdamW with dropout and
-    recomputation, "beams" a search with 4 beams, "attention" the attention of one layer of the encoder. size: "base" or
-    "tiny". length: tokens of each document. batch: documents of all chips together. target: tokens that are learned, or
-    made. dtype: "bfloat16" or "float32"; "train" keeps float32 weights. chips: among which the documents are divided.
+    recomputation, "beams" a search with 4 beams, "encode divided" the encoder over documents whose length is divided
+    over the chips, "attention" the attention of one layer of the encoder. size: "base" or "tiny". length: tokens of
+    each document. batch: documents of all chips together. target: tokens that are learned, or made. dtype: "bfloat16"
+    or "float32"; "train" keeps float32 weights. chips: among which the documents are divided, or the length of each.
     """
 
     family: str
@@ -32,8 +33,13 @@ class Job:
         for name, values in (("family", tuple(FAMILIES)), ("what", JOBS), ("size", SIZES)):
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} must be one of {', '.join(values)}. Received: {getattr(self, name)!r}")
-        if self.batch % self.chips:
+        if self.batch % self.chips and not self.is_divided:
             raise ValueError(f"batch must be a multiple of chips={self.chips}. Received: batch={self.batch}")
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether each chip has a part of every document, and not some of the documents."""
+        return self.what == "encode divided"
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import tfmodels
 from accelerators.jobs import BEAMS, Job
 from benchmarks.models import FAMILIES, class_name, config_fields, make_inputs
+from tfmodels.distribution import ShardedEncoder
 from tfmodels.layers.attention.block_attention import SideKeys, block_attention
 from tfmodels.layers.attention.window import WindowGeometry
 
@@ -22,13 +23,15 @@ class Placement(NamedTuple):
 
     split: Any = None
     whole: Any = None
+    devices: Sequence[Any] = ()
 
     @classmethod
     def over(cls, devices: Sequence[Any]) -> "Placement":
         """Documents divided among devices, and all else on each of them."""
         mesh = jax.sharding.Mesh(np.array(devices), ("batch",))
         spec = jax.sharding.PartitionSpec
-        return cls(*(jax.sharding.NamedSharding(mesh, spec(*axes)) for axes in (("batch",), ())))
+        split, whole = (jax.sharding.NamedSharding(mesh, spec(*axes)) for axes in (("batch",), ()))
+        return cls(split, whole, devices)
 
 
 class Function(NamedTuple):
@@ -53,6 +56,8 @@ def make_function(job: Job, placement: Placement | None = None) -> Function:
     model = _make_model(job)
     if job.what == "train":
         return _train(model, job, placement)
+    if job.is_divided:
+        return _encode_divided(model, job, placement)
     return _encode(model, job, placement) if job.what == "encode" else _generate(model, job, placement)
 
 
@@ -80,6 +85,17 @@ def _encode(model: Any, job: Job, placement: Placement) -> Function:
 
     arguments = _like([v.value for v in variables], placement.whole), _inputs(job, placement)
     return Function(jax.jit(encode, out_shardings=placement.split), arguments)
+
+
+def _encode_divided(model: Any, job: Job, placement: Placement) -> Function:
+    variables = model.encoder.variables
+    encoder = ShardedEncoder(model, jax.sharding.Mesh(np.array(placement.devices), ("length",)))
+
+    def encode(values: Any, inputs: Any) -> Any:
+        with keras.StatelessScope(list(zip(variables, values, strict=True))):
+            return encoder(**inputs)["last_hidden_state"]
+
+    return Function(jax.jit(encode), (_like([v.value for v in variables], None), _like(_made(job), None)))
 
 
 def _train(model: Any, job: Job, placement: Placement) -> Function:
@@ -151,10 +167,14 @@ def _attention(job: Job, placement: Placement) -> Function:
 
 
 def _inputs(job: Job, placement: Placement) -> dict[str, Any]:
-    made = make_inputs(job.family, job.size, job.length, job.batch)
+    made = _made(job)
     if job.what == "train":
         made["labels"] = np.zeros((job.batch, job.target), "int32")
     return _like(made, placement.split)
+
+
+def _made(job: Job) -> dict[str, np.ndarray]:
+    return make_inputs(job.family, job.size, job.length, job.batch)
 
 
 def _like(tree: Any, sharding: Any) -> Any:

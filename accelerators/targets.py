@@ -22,15 +22,15 @@ ENVIRONMENT: Mapping[str, str] = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"
 class Target:
     """A kind of chip, by the maker's figures.
 
-    kind: of `tfmodels.backend.devices`. platform: JAX's name. topology: JAX's name of a machine with at least four
-    chips. gigahertz: of the clock that the compiler counts in. teraflops: the most products of 16 bits in a second.
+    kind: of `tfmodels.backend.devices`. platform: JAX's name. topologies: JAX's names of machines, by their chips.
+    gigahertz: of the clock that the compiler counts in. teraflops: the most products of 16 bits in a second.
     gigabytes_per_second: of the main memory. gigabytes: its size. config: a file with the figures that a GPU's compiler
     needs.
     """
 
     kind: str
     platform: str
-    topology: str
+    topologies: Mapping[int, str]
     gigahertz: float
     teraflops: float
     gigabytes_per_second: float
@@ -41,12 +41,17 @@ class Target:
         """So many chips of this kind, to compile for.
 
         Raises:
+            ValueError: more chips than the largest machine has.
             RuntimeError: the compiler is not installed.
         """
         from jax.experimental import topologies
 
         if self.config is None:
-            found = topologies.get_topology_desc(platform=self.platform, topology_name=self.topology)
+            sizes = [chips for chips in self.topologies if chips >= count]
+            if not sizes:
+                raise ValueError(f"chips must be at most {max(self.topologies)}. Received: chips={count}")
+            name = self.topologies[min(sizes)]
+            found = topologies.get_topology_desc(platform=self.platform, topology_name=name)
         else:
             text = self.config.read_text(encoding="utf-8")
             shape = f"1x1x{count}"  # slices, hosts, chips of a host
@@ -57,9 +62,9 @@ class Target:
 
 
 TARGETS: dict[str, Target] = {
-    "v5e": Target("tpu", "tpu", "v5e:2x2", 1.5, 197, 819, 16),
-    "v5p": Target("tpu", "tpu", "v5p:2x2x1", 1.75, 459, 2765, 95),
-    "h100": Target("gpu", "cuda", "", 1.98, 989, 3352, 80, Path(__file__).with_name("h100.txtpb")),
+    "v5e": Target("tpu", "tpu", {4: "v5e:2x2", 16: "v5e:4x4"}, 1.5, 197, 819, 16),
+    "v5p": Target("tpu", "tpu", {4: "v5p:2x2x1", 16: "v5p:2x2x4"}, 1.75, 459, 2765, 95),
+    "h100": Target("gpu", "cuda", {}, 1.98, 989, 3352, 80, Path(__file__).with_name("h100.txtpb")),
 }
 
 
