@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from accelerators.jobs import Job
 from accelerators.rules import (
+    ALLOWED_COLLECTIVES,
     collective_faults,
     custom_call_faults,
     float64_faults,
@@ -23,6 +24,12 @@ _TINY_LIMITS: dict[str, dict[str, tuple[float, float]]] = {
     "longt5-tglobal": {"train": (2, 5), "greedy": (4, 1.5), "beams": (5, 1.5), "encode": (2, 1)},
     "longt5-local": {"train": (2, 5), "greedy": (4, 1.5), "beams": (5, 1.5), "encode": (2, 1)},
 }
+# Neighbours exchange keys and values; every chip gets the summaries of all.
+_DIVIDED: dict[str, tuple[tuple[float, float], frozenset[str]]] = {
+    "led": ((3, 12), frozenset({"collective-permute"})),
+    "longt5-tglobal": ((2, 1), frozenset({"collective-permute", "all-gather"})),
+    "longt5-local": ((2, 1), frozenset({"collective-permute"})),
+}
 # All scores of a layer at once would be 600 MB for the window of LED, in 16 bits.
 _LAYER_LENGTH = 16384
 _LAYER_LIMITS: dict[str, dict[str, tuple[float, float]]] = {
@@ -32,11 +39,12 @@ _LAYER_LIMITS: dict[str, dict[str, tuple[float, float]]] = {
 
 
 class Case(NamedTuple):
-    """A job, and the most MB of a chip that it may take: for intermediate values, and in all."""
+    """A job, the most MB of a chip that it may take: for intermediate values, and in all; and allowed collectives."""
 
     job: Job
     temp_mb: float
     peak_mb: float
+    collectives: frozenset[str] = ALLOWED_COLLECTIVES
 
 
 class Result(NamedTuple):
@@ -63,7 +71,11 @@ def cases() -> list[Case]:
         Case(Job(family, "train", 64, batch=_MANY_CHIPS, size="tiny", target=8, chips=_MANY_CHIPS), *limits["train"])
         for family, limits in _TINY_LIMITS.items()
     ]
-    return tiny + many + layers
+    divided = [
+        Case(Job(family, "encode divided", 128, size="tiny", chips=_CHIPS), *limits, ALLOWED_COLLECTIVES | further)
+        for family, (limits, further) in _DIVIDED.items()
+    ]
+    return tiny + many + divided + layers
 
 
 def check(case: Case) -> Result:
@@ -78,7 +90,7 @@ def check(case: Case) -> Result:
         *host_faults(compiled.program, compiled.host_bytes),
         *custom_call_faults(compiled.program),
         *float64_faults(compiled.program),
-        *collective_faults(compiled.program),
+        *collective_faults(compiled.program, case.collectives),
         *memory_faults("intermediate values", compiled.figures.temp_mb, case.temp_mb),
         *memory_faults("peak memory", compiled.figures.peak_mb, case.peak_mb),
     ]

@@ -86,7 +86,8 @@ def program_costs(program: Program, open_loops: int = 1) -> Costs:
 def product_operations(jaxpr: Any) -> float:
     """The floating-point operations of all matrix products in a traced program: two for each multiply-add.
 
-    Loops of a known length count as often as they run, others once; of branches the dearest.
+    Loops of a known length count as often as they run, others once; of branches the dearest. What each chip does by
+    itself counts for all of them.
 
     >>> import jax, numpy as np
     >>> product_operations(jax.make_jaxpr(lambda x: x @ x)(np.ones((2, 2))).jaxpr)
@@ -102,8 +103,15 @@ def product_operations(jaxpr: Any) -> float:
         if equation.primitive.name == "cond":
             total += max(parts, default=0)
         else:
-            total += sum(parts) * (equation.params["length"] if equation.primitive.name == "scan" else 1)
+            total += sum(parts) * _times(equation)
     return total
+
+
+def _times(equation: Any) -> int:
+    """How often, on all chips together, the programs inside an equation run."""
+    if equation.primitive.name == "shard_map":
+        return equation.params["mesh"].size
+    return equation.params["length"] if equation.primitive.name == "scan" else 1
 
 
 def _inner(equation: Any) -> list[Any]:

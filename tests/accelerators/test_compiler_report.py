@@ -47,9 +47,9 @@ def test_rows_are_written_as_they_come_and_a_failed_one_is_noted(tmp_path):
     assert not any("error" in row for row in rows.values())
 
 
-def test_there_is_a_row_for_each_model_length_batch_and_job():
+def test_there_is_a_row_for_each_model_length_batch_and_job_and_one_of_a_divided_document():
     found = report.jobs()
-    assert len({job.name for job in found}) == len(found) == 3 * 2 * 2 * 4
+    assert len({job.name for job in found}) == len(found) == 3 * 2 * 2 * 4 + 1
 
 
 def test_a_process_that_fails_is_a_failed_row(monkeypatch):

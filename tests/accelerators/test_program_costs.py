@@ -101,3 +101,11 @@ def test_the_programs_that_jax_compiles_are_read():
     assert program.dtypes() >= {"f32", "s32"}
     assert program_costs(program).hbm_bytes >= 5 * 3 * x.nbytes
     assert product_operations(jax.make_jaxpr(function)(x).jaxpr) == 5 * 2 * 4**3
+
+
+def test_products_of_every_chip_count():
+    mesh = jax.sharding.AbstractMesh((4,), ("length",))
+    spec = jax.sharding.PartitionSpec("length")
+    function = jax.shard_map(lambda x: x @ x.T, mesh=mesh, in_specs=spec, out_specs=spec)
+    x = jax.ShapeDtypeStruct((8, 3), "float32")
+    assert product_operations(jax.make_jaxpr(function)(x).jaxpr) == 4 * 2 * 2 * 2 * 3

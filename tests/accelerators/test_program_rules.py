@@ -110,12 +110,13 @@ def test_a_program_that_does_not_compile_fails_the_check(capsys):
 
 def test_every_program_is_checked_once_and_has_limits():
     found = check.cases()
-    assert len({case.job.name for case in found}) == len(found) == 15
+    assert len({case.job.name for case in found}) == len(found) == 21
     assert {case.job.what for case in found} == {
         "train",
         "greedy",
         "beams",
         "encode",
+        "encode divided",
         "attention",
         "attention gradient",
     }

@@ -12,6 +12,7 @@ from backends import IS_JAX
 from tiny import make_encoder, make_inputs, make_model
 
 from tests.distribution import sharded
+from tfmodels.backend.devices import compiling_for
 from tfmodels.distribution import ShardedEncoder
 
 jax_alone = pytest.mark.skipif(not IS_JAX, reason="ShardedEncoder is JAX's")
@@ -63,6 +64,28 @@ def test_on_one_device_it_is_the_encoder_in_every_call_format(kind):
         for outputs in (encode(inputs), model.encode(**inputs))
     ]
     np.testing.assert_allclose(*logits, atol=1e-5)
+
+
+@jax_alone
+def test_its_program_follows_the_kind_of_device_and_gradient_checkpointing():
+    import jax
+
+    encoder = make_encoder("longt5-local")
+    encode = ShardedEncoder(encoder, one_device())
+    embeds = np.ones((1, 32, encoder.config.d_model), "float32")
+
+    def program(training):
+        def gradient(embeds):
+            return jax.grad(lambda x: encode(inputs_embeds=x, training=training)["last_hidden_state"].sum())(embeds)
+
+        return str(jax.make_jaxpr(gradient)(embeds))
+
+    programs = [program(training=True)]
+    encoder.gradient_checkpointing = True
+    programs += [program(training=True), program(training=False)]
+    with compiling_for("tpu"):
+        programs.append(program(training=False))
+    assert len({len(text) for text in programs}) == 4
 
 
 @jax_alone

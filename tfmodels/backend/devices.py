@@ -45,14 +45,20 @@ def compiling_for(kind: str) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def device_kind() -> str:
+def device_kind(platform: str | None = None) -> str:
     """The kind of device that is compiled for: "cpu", "gpu" or "tpu".
 
-    That of the innermost `compiling_for`; else that of the backend's default device.
+    That of the innermost `compiling_for`; else that of `platform`, as JAX names it; else that of the backend's default
+    device.
+
+    >>> device_kind("cuda")
+    'gpu'
     """
     chosen = _chosen.get()
     if chosen is not None:
         return chosen
+    if platform is not None:
+        return _kind_of(platform)
     return _kind_in_jax() if keras.backend.backend() == "jax" else _kind_in_tensorflow()
 
 
@@ -86,7 +92,10 @@ def _kind_in_jax() -> str:
 
     # A device, the name of a platform, or None.
     device = jax.config.jax_default_device
-    platform = jax.default_backend() if device is None else getattr(device, "platform", device)
+    return _kind_of(jax.default_backend() if device is None else getattr(device, "platform", device))
+
+
+def _kind_of(platform: str) -> str:
     kind = _PLATFORMS.get(platform, platform)
     # Any other accelerator works like a GPU, as far as is known.
     return kind if kind in KINDS else "gpu"

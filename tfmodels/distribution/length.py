@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from tfmodels.backend.autocast import scope_of_values, stored_values
+from tfmodels.backend.devices import compiling_for, device_kind
 from tfmodels.backend.document import DividedDocument, divided
 from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import check_global_capacity
@@ -27,9 +28,9 @@ class ShardedEncoder:
     """The encoder of a model, called on documents that are divided along their length (JAX).
 
     Outputs and gradients are the encoder's, up to the order of sums, and so is dropout where a step of the attention's
-    loop is one block (CPU). The memory of a device falls with the number of devices, but for the weights, which each
-    device holds whole. A call may stand inside a function that is compiled or differentiated: it reads the weights of a
-    `keras.StatelessScope` around it.
+    loop is one block (CPU, TPU). The memory of a device falls with the number of devices, but for the weights, which
+    each device holds whole. A call may stand inside a function that is compiled or differentiated: it reads the weights
+    of a `keras.StatelessScope` around it. Programs are made for the kind of the mesh's devices.
 
     Args:
         model: a model, or an encoder.
@@ -77,7 +78,7 @@ class ShardedEncoder:
         # Of automatic axes, where JAX chooses the layouts between the shards' programs: `jax.make_mesh` has others.
         self.mesh = jax.sharding.Mesh(mesh.devices, mesh.axis_names)
         self.multiple = self.devices * self.encoder.shard_multiple()
-        self._program = jax.jit(self._encode, static_argnames="training")
+        self._program = jax.jit(self._encode, static_argnames=("training", "kind", "recomputes"))
 
     def __call__(
         self,
@@ -97,7 +98,7 @@ class ShardedEncoder:
             head_mask=head_mask,
         )
         variables = self.encoder.variables
-        hidden_states, updated = self._program(stored_values(variables), inputs, training=training)
+        hidden_states, updated = self._program(stored_values(variables), inputs, **self._settings(training))
         for place, value in updated.items():
             variables[place].assign(value)
         length = _shape(inputs)[1]
@@ -118,7 +119,12 @@ class ShardedEncoder:
         unpacked = unpack_inputs(self.encoder.input_names, **inputs)
         exactly_one(input_ids=unpacked.get("input_ids"), inputs_embeds=unpacked.get("inputs_embeds"))
         given = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in stored_values(self.encoder.variables)]
-        return self._program.lower(given, inputs, training=training)
+        return self._program.lower(given, inputs, **self._settings(training))
+
+    def _settings(self, training: bool) -> dict[str, Any]:
+        """What makes another program for inputs of the same shapes: for `jax.jit` to know."""
+        kind = device_kind(self.mesh.devices.flat[0].platform)
+        return {"training": training, "kind": kind, "recomputes": bool(self.encoder.gradient_checkpointing)}
 
     def _checked(self, **inputs: Any) -> dict[str, Tensor]:
         """The inputs that are given, as tensors."""
@@ -131,7 +137,7 @@ class ShardedEncoder:
         return {name: ops.convert_to_tensor(x) for name, x in unpacked._asdict().items() if x is not None}
 
     def _encode(
-        self, values: list[Tensor], inputs: dict[str, Tensor], training: bool
+        self, values: list[Tensor], inputs: dict[str, Tensor], training: bool, kind: str, recomputes: bool
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Hidden states (B, L, E), with L padded to whole shards, and by its place each updated variable's value."""
         import jax
@@ -151,7 +157,8 @@ class ShardedEncoder:
             check_vma=False,
         )
         padded = {name: pad_axis(x, 1, after=after) if name in _PER_TOKEN else x for name, x in inputs.items()}
-        return encode(values, padded)
+        with compiling_for(kind):
+            return encode(values, padded)
 
     def _encode_shard(
         self, document: DividedDocument, training: bool, values: list[Tensor], inputs: dict[str, Tensor]

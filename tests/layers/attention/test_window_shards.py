@@ -6,13 +6,14 @@ from backends import direct
 from keras import ops
 from routines import as_numpy, assert_close, gradients_of
 
+from tfmodels.backend import devices
 from tfmodels.layers.attention.block_attention import SideKeys, block_attention
 from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.dropout import HashDropout
 
 BATCH, HEADS, SIZE, SIDE, SHARED, SHARDS = 2, 2, 4, 3, 2, 3
 GEOMETRY = WindowGeometry.covering(3, multiple_of=2)
-LENGTH = 2 * GEOMETRY.block_length  # of a shard
+LENGTH = 3 * GEOMETRY.block_length  # of a shard
 
 
 def make_tensors():
@@ -35,7 +36,6 @@ def attend(tensors, mask, dropout, bias_rows=slice(None), **arguments):
         window_bias=tensors["window_bias"],
         side=side,
         dropout=dropout,
-        blocks_per_step=1,
         **arguments,
     )
 
@@ -56,9 +56,17 @@ def in_shards(tensors, mask, dropout):
     return ops.concatenate(outputs, axis=2)
 
 
+@pytest.mark.parametrize("device_kind", ["cpu", "tpu"])
 @pytest.mark.parametrize("rate", [0.0, 0.4])
-def test_shards_attend_as_the_whole_document(rate):
+def test_shards_attend_as_the_whole_document(rate, device_kind, monkeypatch):
     tensors, mask = make_tensors()
+    # Steps of two blocks where the kind allows them.
+    monkeypatch.setitem(devices._QUERIES_PER_STEP, "tpu", 2 * GEOMETRY.block_length)
+    with devices.compiling_for(device_kind):
+        check_shards(tensors, mask, rate)
+
+
+def check_shards(tensors, mask, rate):
     dropout = HashDropout(rate, ops.array([3, 7], "uint32")) if rate else None
     whole = as_numpy(direct(lambda given: attend(given, mask, dropout), tensors))
     assert (as_numpy(direct(lambda given: in_shards(given, mask, dropout), tensors)) == whole).all()
@@ -70,5 +78,5 @@ def test_shards_attend_as_the_whole_document(rate):
 
 def test_a_shard_without_its_margins_is_an_error():
     tensors, mask = make_tensors()
-    with pytest.raises(ValueError, match=r"key must have the 24 keys of a shard between 4 on either side.*24 keys"):
+    with pytest.raises(ValueError, match=r"key must have the 36 keys of a shard between 4 on either side.*36 keys"):
         attend(tensors, mask, None, shard=ops.convert_to_tensor(np.int32(0)))

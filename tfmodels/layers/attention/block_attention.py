@@ -72,7 +72,7 @@ def block_attention(
         side: keys outside the window.
         dropout: of the attention probabilities, or None.
         blocks_per_step: blocks in one step of the loop: more keep a large device busy, fewer need less memory. None:
-            the device's default.
+            the device's default. On a TPU it is of the forward pass without dropout alone: other steps are one block.
         shard: None, or the place of these L queries among the equal shards of a longer document, int32 scalar. `key`,
             `value` and `key_mask` then have L + 2 * margin entries: from `margin` before the first query to `margin`
             after the last. With shards of whole steps dropout is that of the whole document.
@@ -163,7 +163,9 @@ def _step(
     if length is not None:
         blocks_per_step = min(blocks_per_step, -(-length // geometry.block_length))
     queries_per_bias = 1 if side is None else side.queries_per_bias
-    return BlockAttentionStep(geometry, max(1, blocks_per_step), queries_per_bias, dropout, devices.device_kind())
+    step = BlockAttentionStep(geometry, max(1, blocks_per_step), queries_per_bias, dropout, devices.device_kind())
+    # Dropout counts the steps that the loop makes: those of a shard begin where its neighbour's end.
+    return step if step.is_joined else step.one_by_one()
 
 
 def _padded_tensors(
@@ -215,7 +217,6 @@ def _forward(step: BlockAttentionStep, tensors: StepTensors) -> tuple[Tensor, Te
     """Output (B, H, P, D), and float32 log-sum-exp (B, H, P, 1)."""
     if step.is_joined:
         return attend_in_long_blocks(step, tensors)
-    step = step.one_by_one()
     batch, heads, _, size = tensors.value.shape
     outputs = [((batch, heads, step.queries, size), tensors.value.dtype), ((batch, heads, step.queries, 1), "float32")]
     # A step's output is written over its queries, which no later step reads.
