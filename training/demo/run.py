@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.panel import Panel
 
-from training.config import Config, Data, Evaluation, Lengths, Steps, Weights
+from training.config import Config, Data, Evaluation, Lengths, Optim, Steps, Weights
 from training.defaults import find_model
 from training.demo.examples import Example, spread
 from training.demo.python_corpus import build_corpus
@@ -29,6 +29,8 @@ MINUTES = 5.0
 TEST_EXAMPLES = 400
 SAMPLES = 5
 _LENGTHS = Lengths(source=(256, 1024, 2048), target=32, batch_tokens=8192)
+# A packaged model has learned from these documents already: at the rate for new ones it would first forget.
+_FURTHER_RATE = 1e-3
 # A model from scratch learns from 256 tokens: short rows mean more examples per second, and without enough examples a
 # small model never looks at its source.
 _SCRATCH_LENGTHS = Lengths(source=(64, 128, 256), target=24, batch_tokens=4096)
@@ -71,6 +73,7 @@ def demo_config(model: str, output: Path, minutes: float) -> Config:
         output=output / "run",
         data=Data(train, validation, test, cache=output / "cache"),
         lengths=_SCRATCH_LENGTHS if is_scratch else _LENGTHS,
+        optim=Optim() if is_scratch else Optim(learning_rate=_FURTHER_RATE),
         weights=Weights(vocab_size=4096),
         steps=Steps(max_minutes=minutes, evaluate_every=500 if is_scratch else 200, checkpoint_minutes=3.0),
         evaluation=Evaluation(rouge_rows=0, test_rows=TEST_EXAMPLES, samples=0),
