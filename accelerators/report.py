@@ -11,6 +11,7 @@ from typing import Any
 from accelerators.jobs import Job
 from accelerators.targets import TARGETS
 from benchmarks.models import FAMILIES
+from tfmodels.utils.files import read_json_object, write_json
 
 _LENGTHS = (4096, 16384)
 _BATCHES = (1, 8)
@@ -58,7 +59,8 @@ def run(
         0; 1 if a row failed.
     """
     compile_one = compile_one or _compile_in_process
-    rows = _read(output)
+    rows: dict[str, Row] = read_json_object(output) if output.exists() else {}
+    output.parent.mkdir(parents=True, exist_ok=True)
     failed = 0
     for line in header():
         show(line)
@@ -66,7 +68,7 @@ def run(
         found = {"target": target, "job": asdict(job), "name": job.name, **compile_one(target, job, minutes)}
         failed += "error" in found
         rows[f"{target} {job.name}"] = found
-        _write(output, rows)
+        write_json(output, rows)
         show(line_of(found))
     return int(failed > 0)
 
@@ -116,17 +118,3 @@ def _compile_in_process(target: str, job: Job, minutes: float) -> Row:
         return {"error": lines[-1][:_STDERR_TAIL]}
     found: Row = json.loads(done.stdout.splitlines()[-1])
     return found
-
-
-def _read(output: Path) -> dict[str, Row]:
-    if not output.exists():
-        return {}
-    found: dict[str, Row] = json.loads(output.read_text(encoding="utf-8"))
-    return found
-
-
-def _write(output: Path, rows: dict[str, Row]) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    new = output.with_name(output.name + ".new")
-    new.write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    new.replace(output)

@@ -50,8 +50,9 @@ def local_folder(name_or_folder: str | os.PathLike[str], revision: str | None = 
     folder, name = Path(name_or_folder), os.fspath(name_or_folder)
     if name and folder.is_dir():
         return folder
-    if name in packaged_models():
-        return packaged_models()[name]
+    packaged = packaged_models().get(name)
+    if packaged is not None:
+        return packaged
     if folder.is_absolute() or name.startswith(".") or name.count("/") > 1 or not name:
         raise ValueError(f"name_or_folder must be a folder or a hub id. Received: {name!r}, which is no folder")
     for pattern in _WEIGHTS:

@@ -149,16 +149,21 @@ def test_with_dropout_output_and_gradients_are_those_of_dense_attention_with_the
             assert_close(ours[name], gradient, 1e-4 * max(1.0, np.abs(gradient).max()))
 
 
+def in_dtype(tensors, dtype, kept=()):
+    """The tensors, with queries, keys and values in another dtype, but for those that are kept."""
+    names = {"query", "key", "value", "side_key", "side_value"}.difference(kept)
+    return {name: ops.cast(x, dtype) if name in names else x for name, x in tensors.items()}
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 0.05), ("float16", 0.01)])
 def test_sixteen_bit_output_and_gradients_are_within_their_rounding(dtype, tolerance):
     geometry = WindowGeometry.covering(4)
     tensors, masks = make_tensors(17, geometry), make_masks(17)
     # Rounded inputs on both sides: what differs is the arithmetic.
-    names = ("query", "key", "value", "side_key", "side_value")
-    tensors |= {name: as_numpy(ops.cast(tensors[name], dtype)) for name in names}
+    tensors |= {name: as_numpy(x) for name, x in in_dtype(tensors, dtype).items()}
 
     def short(given, *rest):
-        return engine({**given, **{name: ops.cast(given[name], dtype) for name in names}}, *rest)
+        return engine(in_dtype(given, dtype), *rest)
 
     output = direct(short, tensors, masks, geometry)
     assert keras.backend.standardize_dtype(output.dtype) == dtype
@@ -253,11 +258,10 @@ def test_compiled_for_tpus_dropout_draws_the_same_masks_forwards_and_backwards()
 def test_compiled_for_tpus_sixteen_bits_are_within_their_rounding(dtype, tolerance):
     geometry = WindowGeometry.covering(4)
     tensors, masks = make_tensors(17, geometry), make_masks(17)
-    names = ("query", "key", "value", "side_key", "side_value")
-    tensors |= {name: as_numpy(ops.cast(tensors[name], dtype)) for name in names}
+    tensors |= {name: as_numpy(x) for name, x in in_dtype(tensors, dtype).items()}
 
     def short(given, kept=()):
-        return for_tpus({**given, **{n: ops.cast(given[n], dtype) for n in names if n not in kept}}, masks, geometry)
+        return for_tpus(in_dtype(given, dtype, kept), masks, geometry)
 
     output = direct(short, tensors)
     assert keras.backend.standardize_dtype(output.dtype) == dtype
