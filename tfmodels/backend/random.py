@@ -56,17 +56,36 @@ def random_bits_at(seed: Tensor, stream: Tensor, rows: Tensor, columns: Tensor, 
     ... )
     True
     """
-    seed = ops.cast(seed, "uint32")
-    stream = mixed(stream + seed[1] * constant(GOLDEN))
-    start = mixed(seed[0] ^ stream)
-    # A multiplier for each stream: with a start alone, streams would be shifted views of one sequence.
-    multiplier = mixed(start + stream) | constant(1)
+    start, multiplier = _start_and_multiplier(seed, stream)
     # A sum of a row's and a column's part, with the seed in it: a compiler would fold a range over all entries into a
     # constant as large as the tensor.
     row = ops.cast(rows, "uint32") * ops.cast(width, "uint32")
     column = ops.cast(columns, "uint32") * constant(GOLDEN)
     index = (row * constant(GOLDEN) + start)[:, None] + column  # (rows, columns)
     return mixed(index, multiplier)
+
+
+def random_bits_of(seed: Tensor, stream: Tensor, index: Tensor) -> Tensor:
+    """The bits of `random_bits` at some entries: uint32 of the shape of `index`.
+
+    Args:
+        seed, stream: as there.
+        index: integers of any shape, of the entries in the flattened table.
+
+    >>> seed = ops.array([1, 2], "uint32")
+    >>> int(random_bits_of(seed, constant(0), ops.array(29))) == int(random_bits(seed, constant(0), 4, 8)[3, 5])
+    True
+    """
+    start, multiplier = _start_and_multiplier(seed, stream)
+    return mixed(ops.cast(index, "uint32") * constant(GOLDEN) + start, multiplier)
+
+
+def _start_and_multiplier(seed: Tensor, stream: Tensor) -> tuple[Tensor, Tensor]:
+    first, second = (ops.cast(seed[index], "uint32") for index in range(2))
+    stream = mixed(stream + second * constant(GOLDEN))
+    start = mixed(first ^ stream)
+    # A multiplier for each stream: with a start alone, streams would be shifted views of one sequence.
+    return start, mixed(start + stream) | constant(1)
 
 
 def shifted_seed(second: Tensor, streams: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from tfmodels.backend.document import current_document
-from tfmodels.backend.random import constant, random_bits, random_bits_at, shifted_seed
+from tfmodels.backend.random import constant, random_bits, random_bits_at, random_bits_of, shifted_seed
 from tfmodels.backend.types import Tensor
 
 
@@ -41,9 +41,9 @@ class HashDropout:
         >>> abs(float(ops.mean(scale)) - 1) < 0.05
         True
         """
-        stream = ops.cast(stream, "uint32") * constant(2) + constant(part)
         *rows, columns = shape
-        return self._factors(ops.reshape(random_bits(self.seed, stream, prod(rows), columns), shape))
+        bits = random_bits(self.seed, self._stream(stream, part), prod(rows), columns)
+        return self._factors(ops.reshape(bits, shape))
 
     def scale_at(self, rows: Tensor, columns: Tensor, width: int) -> Tensor:
         """The factors at some rows and columns of `scale((all rows, width), 0)`.
@@ -63,6 +63,23 @@ class HashDropout:
         """
         return self._factors(random_bits_at(self.seed, constant(0), rows, columns, width))
 
+    def scale_of(self, index: Tensor, stream: Tensor, part: int = 0) -> Tensor:
+        """The factors of `scale` at some entries, in a GPU's kernel too.
+
+        Args:
+            index: int32 of any shape, of the entries in the flattened tensor.
+            stream, part: as there.
+
+        Returns:
+            float32 of the same shape.
+
+        >>> dropout, one = HashDropout(0.5, ops.array([1, 2], "uint32")), ops.ones((), "int32")
+        >>> factors = dropout.scale_of(ops.array([[9, 0]]), one, part=1)
+        >>> bool(factors[0, 0] == dropout.scale((4, 8), one, part=1)[1, 1])
+        True
+        """
+        return self._factors(random_bits_of(self.seed, self._stream(stream, part), index))
+
     def from_stream(self, first: Tensor) -> "HashDropout":
         """The dropout whose stream 0 is stream `first` (int32 scalar) of this one.
 
@@ -73,6 +90,9 @@ class HashDropout:
         """
         seed = ops.cast(self.seed, "uint32")
         return replace(self, seed=ops.stack([seed[0], shifted_seed(seed[1], 2 * ops.cast(first, "uint32"))]))
+
+    def _stream(self, stream: Tensor, part: int) -> Tensor:
+        return ops.cast(stream, "uint32") * constant(2) + constant(part)
 
     def _factors(self, bits: Tensor) -> Tensor:
         """0 or 1 / (1 - rate) by uint32 bits."""

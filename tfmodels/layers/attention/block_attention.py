@@ -12,6 +12,7 @@ padded), A rows of the side keys' bias, X any width.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from tfmodels.backend import devices
 from tfmodels.backend.gradients import Gradient, custom_gradient
 from tfmodels.backend.scan import can_reuse, scan
 from tfmodels.backend.types import Tensor
+from tfmodels.layers.attention import block_attention_gpu as kernels
 from tfmodels.layers.attention.block_attention_step import BlockAttentionStep, StepTensors, additive_mask
 from tfmodels.layers.attention.block_attention_tpu import attend_in_long_blocks
 from tfmodels.layers.attention.window import WindowGeometry
@@ -88,7 +90,7 @@ def block_attention(
     5
     """
     blocks_per_step = blocks_per_step or devices.blocks_per_step(geometry.block_length)
-    step = _step(query, geometry, side, dropout, blocks_per_step)
+    step = _with_kernels(_step(query, geometry, side, dropout, blocks_per_step), query, key, value, side)
     tensors = _padded_tensors(query, key, value, key_mask, step, window_bias, side, shard is not None)
     if dropout and shard is not None:
         dropout = dropout.from_stream(shard * (tensors.query.shape[2] // step.queries))
@@ -168,6 +170,16 @@ def _step(
     return step if step.is_joined else step.one_by_one()
 
 
+def _with_kernels(
+    step: BlockAttentionStep, query: Tensor, key: Tensor, value: Tensor, side: SideKeys | None
+) -> BlockAttentionStep:
+    """The same work, in kernels where a GPU has them."""
+    if not kernels.suits_kernels(step, [query, key, value, *([] if side is None else [side.key, side.value])]):
+        return step
+    # In kernels, dropout's masks are those of one block in a step.
+    return replace(step, in_kernels=True, blocks=step.blocks if step.dropout is None else 1)
+
+
 def _padded_tensors(
     query: Tensor,
     key: Tensor,
@@ -215,6 +227,10 @@ def _filled(template: StepTensors, values: Sequence[Tensor]) -> StepTensors:
 
 def _forward(step: BlockAttentionStep, tensors: StepTensors) -> tuple[Tensor, Tensor]:
     """Output (B, H, P, D), and float32 log-sum-exp (B, H, P, 1)."""
+    if step.in_kernels:
+        return kernels.on_cuda(
+            partial(kernels.attend, step), partial(_forward, replace(step, in_kernels=False)), tensors
+        )
     if step.is_joined:
         return attend_in_long_blocks(step, tensors)
     batch, heads, _, size = tensors.value.shape
@@ -271,6 +287,9 @@ def _backward(
     gradients are complete, and a result of the step. The gradients of the last 2 * margin keys are pending: the carry
     takes them to the next step. The carry also sums the gradients of the tensors that all steps share.
     """
+    if step.in_kernels:
+        otherwise = partial(_backward, replace(step, in_kernels=False))
+        return kernels.on_cuda(partial(kernels.gradient, step), otherwise, tensors, output, lse, d_output)
     step = step.one_by_one()
     cut = _cut(tensors, step)
     pending = ops.zeros_like(tensors.key[:, :, : 2 * step.geometry.margin], dtype="float32")

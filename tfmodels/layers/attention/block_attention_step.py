@@ -19,7 +19,7 @@ from tfmodels.layers.blocks import pad_axis
 from tfmodels.layers.dropout import HashDropout
 
 # Added to a masked score. Added twice (padding outside the window) it is still a finite float32.
-_MASKED = -1e30
+MASKED = -1e30
 # The highest score of a query without any visible key: below every real score, and above every masked one.
 LOWEST = -5e29
 TINY = 1e-37
@@ -54,7 +54,7 @@ class Keys(NamedTuple):
 
 def additive_mask(mask: Tensor) -> Tensor:
     """Float32 that is added to scores: 0 where the bool `mask` is True, and a very negative number elsewhere."""
-    return ops.where(mask, np.float32(0), np.float32(_MASKED))
+    return ops.where(mask, np.float32(0), np.float32(MASKED))
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class BlockAttentionStep:
         queries_per_bias: q.
         dropout: of the probabilities, or None.
         device_kind: "cpu", "gpu" or "tpu"; the gradient may be traced where no scope says it any more.
+        in_kernels: whether a program for CUDA works on all steps at once, in kernels of its own.
     """
 
     geometry: WindowGeometry
@@ -77,6 +78,7 @@ class BlockAttentionStep:
     queries_per_bias: int = 1
     dropout: HashDropout | None = None
     device_kind: str = "cpu"
+    in_kernels: bool = False
 
     @property
     def queries(self) -> int:
