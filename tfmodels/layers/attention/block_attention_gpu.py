@@ -7,6 +7,7 @@ cores do not multiply float32 exactly.
 Further shape letters: see `block_attention_tiles`, and S parts of a sum.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,34 +19,39 @@ from keras import ops
 from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention.block_attention_step import MASKED, BlockAttentionStep, StepTensors
 from tfmodels.layers.attention.block_attention_tiles import (
-    SMALLEST,
     KeyTile,
     Met,
     OfOutput,
     QueryTile,
     TileDropout,
     Tiles,
+    is_power_of_two,
+    part,
     product,
     running_softmax,
     score_gradient,
     softmax_end,
     softmax_start,
+    zeros,
 )
 from tfmodels.layers.blocks import pad_axis, padding_to_multiple
 from tfmodels.layers.dropout import HashDropout
 
 # Parts of a sum over all queries, which one program after another could not make in time.
 _PARTS = 16
-_LARGEST_INDEX = 2**31
-_WARPS, _STAGES = 4, 3
+_LARGEST_INDEX, _SMALLEST_HEAD = 2**31, 16
+# Ampere's: the first tensor cores for bfloat16.
+_LEAST_CAPABILITY = 8.0
+# Keys of a tile, forwards and in the gradient, and what Triton asks for. Measured on an H200 for LED and LongT5.
+_KEYS, _GRADIENT_KEYS, _WARPS, _STAGES = 32, 64, 4, 3
 
 
 class _Inputs(NamedTuple):
-    """What kernels read. seed: uint32 (2,) of the dropout, or None. of_output: None in the forward pass."""
+    """What kernels read. seed: uint32 (2,) of the dropout, or None. of_output: `OfOutput`, None in the forward pass."""
 
-    tensors: StepTensors
-    seed: Tensor | None = None
-    of_output: OfOutput | None = None
+    tensors: Any
+    seed: Tensor | None
+    of_output: Any
 
 
 def suits_kernels(step: BlockAttentionStep, tensors: Sequence[Tensor]) -> bool:
@@ -55,21 +61,35 @@ def suits_kernels(step: BlockAttentionStep, tensors: Sequence[Tensor]) -> bool:
         step: the work.
         tensors: queries, keys and values, (B, H, any, D).
     """
-    if keras.backend.backend() != "jax" or step.device_kind != "gpu":
+    if keras.backend.backend() != "jax" or step.device_kind != "gpu" or not _triton_compiles():
         return False
     # XLA divides a program over devices, and cannot divide a kernel.
     if keras.distribution.distribution() is not None:
         return False
-    dtypes = {keras.backend.standardize_dtype(x.dtype) for x in tensors}
-    sizes = {x.shape[3] for x in tensors}
-    if dtypes not in ({"bfloat16"}, {"float16"}) or len(sizes) != 1:
-        return False
     if not all(isinstance(size, int) and size > 0 for x in tensors for size in x.shape):
         return False
-    (size,) = sizes
+    if {keras.backend.standardize_dtype(x.dtype) for x in tensors} not in ({"bfloat16"}, {"float16"}):
+        return False
+    sizes = {x.shape[3] for x in tensors}
+    fit = len(sizes) == 1 and all(is_power_of_two(size) and size >= _SMALLEST_HEAD for size in sizes)
     is_indexed = all(math.prod(x.shape) < _LARGEST_INDEX for x in tensors)
-    is_power = size >= SMALLEST and size & (size - 1) == 0
-    return is_indexed and is_power and Tiles.of(step.geometry, step.queries_per_bias).fit
+    return fit and is_indexed and Tiles.of(step.geometry, step.queries_per_bias).fit
+
+
+@functools.cache
+def _triton_compiles() -> bool:
+    """Whether JAX has its compiler by Triton, and for the GPU that is there, if one must be."""
+    import jax
+
+    try:
+        from jax.experimental.pallas import triton
+    except ImportError:  # JAX 0.11 says that a later release has none.
+        return False
+    gpus = [device for device in jax.local_devices() if device.platform == "gpu"]
+    if not gpus:
+        # From JAX 0.11 on, a program for a GPU that is not there is not lowered.
+        return not hasattr(triton, "get_gpu_info")
+    return float(getattr(gpus[0], "compute_capability", 0)) >= _LEAST_CAPABILITY
 
 
 def on_cuda(kernels: Callable[..., Any], otherwise: Callable[..., Any], *arguments: Any) -> Any:
@@ -146,7 +166,8 @@ class _Kernels:
     def of(
         cls, step: BlockAttentionStep, tensors: StepTensors, of_output: OfOutput | None, interpret: bool
     ) -> "_Kernels":
-        tiles = Tiles.of(step.geometry, step.queries_per_bias)
+        keys = _KEYS if of_output is None else _GRADIENT_KEYS
+        tiles = Tiles.of(step.geometry, step.queries_per_bias, keys)
         seed = None if step.dropout is None else ops.cast(step.dropout.seed, "uint32")
         inputs = _Inputs(_with_whole_side_tiles(tensors, tiles.keys), seed, of_output)
         side_keys = 0 if tensors.side_key is None else tensors.side_key.shape[2]
@@ -171,16 +192,15 @@ class _Kernels:
 
         def program(inputs: _Inputs, d_query: Any, d_side_bias: Any = None) -> None:
             tile = self._query_tile(inputs, _program(0))
-            rows = tiles.queries // tiles.queries_per_bias
 
             def meet(dq: Tensor, met: Met) -> Tensor:
                 ds = _score_gradient(inputs, tile, met)
                 if d_side_bias is not None and met.side is not None:
-                    at = _part(tile.tile, rows), _part(met.side, tiles.keys)
-                    d_side_bias[at] = ds.reshape((rows, tiles.queries_per_bias, tiles.keys)).sum(axis=1)
+                    at = part(tile.tile, tiles.bias_rows), part(met.side, tiles.keys)
+                    d_side_bias[at] = ds.reshape((tiles.bias_rows, tiles.queries_per_bias, tiles.keys)).sum(axis=1)
                 return dq + product(ds.astype(met.key.dtype), met.key)
 
-            dq = tile.visit(meet, _zeros(tiles.queries, tensors.query.shape[3]))
+            dq = tile.visit(meet, zeros(tiles.queries, tensors.query.shape[3]))
             d_query[tile.rows, :] = dq.astype(d_query.dtype)
 
         outputs = [(tensors.query.shape, tensors.query.dtype)]
@@ -207,10 +227,10 @@ class _Kernels:
 
         def program(inputs: _Inputs, *outputs: Any) -> None:
             tile = KeyTile(tiles, inputs.tensors, _program(0), True, self._dropout(inputs))
-            part = _program(2)
-            ends = part * all_tiles // parts, (part + 1) * all_tiles // parts
+            share = _program(2)
+            ends = share * all_tiles // parts, (share + 1) * all_tiles // parts
             for output, found in zip(outputs, tile.gradient(inputs.of_output, ends), strict=True):
-                output[part, tile.rows, :] = found
+                output[share, tile.rows, :] = found
 
         batch, heads, keys, size = tensors.side_key.shape
         outputs = [((batch, heads, parts, keys, size), "float32")] * 2
@@ -226,15 +246,15 @@ class _Kernels:
 
         def program(inputs: _Inputs, output: Any) -> None:
             # Asked outside the loop: an interpreted loop has no such numbers.
-            position, part, dropout = _program(0), _program(2), self._dropout(inputs)
+            position, share, dropout = _program(0), _program(2), self._dropout(inputs)
 
             def block(number: Tensor, total: Tensor) -> Tensor:
                 tile = QueryTile(tiles, inputs.tensors, number, dropout)
                 met = tile.window(inputs.tensors.query[tile.rows, :], position, has_edge=True)
                 return total + _score_gradient(inputs, tile, met)
 
-            ends = part * blocks // parts, (part + 1) * blocks // parts
-            output[part, :, _part(position, tiles.keys)] = _loop(*ends, block, _zeros(tiles.queries, tiles.keys))
+            ends = share * blocks // parts, (share + 1) * blocks // parts
+            output[share, :, part(position, tiles.keys)] = _loop(*ends, block, zeros(tiles.queries, tiles.keys))
 
         shape = batch, heads, parts, *tensors.window_bias.shape[1:]
         (found,) = self._run(program, tiles.of_slice, [(shape, "float32")], parts)
@@ -257,8 +277,8 @@ class _Kernels:
         inputs = _with_transposed_bias(self.inputs) if transposed_bias else self.inputs
 
         def of_row_and_head(x: Any) -> Any:
-            zeros = (0,) * (len(x.shape) - 2)
-            return pl.BlockSpec((None, None, *x.shape[2:]), lambda _, row, __: (row // heads, row % heads, *zeros))
+            whole = (0,) * (len(x.shape) - 2)
+            return pl.BlockSpec((None, None, *x.shape[2:]), lambda _, row, __: (row // heads, row % heads, *whole))
 
         def of_row(x: Tensor) -> Any:
             return pl.BlockSpec((None, *x.shape[1:]), lambda _, row, __: (row // heads, 0))
@@ -330,18 +350,6 @@ def _program(axis: int) -> Tensor:
     from jax.experimental import pallas as pl
 
     return pl.program_id(axis)
-
-
-def _part(index: Tensor, size: int) -> Any:
-    from jax.experimental import pallas as pl
-
-    return pl.ds(index * size, size)
-
-
-def _zeros(rows: int, columns: int) -> Tensor:
-    import jax.numpy as jnp
-
-    return jnp.zeros((rows, columns), "float32")
 
 
 def _loop(first: Tensor, end: Tensor, body: Callable[[Tensor, Tensor], Tensor], start: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ Everything here runs inside Pallas kernels; `block_attention_gpu` calls them. Sc
 pass keeps a running softmax (Dao et al. 2022, Algorithm 1), the gradient computes them again (Algorithm 4).
 
 Further shape letters: Y keys of a block's slice, P queries of all steps, A rows of the side keys' bias, T queries of a
-tile, K keys of a tile, q queries that share a row of the side keys' bias. `refs` hold one row's and one head's tensors.
+tile, K keys of a tile, q queries that share a row of the side keys' bias. `refs` are the fields of `StepTensors`,
+of one row and head, in the GPU's memory.
 """
 
 import math
@@ -15,66 +16,73 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfmodels.backend.types import Tensor
-from tfmodels.layers.attention.block_attention_step import LOWEST, MASKED, TINY, StepTensors
+from tfmodels.layers.attention.block_attention_step import LOWEST, MASKED, TINY
 from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.dropout import HashDropout
 
 # A GPU's exponential is one of base 2.
 _LOG2_E = np.float32(math.log2(math.e))
 # Tensor cores multiply tiles of 16 at least, and Triton's tiles have powers of 2.
-SMALLEST, MOST_QUERIES, MOST_KEYS = 16, 128, 64
+_SMALLEST = 16
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """How the kernels divide queries and keys.
+    """How the kernels divide queries and keys: a tile of queries is a block.
 
     Args:
         geometry: window and block length.
-        queries: T, of a tile; divides the block length.
-        keys: K, of a tile; divides T and 2 * margin.
-        queries_per_bias: q; divides T.
+        keys: K, of a tile; divides the block length and 2 * margin.
+        queries_per_bias: q; divides the block length.
     """
 
     geometry: WindowGeometry
-    queries: int
     keys: int
     queries_per_bias: int = 1
 
     @classmethod
-    def of(
-        cls, geometry: WindowGeometry, queries_per_bias: int = 1, queries: int = MOST_QUERIES, keys: int = MOST_KEYS
-    ) -> "Tiles":
-        """The largest tiles of at most so many queries and keys, both powers of 2; they may be too small, see `fit`.
+    def of(cls, geometry: WindowGeometry, queries_per_bias: int = 1, keys: int = _SMALLEST) -> "Tiles":
+        """The largest tiles of at most so many keys, a power of 2. They may be too small, see `fit`.
 
-        >>> tiles = Tiles.of(WindowGeometry.covering(512))
-        >>> tiles.queries, tiles.keys
-        (128, 64)
+        >>> Tiles.of(WindowGeometry.covering(512), keys=64).of_slice
+        18
         """
-        queries = math.gcd(geometry.block_length, queries)
-        return cls(geometry, queries, math.gcd(queries, 2 * geometry.margin, keys), queries_per_bias)
+        return cls(geometry, math.gcd(geometry.block_length, 2 * geometry.margin, keys), queries_per_bias)
 
     @property
     def fit(self) -> bool:
-        """Whether tensor cores can multiply them, a block is a tile, and no row of the side keys' bias is in two."""
-        is_one_tile = self.geometry.block_length in (1 << bit for bit in range(MOST_QUERIES.bit_length()))
-        return is_one_tile and self.keys >= SMALLEST and self.queries % self.queries_per_bias == 0
+        """Whether tensor cores can multiply them, and no row of the side keys' bias is in two blocks."""
+        return is_power_of_two(self.queries) and self.keys >= _SMALLEST and self.queries % self.queries_per_bias == 0
 
     @property
-    def per_block(self) -> int:
-        """Tiles of queries in a block."""
-        return self.geometry.block_length // self.queries
+    def queries(self) -> int:
+        """T, of a tile."""
+        return self.geometry.block_length
 
     @property
     def of_slice(self) -> int:
-        """Tiles of keys from `margin` before a tile of queries to `margin` after it."""
-        return (self.queries + 2 * self.geometry.margin) // self.keys
+        """Tiles of keys in a block's slice."""
+        return self.geometry.slice_length // self.keys
+
+    @property
+    def bias_rows(self) -> int:
+        """Rows of the side keys' bias that a tile of queries has."""
+        return self.queries // self.queries_per_bias
 
     def inner(self) -> range:
-        """Of these tiles of keys, the ones that lie within the window of every query of the tile."""
+        """Of the slice's tiles, the ones that lie within the window of every query."""
         beside = self.geometry.margin - self.geometry.window
         first = min(-(-(self.queries - 1 + beside) // self.keys), self.of_slice)
         return range(first, max(first, (self.geometry.margin + self.geometry.window + 1) // self.keys))
+
+
+def is_power_of_two(size: int) -> bool:
+    """Whether Triton makes tiles of this size.
+
+    >>> is_power_of_two(64), is_power_of_two(48)
+    (True, False)
+    """
+    return size > 0 and size & (size - 1) == 0
 
 
 class OfOutput(NamedTuple):
@@ -115,10 +123,9 @@ class TileDropout:
     side_keys: int
 
     def factors(self, tiles: Tiles, part: int, tile: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """The factors of some rows and columns of the tile's block; part 0 is the window, part 1 the side keys."""
+        """The factors of some of a tile's rows and columns; part 0 is the window, part 1 the side keys."""
         width = self.side_keys if part else tiles.geometry.slice_length
-        rows = self.row * tiles.geometry.block_length + tile % tiles.per_block * tiles.queries + rows
-        return self.dropout.scale_of(rows * width + columns, tile // tiles.per_block, part)
+        return self.dropout.scale_of((self.row * tiles.queries + rows) * width + columns, tile, part)
 
 
 @dataclass(frozen=True)
@@ -133,14 +140,14 @@ class QueryTile:
     """
 
     tiles: Tiles
-    refs: StepTensors
+    refs: Any
     tile: Tensor
     dropout: TileDropout | None = None
 
     @property
     def rows(self) -> Any:
         """The tile's place among the queries."""
-        return _part(self.tile, self.tiles.queries)
+        return part(self.tile, self.tiles.queries)
 
     def visit(self, meet: Callable[[Any, Met], Any], state: Any) -> Any:
         """`state = meet(state, met)` for each tile of keys, those of the window first."""
@@ -162,28 +169,27 @@ class QueryTile:
     def window(self, query: Tensor, position: Tensor, has_edge: bool) -> Met:
         """The tile of keys at `position` of the slice; with an edge of the window in it or without."""
         tiles, refs = self.tiles, self.refs
-        keys = _part(position, tiles.keys, self.tile * tiles.queries)
+        keys = part(position, tiles.keys, self.tile * tiles.queries)
         key = refs.key[keys, :]
         scores = product(query, key.T) + refs.key_mask[keys][None, :]  # (T, K)
         row, column = _numbers(tiles.queries)[:, None], position * tiles.keys + _numbers(tiles.keys)[None, :]
-        first = self.tile % tiles.per_block * tiles.queries  # of the block's rows, and of its slice's columns
         if refs.window_bias is not None:
-            columns = _part(position, tiles.keys, first)
-            scores = scores + refs.window_bias[_part(self.tile % tiles.per_block, tiles.queries), columns]
+            scores = scores + refs.window_bias[:, part(position, tiles.keys)]
         if has_edge:
             scores = _inside(scores, column - tiles.geometry.margin - row, tiles.geometry.window)
-        factors = self.dropout and self.dropout.factors(tiles, 0, self.tile, row, first + column)
+        factors = self.dropout and self.dropout.factors(tiles, 0, self.tile, row, column)
         return Met(scores, key, refs.value[keys, :], factors)
 
     def side(self, query: Tensor, position: Tensor) -> Met:
         """The tile of side keys at `position`."""
         tiles, refs = self.tiles, self.refs
-        keys = _part(position, tiles.keys)
+        keys = part(position, tiles.keys)
         key = refs.side_key[keys, :]
         scores = product(query, key.T) + refs.side_mask[keys][None, :]  # (T, K)
         row, column = _numbers(tiles.queries)[:, None], position * tiles.keys + _numbers(tiles.keys)[None, :]
         if refs.side_bias is not None:
-            scores = scores + refs.side_bias[(self.tile * tiles.queries + row) // tiles.queries_per_bias, column]
+            rows = refs.side_bias[part(self.tile, tiles.bias_rows), keys]
+            scores = scores + _repeated(rows, tiles.queries_per_bias, axis=0)
         factors = self.dropout and self.dropout.factors(tiles, 1, self.tile, row, column)
         return Met(scores, key, refs.side_value[keys, :], factors, position)
 
@@ -201,7 +207,7 @@ class KeyTile:
     """
 
     tiles: Tiles
-    refs: StepTensors
+    refs: Any
     tile: Tensor
     is_side: bool
     dropout: TileDropout | None = None
@@ -209,12 +215,11 @@ class KeyTile:
     @property
     def rows(self) -> Any:
         """The tile's place among the keys."""
-        return _part(self.tile, self.tiles.keys)
+        return part(self.tile, self.tiles.keys)
 
     def gradient(self, of_output: OfOutput, tiles_of_queries: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """The shares of dk and dv that come from a range of tiles of queries: float32 (K, D)."""
         import jax
-        import jax.numpy as jnp
 
         refs, rows = self.refs, self.rows
         key, value = (refs.side_key, refs.side_value) if self.is_side else (refs.key, refs.value)
@@ -223,7 +228,7 @@ class KeyTile:
 
         def meet(tile: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             dk, dv = state
-            queries = _part(tile, self.tiles.queries)
+            queries = part(tile, self.tiles.queries)
             query, d_output = refs.query[queries, :], of_output.d_output[queries, :]
             scores = self._biased(product(key, query.T) + mask, tile)  # (K, T)
             lse, delta = (x[queries, :][:, 0][None, :] for x in (of_output.lse, of_output.delta))
@@ -231,8 +236,8 @@ class KeyTile:
             p, ds = score_gradient(scores, product(value, d_output.T), lse, delta, factors)
             return dk + product(ds.astype(query.dtype), query), dv + product(p.astype(query.dtype), d_output)
 
-        zeros = jnp.zeros(key.shape, "float32")
-        return jax.lax.fori_loop(*tiles_of_queries, meet, (zeros, zeros))
+        start = zeros(*key.shape), zeros(*key.shape)
+        return jax.lax.fori_loop(*tiles_of_queries, meet, start)
 
     def in_reach(self) -> tuple[Tensor, Tensor]:
         """The tiles of queries, from and to, of which some see a key of this tile through the window."""
@@ -249,18 +254,18 @@ class KeyTile:
         import jax.numpy as jnp
 
         tiles, refs = self.tiles, self.refs
-        row, column = _numbers(tiles.queries)[None, :], self._columns(tile)[:, None]
         if self.is_side:
             if refs.side_bias is None:
                 return scores
-            return scores + refs.side_bias[(tile * tiles.queries + row) // tiles.queries_per_bias, column]
+            rows = refs.side_bias[part(tile, tiles.bias_rows), self.rows]
+            return scores + _repeated(rows.T, tiles.queries_per_bias, axis=1)
         if refs.window_bias is not None:
             # A tile beside the block's slice is outside the window of each query.
             last = tiles.geometry.slice_length - tiles.keys
             columns = _at(jnp.clip(self._first_column(tile), 0, last), tiles.keys)
-            scores = scores + refs.window_bias[columns, _part(tile % tiles.per_block, tiles.queries)]
-        offset = column - tiles.geometry.margin - row - tile % tiles.per_block * tiles.queries
-        return _inside(scores, offset, tiles.geometry.window)
+            scores = scores + refs.window_bias[columns, :]
+        row, column = _numbers(tiles.queries)[None, :], self._columns(tile)[:, None]
+        return _inside(scores, column - tiles.geometry.margin - row, tiles.geometry.window)
 
     def _factors(self, tile: Tensor) -> Tensor | None:
         if self.dropout is None:
@@ -273,7 +278,7 @@ class KeyTile:
         return (self.tile * self.tiles.keys if self.is_side else self._first_column(tile)) + _numbers(self.tiles.keys)
 
     def _first_column(self, tile: Tensor) -> Tensor:
-        return self.tile * self.tiles.keys - tile // self.tiles.per_block * self.tiles.geometry.block_length
+        return self.tile * self.tiles.keys - tile * self.tiles.queries
 
 
 def running_softmax(state: tuple[Tensor, Tensor, Tensor], met: Met) -> tuple[Tensor, Tensor, Tensor]:
@@ -341,9 +346,25 @@ def _inside(scores: Tensor, offset: Tensor, window: int) -> Tensor:
     return jnp.where(jnp.abs(offset) <= window, scores, np.float32(MASKED))
 
 
-def _part(index: Tensor, size: int, first: Tensor | int = 0) -> Any:
+def _repeated(x: Tensor, times: int, axis: int) -> Tensor:
+    """A matrix with each of its rows, or columns, so many times in turn."""
+    import jax.numpy as jnp
+
+    wide = (*x.shape[: axis + 1], times, *x.shape[axis + 1 :])
+    shape = [size * times if place == axis else size for place, size in enumerate(x.shape)]
+    return jnp.broadcast_to(jnp.expand_dims(x, axis + 1), wide).reshape(shape)
+
+
+def part(index: Tensor, size: int, first: Tensor | int = 0) -> Any:
     """The rows of part `index` of an axis in parts of `size` that begin at `first`."""
     return _at(first + index * size, size)
+
+
+def zeros(*shape: int) -> Tensor:
+    """Float32."""
+    import jax.numpy as jnp
+
+    return jnp.zeros(shape, "float32")
 
 
 def _at(start: Tensor, size: int) -> Any:
