@@ -10,6 +10,7 @@ from accelerators.rules import (
     collective_faults,
     custom_call_faults,
     float64_faults,
+    gather_faults,
     host_faults,
     memory_faults,
 )
@@ -30,6 +31,15 @@ _DIVIDED: dict[str, tuple[tuple[float, float], frozenset[str]]] = {
     "longt5-tglobal": ((2, 1), frozenset({"collective-permute", "all-gather"})),
     "longt5-local": ((2, 1), frozenset({"collective-permute"})),
 }
+# With each weight divided, too. A bias of relative positions is whole, and each chip has the gradient of its heads'
+# columns: they are gathered, 32 rows of them.
+_PARALLEL: dict[str, tuple[tuple[float, float], frozenset[str]]] = {
+    "led": ((30, 40), frozenset()),
+    "longt5-tglobal": ((2, 5), frozenset({"all-gather"})),
+    "longt5-local": ((2, 5), frozenset({"all-gather"})),
+}
+# A few rows: a gathered kernel or table has more, even in a tiny model.
+_GATHERED_BYTES = 8192
 # All scores of a layer at once would be 600 MB for the window of LED, in 16 bits.
 _LAYER_LENGTH = 16384
 _LAYER_LIMITS: dict[str, dict[str, tuple[float, float]]] = {
@@ -39,12 +49,14 @@ _LAYER_LIMITS: dict[str, dict[str, tuple[float, float]]] = {
 
 
 class Case(NamedTuple):
-    """A job, the most MB of a chip that it may take: for intermediate values, and in all; and allowed collectives."""
+    """A job, the most MB of a chip that it may take: for intermediate values, and in all; allowed collectives, and the
+    most bytes that one all-gather may give to a chip."""
 
     job: Job
     temp_mb: float
     peak_mb: float
     collectives: frozenset[str] = ALLOWED_COLLECTIVES
+    gathered_bytes: float = 0
 
 
 class Result(NamedTuple):
@@ -72,10 +84,19 @@ def cases() -> list[Case]:
         for family, limits in _TINY_LIMITS.items()
     ]
     divided = [
-        Case(Job(family, "encode divided", 128, size="tiny", chips=_CHIPS), *limits, ALLOWED_COLLECTIVES | further)
-        for family, (limits, further) in _DIVIDED.items()
+        (Job(family, "encode divided", 128, size="tiny", chips=_CHIPS), *allowed)
+        for family, allowed in _DIVIDED.items()
     ]
-    return tiny + many + divided + layers
+    parallel = [
+        (Job(family, "train parallel", 64, batch=chips, size="tiny", target=8, chips=chips), *allowed)
+        for family, allowed in _PARALLEL.items()
+        for chips in (_CHIPS, _MANY_CHIPS)
+    ]
+    gathering = [
+        Case(job, *limits, ALLOWED_COLLECTIVES | further, _GATHERED_BYTES)
+        for job, limits, further in divided + parallel
+    ]
+    return tiny + many + gathering + layers
 
 
 def check(case: Case) -> Result:
@@ -91,6 +112,7 @@ def check(case: Case) -> Result:
         *custom_call_faults(compiled.program),
         *float64_faults(compiled.program),
         *collective_faults(compiled.program, case.collectives),
+        *gather_faults(compiled.program, case.gathered_bytes),
         *memory_faults("intermediate values", compiled.figures.temp_mb, case.temp_mb),
         *memory_faults("peak memory", compiled.figures.peak_mb, case.peak_mb),
     ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.models import FAMILIES, SIZES
 
-JOBS = ("encode", "encode divided", "train", "greedy", "beams", "attention", "attention gradient")
+JOBS = ("encode", "encode divided", "train", "train parallel", "greedy", "beams", "attention", "attention gradient")
 BEAMS = 4
 
 
@@ -14,10 +14,11 @@ class Job:
     """One program.
 
     family: a name in `benchmarks.models.FAMILIES`. what: one of `JOBS`; "train" is an update by AdamW with dropout and
-    recomputation, "beams" a search with 4 beams, "encode divided" the encoder over documents whose length is divided
-    over the chips, "attention" the attention of one layer of the encoder. size: "base" or "tiny". length: tokens of
-    each document. batch: documents of all chips together. target: tokens that are learned, or made. dtype: "bfloat16"
-    or "float32"; "train" keeps float32 weights. chips: among which the documents are divided, or the length of each.
+    recomputation, "train parallel" the same with each weight divided, too, "beams" a search with 4 beams, "encode
+    divided" the encoder over documents whose length is divided over the chips, "attention" the attention of one layer
+    of the encoder. size: "base" or "tiny". length: tokens of each document. batch: documents of all chips together.
+    target: tokens that are learned, or made. dtype: "bfloat16" or "float32"; "train" keeps float32 weights. chips:
+    among which the documents are divided, or the length of each.
     """
 
     family: str
@@ -40,6 +41,11 @@ class Job:
     def is_divided(self) -> bool:
         """Whether each chip has a part of every document, and not some of the documents."""
         return self.what == "encode divided"
+
+    @property
+    def is_training(self) -> bool:
+        """Whether it is an update."""
+        return self.what.startswith("train")
 
     @property
     def name(self) -> str:

@@ -1,6 +1,8 @@
 """The functions that are compiled, and the shapes of their arguments. Import it after `targets.set_environment`."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -10,12 +12,14 @@ import numpy as np
 import tfmodels
 from accelerators.jobs import BEAMS, Job
 from benchmarks.models import FAMILIES, class_name, config_fields, make_inputs
-from tfmodels.distribution import ShardedEncoder
+from tfmodels.distribution import ShardedEncoder, layout_map
 from tfmodels.layers.attention.block_attention import SideKeys, block_attention
 from tfmodels.layers.attention.window import WindowGeometry
 
 # Attention's dropout is off by default in one family; a train step is to have all that a step can have.
 _TRAINING = {"attention_dropout": 0.1}
+# As many as a tiny model has heads at least.
+_CHIPS_OF_A_WEIGHT = 2
 
 
 class Placement(NamedTuple):
@@ -35,14 +39,16 @@ class Placement(NamedTuple):
 
 
 class Function(NamedTuple):
-    """A jitted function, and shapes in place of its arguments."""
+    """A jitted function, shapes in place of its arguments, and a `keras.distribution` or None."""
 
     function: Any
     arguments: tuple[Any, ...]
+    distribution: Any = None
 
     def trace(self) -> Any:
-        """The function as JAX traces it."""
-        return self.function.trace(*self.arguments)
+        """The function as JAX traces it, under Keras' distribution if there is one."""
+        with self.distribution.scope() if self.distribution else contextlib.nullcontext():
+            return self.function.trace(*self.arguments)
 
 
 def make_function(job: Job, placement: Placement | None = None) -> Function:
@@ -54,8 +60,8 @@ def make_function(job: Job, placement: Placement | None = None) -> Function:
     if job.what.startswith("attention"):
         return _attention(job, placement)
     model = _make_model(job)
-    if job.what == "train":
-        return _train(model, job, placement)
+    if job.is_training:
+        return _train_parallel(model, job, placement) if job.what == "train parallel" else _train(model, job, placement)
     if job.is_divided:
         return _encode_divided(model, job, placement)
     return _encode(model, job, placement) if job.what == "encode" else _generate(model, job, placement)
@@ -65,13 +71,13 @@ def _make_model(job: Job) -> Any:
     keras.utils.set_random_seed(0)
     fields = config_fields(job.family, job.size, job.length)
     config_class = getattr(tfmodels, class_name(job.family, "Config"))
-    if job.what == "train":
+    if job.is_training:
         names = config_class.__dataclass_fields__
         fields |= {name: value for name, value in _TRAINING.items() if name in names}
-    is_mixed = job.what == "train" and job.dtype != "float32"
+    is_mixed = job.is_training and job.dtype != "float32"
     model_class = getattr(tfmodels, class_name(job.family, "ForConditionalGeneration"))
     model = model_class(config_class(**fields), dtype=f"mixed_{job.dtype}" if is_mixed else job.dtype)
-    if job.what == "train":
+    if job.is_training:
         model.gradient_checkpointing_enable()
     return model
 
@@ -98,19 +104,51 @@ def _encode_divided(model: Any, job: Job, placement: Placement) -> Function:
     return Function(jax.jit(encode), (_like([v.value for v in variables], None), _like(_made(job), None)))
 
 
-def _train(model: Any, job: Job, placement: Placement) -> Function:
+def _train(
+    model: Any,
+    job: Job,
+    placement: Placement,
+    shardings: Mapping[str, Any] = MappingProxyType({}),
+    parallel: Any = None,
+) -> Function:
+    """An update; `shardings` by the paths of weights that are not whole."""
     model.compile(optimizer=keras.optimizers.AdamW(1e-4), jit_compile=True)
-    model.optimizer.build(model.trainable_variables)
-    groups = (
-        model.trainable_variables,
-        model.non_trainable_variables,
-        model.optimizer.variables,
-        model.metrics_variables,
-    )
-    state = tuple(_like([v.value for v in group], placement.whole) for group in groups)
-    kept = None if placement.whole is None else (None, jax.tree.map(lambda _: placement.whole, state))
+    weights, optimizer = model.trainable_variables, model.optimizer
+    optimizer.build(weights)
+    groups = weights, model.non_trainable_variables, optimizer.variables, model.metrics_variables
+    # The moments of a weight lie where it lies.
+    paths = {id(v): v.path for v in weights}
+    paths |= {
+        id(m): v.path
+        for moments in (optimizer._momentums, optimizer._velocities)
+        for m, v in zip(moments, weights, strict=True)
+    }
+
+    def shape(variable: Any) -> Any:
+        return _like(variable.value, shardings.get(paths.get(id(variable), ""), placement.whole))
+
+    state = tuple([shape(variable) for variable in group] for group in groups)
+    kept = None if placement.whole is None else (None, jax.tree.map(lambda x: x.sharding, state))
     step = jax.jit(model.train_step, donate_argnums=0, out_shardings=kept)
-    return Function(step, (state, (_inputs(job, placement),)))
+    return Function(step, (state, (_inputs(job, placement),)), parallel)
+
+
+def _train_parallel(model: Any, job: Job, placement: Placement) -> Function:
+    """An update with each weight divided over two chips, and the documents over all pairs."""
+    shape = len(placement.devices) // _CHIPS_OF_A_WEIGHT, _CHIPS_OF_A_WEIGHT
+    mesh = keras.distribution.DeviceMesh(shape, ("batch", "model"), [str(each) for each in placement.devices])
+    # Keras looks devices up by name, and these are not there.
+    found = mesh._backend_mesh = jax.sharding.Mesh(np.array(placement.devices).reshape(mesh.shape), mesh.axis_names)
+    layouts = layout_map(model, mesh)
+    parallel = keras.distribution.ModelParallel(layout_map=layouts, batch_dim_name="batch")
+    spec = jax.sharding.PartitionSpec
+
+    def over(*axes: str | None) -> Any:
+        return jax.sharding.NamedSharding(found, spec(*axes))
+
+    divided = {v.path: layouts[v.path] for v in model.trainable_variables}
+    shardings = {path: over(*layout.axes) for path, layout in divided.items() if layout is not None}
+    return _train(model, job, Placement(over("batch"), over(), placement.devices), shardings, parallel)
 
 
 def _generate(model: Any, job: Job, placement: Placement) -> Function:
@@ -168,7 +206,7 @@ def _attention(job: Job, placement: Placement) -> Function:
 
 def _inputs(job: Job, placement: Placement) -> dict[str, Any]:
     made = _made(job)
-    if job.what == "train":
+    if job.is_training:
         made["labels"] = np.zeros((job.batch, job.target), "int32")
     return _like(made, placement.split)
 

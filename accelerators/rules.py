@@ -55,6 +55,16 @@ def collective_faults(program: Program, allowed: Collection[str] = ALLOWED_COLLE
     ]
 
 
+def gather_faults(program: Program, most_bytes: float) -> list[str]:
+    """All-gathers of more than a few rows: of a batch, of a document, or of weights."""
+    gathers = [each for each in program.instructions() if each.collective == "all-gather"]
+    return [
+        f"an all-gather of {each.bytes_in():,.0f} bytes, where at most {most_bytes:,.0f} are allowed: {each.name}"
+        for each in gathers
+        if each.bytes_in() > most_bytes
+    ]
+
+
 def memory_faults(what: str, found_mb: float, limit_mb: float) -> list[str]:
     """More memory than the limit; not a number is too much."""
     is_within = not math.isnan(found_mb) and found_mb <= limit_mb

@@ -85,6 +85,12 @@ def test_memory_above_its_limit_is_a_fault(found, is_fault):
     assert bool(rules.memory_faults("peak memory", found, 2.0)) == is_fault
 
 
+@pytest.mark.parametrize(("most", "is_fault"), [(32, False), (31, True), (0, True)])
+def test_a_gathered_array_above_its_limit_is_a_fault(most, is_fault):
+    found = rules.gather_faults(program("f32[8]{0}", "all-gather", ", channel_id=1, dimensions={0}"), most)
+    assert found == ([f"an all-gather of 32 bytes, where at most {most} are allowed: y"] if is_fault else [])
+
+
 FIGURES = types.SimpleNamespace(
     compile_s=1.0, arguments_mb=2.0, temp_mb=3.0, peak_mb=4.0, collectives={"all-reduce": 2}
 )
@@ -110,9 +116,10 @@ def test_a_program_that_does_not_compile_fails_the_check(capsys):
 
 def test_every_program_is_checked_once_and_has_limits():
     found = check.cases()
-    assert len({case.job.name for case in found}) == len(found) == 21
+    assert len({case.job.name for case in found}) == len(found) == 27
     assert {case.job.what for case in found} == {
         "train",
+        "train parallel",
         "greedy",
         "beams",
         "encode",
