@@ -113,19 +113,19 @@ def _train(
 ) -> Function:
     """An update; `shardings` by the paths of weights that are not whole."""
     model.compile(optimizer=keras.optimizers.AdamW(1e-4), jit_compile=True)
-    weights, optimizer = model.trainable_variables, model.optimizer
-    optimizer.build(weights)
-    groups = weights, model.non_trainable_variables, optimizer.variables, model.metrics_variables
-    # The moments of a weight lie where it lies.
-    paths = {id(v): v.path for v in weights}
-    paths |= {
-        id(m): v.path
-        for moments in (optimizer._momentums, optimizer._velocities)
-        for m, v in zip(moments, weights, strict=True)
-    }
+    model.optimizer.build(model.trainable_variables)
+    groups = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
+    of_moments = {path.replace("/", "_"): sharding for path, sharding in shardings.items()}
 
     def shape(variable: Any) -> Any:
-        return _like(variable.value, shardings.get(paths.get(id(variable), ""), placement.whole))
+        # AdamW's moments lie where their weight lies. Keras names them after its path.
+        name = variable.name.removesuffix("_momentum").removesuffix("_velocity")
+        return _like(variable.value, shardings.get(variable.path, of_moments.get(name, placement.whole)))
 
     state = tuple([shape(variable) for variable in group] for group in groups)
     kept = None if placement.whole is None else (None, jax.tree.map(lambda x: x.sharding, state))

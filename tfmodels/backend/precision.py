@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfmodels.backend.devices import device_kind
 from tfmodels.backend.types import Tensor
 
 
@@ -39,7 +40,8 @@ def overflow_safe_dtype(policy: keras.DTypePolicy) -> keras.DTypePolicy:
 def float32_product(left: Tensor, right: Tensor) -> Tensor:
     """The matrix product of 16- or 32-bit factors (..., X, Y) and (..., Y, Z), summed and returned in float32.
 
-    On JAX an accelerator multiplies in 16 bits; on TensorFlow the factors are cast first.
+    An accelerator multiplies in 16 bits, under TensorFlow in programs of XLA; elsewhere the factors are cast first.
+    Under TensorFlow only attention's own gradient may lie around it: the product in 16 bits has none that works.
 
     >>> halves = ops.full((1, 3), 0.5, dtype="bfloat16")
     >>> float(float32_product(halves, ops.transpose(halves))[0, 0])
@@ -49,5 +51,17 @@ def float32_product(left: Tensor, right: Tensor) -> Tensor:
         import jax.numpy as jnp
 
         return jnp.matmul(left, right, preferred_element_type="float32")
-    # TensorFlow's product returns the type of its factors; the products of 16-bit numbers are exact in float32.
+    if left.dtype == right.dtype and left.dtype.size == 2 and device_kind() != "cpu" and _is_traced_for_xla():
+        import tensorflow as tf
+
+        return tf.raw_ops.BatchMatMulV3(x=left, y=right, Tout=tf.float32)
+    # TensorFlow's other product returns the type of its factors; products of 16-bit numbers are exact in float32.
     return ops.matmul(ops.cast(left, "float32"), ops.cast(right, "float32"))
+
+
+def _is_traced_for_xla() -> bool:
+    """Whether TensorFlow traces a program that XLA compiles: it alone has a kernel of `BatchMatMulV3` for 16 bits."""
+    import tensorflow as tf
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+    return not tf.executing_eagerly() and bool(GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
