@@ -17,6 +17,7 @@ import os
 import sys
 from pathlib import Path
 
+from benchmarks.instructions import imitate_avx2
 from benchmarks.jobs import all_rows, chosen_rows
 from benchmarks.models import FAMILIES, SIZES
 from benchmarks.processes import WorkerError
@@ -53,12 +54,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _suite_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m benchmarks",
-        description="Ours beside transformers on PyTorch, eager. Others (--help): profile, gpu, serving, text, "
-        "training, weights, sharded",
+        description="Ours beside transformers on PyTorch, eager and compiled. Others (--help): profile, gpu, serving, "
+        "text, training, weights, sharded",
         allow_abbrev=False,
     )
     parser.add_argument("--quick", action="store_true", help="only the rows at 4,096 tokens")
     parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="rows whose names hold this text")
+    parser.add_argument("--avx2", action="store_true", help="hold all engines to AVX2, on a processor with AVX-512")
     parser.add_argument("--rounds", type=positive, help="turns of each side (default: 2, under --quick 1)")
     parser.add_argument("--backend", choices=BACKENDS, default="tensorflow", help="of ours (default: tensorflow)")
     _add_output_and_size(parser, "out/bench")
@@ -94,6 +96,7 @@ def _text_parser() -> argparse.ArgumentParser:
         "python -m benchmarks text", description="The tokenizers in the graph beside Python.", allow_abbrev=False
     )
     parser.add_argument("--megabytes", type=positive, default=8, help="of the demo corpus (default: 8)")
+    parser.add_argument("--avx2", action="store_true", help="hold all engines to AVX2, on a processor with AVX-512")
     parser.add_argument("--rounds", type=positive, default=5, help="turns of each path (default: 5)")
     parser.add_argument("--words", type=positive, default=1_000_000, help="distinct words (default: 1000000)")
     return parser
@@ -105,13 +108,15 @@ def _add_output_and_size(parser: argparse.ArgumentParser, output: str) -> None:
 
 
 def _import_quietly() -> None:
-    """Import tfmodels; what it brings along writes messages of its own."""
+    """Import Keras and its backend, which writes messages of its own."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_stderr():
-        import tfmodels  # noqa: F401
+        import keras  # noqa: F401
 
 
 def _suite(options: argparse.Namespace) -> int:
+    if options.avx2:
+        imitate_avx2()
     from benchmarks.report import make_console
     from benchmarks.suite import run_suite
 

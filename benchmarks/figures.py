@@ -8,7 +8,7 @@ from benchmarks.arithmetic import encoder_operations
 from benchmarks.decoding import cross_cache_bytes, step_bytes
 from benchmarks.jobs import Row
 from benchmarks.models import GLOBAL_TOKENS, NEW_TOKENS, config_fields
-from benchmarks.task import OURS, THEIRS
+from benchmarks.task import OURS, PEERS
 
 Runs = Mapping[str, Sequence[Mapping[str, float]]]
 """For each side the figures of each of its processes."""
@@ -27,7 +27,7 @@ def row_figures(
         ceiling: of the machine, where it is known: "gflops" and "gb_per_second", see `benchmarks.ceiling`.
 
     Returns:
-        "ours_seconds", "ours_peak_gb", and where measured "theirs_seconds", "theirs_peak_gb", "time_ratio",
+        "ours_seconds", "ours_peak_gb", and where measured the same of "theirs" and of "compiled", "time_ratio",
         "memory_ratio"; of "encode" and "train" "ours_seconds_per_token"; of "train" "compile_seconds"; of "encode"
         "needed_gflop", "needed_gflops", "ceiling_share"; of "decode", also for theirs, "ours_tokens_per_second"
         and "ours_step_seconds", where memory is measured "ours_search_gb", and greedy "step_gb", "bandwidth_share",
@@ -39,9 +39,10 @@ def row_figures(
         for name in ("seconds", "peak_gb", "search_gb")
         if name in side_runs[0]
     }
-    if OURS in runs and THEIRS in runs:
-        figures["time_ratio"] = figures["theirs_seconds"] / figures["ours_seconds"]
-        figures["memory_ratio"] = figures["ours_peak_gb"] / figures["theirs_peak_gb"]
+    peers = [side for side in PEERS if side in runs]
+    if OURS in runs and peers:
+        figures["time_ratio"] = min(figures[f"{peer}_seconds"] for peer in peers) / figures["ours_seconds"]
+        figures["memory_ratio"] = figures["ours_peak_gb"] / min(figures[f"{peer}_peak_gb"] for peer in peers)
     if row.job == "decode":
         figures |= _step_figures(row, runs)
     if OURS not in runs:

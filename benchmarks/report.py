@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.instructions import instructions
 from benchmarks.jobs import Row, Target
+from benchmarks.task import OURS, PEERS
 
 MISSED = "MISSED"
-_WIDTH_OF_A_FILE = 180
+_WIDTH_OF_A_FILE = 200
 _UNKNOWN = "-"
 
 Figures = Mapping[str, float]
@@ -47,7 +49,7 @@ def print_row(console: Console, position: int, count: int, name: str, figures: F
     """Prints what a row took as soon as it is known."""
     sides = [
         f"{side} {figures[f'{side}_seconds']:.2f} s, {figures[f'{side}_peak_gb']:.2f} GB"
-        for side in ("ours", "theirs")
+        for side in (OURS, *PEERS)
         if f"{side}_seconds" in figures
     ]
     console.print(f"{position}/{count} {name}: {'; '.join(sides)}", highlight=False)
@@ -55,17 +57,16 @@ def print_row(console: Console, position: int, count: int, name: str, figures: F
 
 def print_table(console: Console, rows: Sequence[Row], figures: Mapping[str, Figures]) -> None:
     """Prints every row with its targets; a figure that misses its own is marked."""
-    headings = ("ours s", "theirs s", "theirs / ours", "ours GB", "theirs GB", "ours / theirs", "of ceiling", "further")
-    table = make_table(console, "Ours beside transformers", "job", headings)
+    seconds, memory = ([f"{side} {unit}" for side in (OURS, *PEERS)] for unit in ("s", "GB"))
+    headings = (*seconds, "theirs / ours", *memory, "ours / theirs", "of ceiling", "further")
+    table = make_table(console, f"Ours beside transformers, eager and compiled; {instructions()}", "job", headings)
     for row in rows:
         row_figures = figures[row.name]
         table.add_row(
             row.name,
-            _plain(row_figures, "ours_seconds"),
-            _plain(row_figures, "theirs_seconds"),
+            *(_plain(row_figures, f"{side}_seconds") for side in (OURS, *PEERS)),
             _with_target(row, row_figures, "time_ratio"),
-            _plain(row_figures, "ours_peak_gb"),
-            _plain(row_figures, "theirs_peak_gb"),
+            *(_plain(row_figures, f"{side}_peak_gb") for side in (OURS, *PEERS)),
             _with_target(row, row_figures, "memory_ratio"),
             _with_target(row, row_figures, "ceiling_share"),
             _further(row, row_figures),

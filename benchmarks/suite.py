@@ -11,6 +11,7 @@ from rich.console import Console
 
 from benchmarks.ceiling import measure_ceiling
 from benchmarks.figures import row_figures
+from benchmarks.instructions import instructions
 from benchmarks.jobs import Row, verdicts
 from benchmarks.plots import save_plots
 from benchmarks.processes import run_task
@@ -75,7 +76,7 @@ def run_suite(
 
 
 def circumstances() -> dict[str, Any]:
-    """When and with what: "date" (UTC), "processors", "versions" of the packages that are installed."""
+    """When and with what: "date" (UTC), "processors", their "instructions", "versions" of the installed packages."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -83,7 +84,7 @@ def circumstances() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return {"date": date, "processors": os.cpu_count(), "versions": versions}
+    return {"date": date, "processors": os.cpu_count(), "instructions": instructions(), "versions": versions}
 
 
 def _runs_in_turn(

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from benchmarks.models import FAMILIES, SIZES
 
-OURS, THEIRS = "ours", "theirs"
+OURS, THEIRS, COMPILED = "ours", "theirs", "compiled"
 SIDES = (OURS, THEIRS)
+"""The sides of a task."""
+PEERS = (THEIRS, COMPILED)
+"""Their sides of a row: eager, and under torch.compile."""
 JOBS = ("encode", "train", "decode")
 BACKENDS = ("tensorflow", "jax")
 DEVICES = ("cpu", "gpu")
