@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tfmodels.backend.saved_classes import announce_saved_classes
 
 if TYPE_CHECKING:
+    from tfmodels.backend.kept_programs import keep_programs
     from tfmodels.generation.config import GenerationConfig
     from tfmodels.layers.attention.longformer_self_attention import LongformerSelfAttention
     from tfmodels.layers.attention.longt5_local_self_attention import LongT5LocalSelfAttention
@@ -59,6 +60,7 @@ __all__ = [
     "LongformerSelfAttention",
     "answer_positions",
     "best_spans",
+    "keep_programs",
 ]
 
 _MODULES = {
@@ -83,6 +85,7 @@ _MODULES = {
     "LongformerSelfAttention": "tfmodels.layers.attention.longformer_self_attention",
     "answer_positions": "tfmodels.text.offsets",
     "best_spans": "tfmodels.modeling.heads",
+    "keep_programs": "tfmodels.backend.kept_programs",
 }
 
 # Public by their folder's name.
