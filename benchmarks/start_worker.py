@@ -72,7 +72,10 @@ def _model_class(options: argparse.Namespace) -> Any:
 
 
 def _build(options: argparse.Namespace) -> Any:
-    return _model_class(options)(_model_class(options).config_class.from_json(options.model / "config.json"))
+    from tfmodels.backend.initializers import filled_from_file
+
+    with filled_from_file():
+        return _model_class(options)(_model_class(options).config_class.from_json(options.model / "config.json"))
 
 
 def _load(model: Any, folder: Path) -> None:
@@ -104,9 +107,9 @@ def _search(model: Any, options: argparse.Namespace) -> Callable[[dict[str, Any]
 
 
 def _prepared_to_train(model: Any) -> None:
-    import keras
+    import tfmodels
 
-    model.compile(optimizer=keras.optimizers.AdamW(_LEARNING_RATE), jit_compile=True)
+    model.compile(optimizer=tfmodels.AdamW(_LEARNING_RATE), jit_compile=True)
     model.optimizer.build(model.trainable_variables)
 
 

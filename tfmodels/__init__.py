@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tfmodels.backend.saved_classes import announce_saved_classes
 
 if TYPE_CHECKING:
+    from tfmodels.backend.adamw import AdamW
     from tfmodels.backend.kept_programs import keep_programs
     from tfmodels.generation.config import GenerationConfig
     from tfmodels.layers.attention.longformer_self_attention import LongformerSelfAttention
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdamW",
     "GenerationConfig",
     "LEDConfig",
     "LEDEncoder",
@@ -64,6 +66,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AdamW": "tfmodels.backend.adamw",
     "GenerationConfig": "tfmodels.generation.config",
     "LEDConfig": "tfmodels.led.config",
     "LEDEncoder": "tfmodels.led.encoder",
@@ -93,6 +96,7 @@ _FOLDERS = ("distribution",)
 
 # By module: the classes that Keras' files name.
 _SAVED_CLASSES = {
+    "tfmodels.backend.initializers": ("Normal",),
     "tfmodels.layers.attention.cached_attention": ("CachedAttention",),
     "tfmodels.layers.attention.longformer_self_attention": ("LongformerSelfAttention",),
     "tfmodels.layers.attention.longt5_local_self_attention": ("LongT5LocalSelfAttention",),
