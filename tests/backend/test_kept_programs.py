@@ -132,7 +132,13 @@ def test_a_file_system_without_links_gets_copies(tmp_path, monkeypatch):
     assert seen(tmp_path) == {"step": b"one"}
 
 
-def test_it_can_be_turned_off_and_a_folder_of_the_users_own_stays(tmp_path, monkeypatch):
+@pytest.fixture
+def nothing_kept(monkeypatch):
+    """These tests keep programs themselves."""
+    monkeypatch.setattr(kept_programs, "_kept", None)
+
+
+def test_it_can_be_turned_off_and_a_folder_of_the_users_own_stays(tmp_path, monkeypatch, nothing_kept):
     monkeypatch.setenv("TFMODELS_PROGRAMS", "off")
     assert keep_programs() is None
     monkeypatch.delenv("TFMODELS_PROGRAMS")
@@ -142,11 +148,19 @@ def test_it_can_be_turned_off_and_a_folder_of_the_users_own_stays(tmp_path, monk
         assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch, nothing_kept):
     monkeypatch.setattr(kept_programs, "_has_own_folder", lambda: False)
     (tmp_path / "file").write_text("no folder")
     with pytest.warns(UserWarning, match="compiled programs are not kept"):
         assert keep_programs(tmp_path / "file") is None
+
+
+@pytest.mark.tensorflow
+def test_a_tensorflow_that_has_begun_is_a_warning(tmp_path, nothing_kept):
+    before = os.environ.get("TF_XLA_FLAGS")
+    with pytest.warns(UserWarning, match="TensorFlow has begun already"):
+        assert keep_programs(tmp_path) is None
+    assert os.environ.get("TF_XLA_FLAGS") == before
 
 
 @pytest.mark.parametrize("change", ["version", "flags", "cores", "processor"])

@@ -29,6 +29,8 @@ _DIGITS = 32
 _SETTINGS = ("XLA_FLAGS", "TF_XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS")
 _PACKAGES = {"tensorflow": ("tensorflow",), "jax": ("jax", "jaxlib")}
 _TENSORFLOW_FLAG = "--tf_xla_persistent_cache_directory"
+# The folder's name says nothing of GPUs.
+_TENSORFLOW_DEVICES = "--tf_xla_persistent_cache_device_types=CPU"
 
 
 class KeptPrograms:
@@ -104,7 +106,7 @@ _kept: KeptPrograms | None = None
 
 
 def keep_programs(folder: str | os.PathLike[str] | None = None, most_bytes: int = MOST_BYTES) -> Path | None:
-    """Keep compiled programs on the disk from now on; call it before the first one is compiled.
+    """Keep compiled programs on the disk from now on; call it before the backend's first operation.
 
     What is read was compiled by the same versions, on a machine with the same processor and as many cores, under the
     same XLA flags; JAX and TensorFlow compare the program itself. A file whose content has changed is removed. To
@@ -119,7 +121,8 @@ def keep_programs(folder: str | os.PathLike[str] | None = None, most_bytes: int 
         The folder that is used; None if `TFMODELS_PROGRAMS` is "off", or if the backend has such a folder already.
 
     Warns:
-        UserWarning: a folder that cannot be written; programs are compiled as without it.
+        UserWarning: a folder that cannot be written, or a TensorFlow that has run an operation and read its settings
+            already. Programs are compiled as without the call.
     """
     global _kept
     if folder is None:
@@ -134,7 +137,11 @@ def keep_programs(folder: str | os.PathLike[str] | None = None, most_bytes: int 
         warnings.warn(f"compiled programs are not kept: {error}", stacklevel=2)
         return None
     atexit.register(_kept.close)
-    _tell_backend(_kept.working)
+    if keras.backend.backend() == "jax":
+        _tell_jax(_kept.working)
+    elif not _tell_tensorflow(_kept.working):
+        warnings.warn("compiled programs are not kept: TensorFlow has begun already", stacklevel=2)
+        return None
     return _kept.folder
 
 
@@ -145,20 +152,38 @@ def hand_over_programs() -> None:
             _kept.hand_over()
 
 
-def _tell_backend(working: Path) -> None:
-    if keras.backend.backend() == "jax":
-        import jax
+def _tell_jax(working: Path) -> None:
+    import jax
 
-        jax.config.update("jax_compilation_cache_dir", str(working))
-        # Building and loading run many small programs; `KeptPrograms` bounds the folder.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-        jax.config.update("jax_compilation_cache_max_size", -1)
-        # Further caches' folder would be a part of each program's key, and this one has another name in each process.
-        jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
-        return
-    flags = os.environ.get("TF_XLA_FLAGS", "")
-    os.environ["TF_XLA_FLAGS"] = f"{flags} {_TENSORFLOW_FLAG}={working}".strip()
+    jax.config.update("jax_compilation_cache_dir", str(working))
+    # Building and loading run many small programs; `KeptPrograms` bounds the folder.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    jax.config.update("jax_compilation_cache_max_size", -1)
+    # Further caches' folder would be a part of each program's key, and this one has another name in each process.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+
+
+def _tell_tensorflow(working: Path) -> bool:
+    """Name the folder to TensorFlow, and see by a small program whether it listens."""
+    import tensorflow as tf
+
+    before = os.environ.get("TF_XLA_FLAGS")
+    found = set(working.iterdir())
+    # TensorFlow reads the flags at its first operation. Processes that this one starts must not write to its folder.
+    os.environ["TF_XLA_FLAGS"] = f"{before or ''} {_TENSORFLOW_FLAG}={working} {_TENSORFLOW_DEVICES}".strip()
+    try:
+        with tf.device("CPU:0"):
+            tf.function(lambda x: -x, jit_compile=True, autograph=False)(tf.constant(0.0))
+    finally:
+        if before is None:
+            del os.environ["TF_XLA_FLAGS"]
+        else:
+            os.environ["TF_XLA_FLAGS"] = before
+    written = set(working.iterdir()) - found
+    for path in written:  # else the next process would find it, and know nothing
+        path.unlink()
+    return bool(written)
 
 
 def _has_own_folder() -> bool:

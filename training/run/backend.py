@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 from export.client.quiet import import_tensorflow_quietly
 
@@ -13,8 +14,16 @@ def import_backend() -> None:
 
     Programs that another process has compiled are read from the disk; `TFMODELS_PROGRAMS=off` compiles each anew.
     """
-    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
-        import_tensorflow_quietly()
+    with warnings.catch_warnings(record=True) as caught:
+        if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+            import_tensorflow_quietly(_keep_programs)
+        else:
+            _keep_programs()
+    for warning in caught:  # not before: TensorFlow's messages are held back, and these with them
+        warnings.warn(warning.message, stacklevel=2)
+
+
+def _keep_programs() -> None:
     from tfmodels.backend.kept_programs import keep_programs
 
     keep_programs()
