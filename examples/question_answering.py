@@ -19,7 +19,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--max-length", type=int, default=1024, help="tokens of question and document together")
     options = parser.parse_args(arguments)
 
-    tfmodels.keep_programs()  # the next call need not compile the model
     model = tfmodels.LEDForQuestionAnswering.from_pretrained(options.model, new_head=options.new_head)
     tokenizer = tfmodels.LEDTokenizer.from_pretrained(options.model)
     document = options.file.read_text(encoding="utf-8")

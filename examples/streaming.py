@@ -6,7 +6,6 @@ python examples/streaming.py --model allenai/led-base-16384 --compare "My own su
 import argparse
 from pathlib import Path
 
-import tfmodels
 from tfmodels.auto import load_pretrained
 
 
@@ -22,7 +21,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="the same seed writes the same summary")
     options = parser.parse_args(arguments)
 
-    tfmodels.keep_programs()  # the next call need not compile the search
     model, tokenizer = load_pretrained(options.model)
     inputs = tokenizer([options.file.read_text(encoding="utf-8")], max_length=options.max_length)
     settings = {"do_sample": True, "top_p": options.top_p, "seed": options.seed}

@@ -6,7 +6,6 @@ python examples/summarize.py --model allenai/led-base-16384 --max-length 4096 re
 import argparse
 from pathlib import Path
 
-import tfmodels
 from tfmodels.auto import load_pretrained
 
 
@@ -20,7 +19,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--num-beams", type=int, default=4)
     options = parser.parse_args(arguments)
 
-    tfmodels.keep_programs()  # the next call need not compile the search
     model, tokenizer = load_pretrained(options.model)
     for path in options.files:
         # One document at a time and one static shape: the search is compiled once, for the first file.

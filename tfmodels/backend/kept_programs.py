@@ -108,6 +108,8 @@ _kept: KeptPrograms | None = None
 def keep_programs(folder: str | os.PathLike[str] | None = None, most_bytes: int = MOST_BYTES) -> Path | None:
     """Keep compiled programs on the disk from now on; call it before the backend's first operation.
 
+    On TensorFlow these are programs under XLA (`jit_compile=True`).
+
     What is read was compiled by the same versions, on a machine with the same processor and as many cores, under the
     same XLA flags; JAX and TensorFlow compare the program itself. A file whose content has changed is removed. To
     clear all: remove the folder.
