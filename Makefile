@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 MODEL ?= longt5
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Programs that tests compile, for the next run of them; `make clean` removes them.
+test: export TFMODELS_PROGRAMS ?= $(CURDIR)/out/test-programs
+test-%: export TFMODELS_PROGRAMS ?= $(CURDIR)/out/test-programs
 
 # Where transformers writes TensorFlow and Flax files.
 WRITERS := .venv-writers

@@ -8,6 +8,7 @@ python -m benchmarks gpu
 python -m benchmarks serving
 python -m benchmarks text
 python -m benchmarks training
+python -m benchmarks start --size tiny --only "led tiny"
 python -m benchmarks sharded --family led --length 65536
 python -m benchmarks weights --model out/demo/model --documents out/demo/held-out.jsonl
 """
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         "text": (_text_parser, _text),
         "training": (_training_parser, _training),
         "sharded": (_sharded_parser, _sharded),
+        "start": (_start_parser, _start),
     }
     make_parser, program = programs.get(arguments[0] if arguments else "", (_suite_parser, _suite))
     options = make_parser().parse_args(arguments if program is _suite else arguments[1:])
@@ -55,7 +57,7 @@ def _suite_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m benchmarks",
         description="Ours beside transformers on PyTorch, eager and compiled. Others (--help): profile, gpu, serving, "
-        "text, training, weights, sharded",
+        "text, training, weights, sharded, start",
         allow_abbrev=False,
     )
     parser.add_argument("--quick", action="store_true", help="only the rows at 4,096 tokens")
@@ -207,6 +209,18 @@ def _sharded(options: argparse.Namespace) -> int:
     from benchmarks.sharded import sharded
 
     return sharded(options)
+
+
+def _start_parser() -> argparse.ArgumentParser:
+    from benchmarks.start import start_parser
+
+    return start_parser()
+
+
+def _start(options: argparse.Namespace) -> int:
+    from benchmarks.start import start
+
+    return start(options)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,9 @@ def _encode_on_jax(model: Any) -> Callable[[Any], Any]:
 
 
 def _train(model: Any) -> Callable[[Any], Any]:
-    model.compile(optimizer=keras.optimizers.AdamW(LEARNING_RATE), jit_compile=True)
+    import tfmodels
+
+    model.compile(optimizer=tfmodels.AdamW(LEARNING_RATE), jit_compile=True)
 
     def step(inputs: Any) -> None:
         model.train_on_batch(inputs)

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+import tfmodels
 from tfmodels.auto import load_pretrained
 
 
@@ -26,6 +27,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--dtype", default="float32", help="such as mixed_bfloat16")
     options = parser.parse_args(arguments)
 
+    tfmodels.keep_programs()  # the next run need not compile the step
+
     model, tokenizer = load_pretrained(options.model, dtype=options.dtype)
     rows = [json.loads(line) for line in options.data.read_text(encoding="utf-8").splitlines() if line.strip()]
     batch = tokenizer(
@@ -41,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     training = data.skip(held_out).shuffle(1024, seed=0).batch(options.batch_size, drop_remainder=True)
 
     model.gradient_checkpointing_enable()  # less memory, a third more time
-    model.compile(optimizer=keras.optimizers.AdamW(3e-5, global_clipnorm=1.0), jit_compile=True)
+    model.compile(optimizer=tfmodels.AdamW(3e-5, global_clipnorm=1.0), jit_compile=True)
     options.output.mkdir(parents=True)
     best = options.output / "best.weights.h5"
     keep_best = keras.callbacks.ModelCheckpoint(best, save_best_only=True, save_weights_only=True)

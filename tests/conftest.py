@@ -22,25 +22,24 @@ import keras
 import pytest
 from backends import IS_JAX
 
+from tfmodels.backend.kept_programs import hand_over_programs, keep_programs
+
+_MOST_BYTES = 2**31
+
 # Layers, models, generation, several devices, and what compilers for accelerators get; the rest of the package is
 # TensorFlow's alone, or the same under every backend.
 UNDER_JAX = ("accelerators", "backend", "distribution", "generation", "layers", "modeling", "parity", "support")
 
 
 def pytest_configure(config):
-    if IS_JAX:
-        _keep_compiled_programs(config)
-
-
-def _keep_compiled_programs(config):
-    """Compile equal programs once: JAX itself does not know a loop again that another call has run."""
-    import jax
-
-    folder = tempfile.TemporaryDirectory()
-    config.add_cleanup(folder.cleanup)
-    jax.config.update("jax_compilation_cache_dir", folder.name)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    """Compile equal programs once, here and in the processes that tests start: in the folder that `make test` names
+    for all its runs, else in one of this run."""
+    if "TFMODELS_PROGRAMS" not in os.environ:
+        folder = tempfile.TemporaryDirectory()
+        config.add_cleanup(folder.cleanup)
+        os.environ["TFMODELS_PROGRAMS"] = folder.name
+    keep_programs(most_bytes=_MOST_BYTES)
+    config.add_cleanup(hand_over_programs)
 
 
 def pytest_ignore_collect(collection_path, config):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tfmodels.backend.saved_classes import announce_saved_classes
 
 if TYPE_CHECKING:
+    from tfmodels.backend.adamw import AdamW
+    from tfmodels.backend.kept_programs import keep_programs
     from tfmodels.generation.config import GenerationConfig
     from tfmodels.layers.attention.longformer_self_attention import LongformerSelfAttention
     from tfmodels.layers.attention.longt5_local_self_attention import LongT5LocalSelfAttention
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdamW",
     "GenerationConfig",
     "LEDConfig",
     "LEDEncoder",
@@ -59,9 +62,11 @@ __all__ = [
     "LongformerSelfAttention",
     "answer_positions",
     "best_spans",
+    "keep_programs",
 ]
 
 _MODULES = {
+    "AdamW": "tfmodels.backend.adamw",
     "GenerationConfig": "tfmodels.generation.config",
     "LEDConfig": "tfmodels.led.config",
     "LEDEncoder": "tfmodels.led.encoder",
@@ -83,6 +88,7 @@ _MODULES = {
     "LongformerSelfAttention": "tfmodels.layers.attention.longformer_self_attention",
     "answer_positions": "tfmodels.text.offsets",
     "best_spans": "tfmodels.modeling.heads",
+    "keep_programs": "tfmodels.backend.kept_programs",
 }
 
 # Public by their folder's name.
@@ -90,6 +96,7 @@ _FOLDERS = ("distribution",)
 
 # By module: the classes that Keras' files name.
 _SAVED_CLASSES = {
+    "tfmodels.backend.initializers": ("Normal",),
     "tfmodels.layers.attention.cached_attention": ("CachedAttention",),
     "tfmodels.layers.attention.longformer_self_attention": ("LongformerSelfAttention",),
     "tfmodels.layers.attention.longt5_local_self_attention": ("LongT5LocalSelfAttention",),

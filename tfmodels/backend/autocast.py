@@ -41,6 +41,17 @@ def stored_values(variables: Iterable[keras.Variable]) -> list[Tensor]:
         return [ops.convert_to_tensor(variable.value) for variable in variables]
 
 
+def read(value: Tensor) -> Tensor:
+    """The value of a backend's own variable, read here and now; any other tensor as it is.
+
+    TensorFlow's variables pass for tensors: `ops.convert_to_tensor` returns them, and each use reads anew.
+
+    >>> float(read(keras.Variable(2.0).value))
+    2.0
+    """
+    return value.value() if hasattr(value, "read_value") else value
+
+
 def scope_of_values(variables: Sequence[keras.Variable], values: Sequence[Tensor]) -> keras.StatelessScope:
     """A scope in which variables have the given values, in the values' dtypes.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from tfmodels.backend.autocast import scope_of_values, stored_values
+from tfmodels.backend.autocast import read, scope_of_values, stored_values
 from tfmodels.backend.types import Tensor
 
 
@@ -43,9 +43,4 @@ def read_once(variables: Iterable[keras.Variable]) -> keras.StatelessScope:
     In a TensorFlow loop without XLA, a variable that serves both a lookup and a product is copied at each reading.
     """
     variables = list(variables)
-    return scope_of_values(variables, [_read(value) for value in stored_values(variables)])
-
-
-def _read(value: Tensor) -> Tensor:
-    # TensorFlow's variables pass for tensors, and `ops.convert_to_tensor` returns them unchanged.
-    return value.read_value() if hasattr(value, "read_value") else value
+    return scope_of_values(variables, [read(value) for value in stored_values(variables)])

@@ -21,6 +21,19 @@ def replica_count() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def has_strategy() -> bool:
+    """Whether variables are those of a strategy of `tf.distribute`.
+
+    >>> has_strategy()
+    False
+    """
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return bool(tf.distribute.has_strategy())
+
+
 def sum_over_replicas(x: Tensor) -> Tensor:
     """The sum of a scalar over the replicas; the scalar itself with one replica, or outside of a step."""
     if replica_count() == 1:

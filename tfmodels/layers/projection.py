@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfmodels.backend.initializers import Normal
 from tfmodels.backend.types import Tensor
 
 
@@ -21,7 +22,7 @@ def projection(
     >>> projection("query", units=4, stddev=0.02, use_bias=False, policy="float32").use_bias
     False
     """
-    initializer = keras.initializers.RandomNormal(stddev=stddev)
+    initializer = Normal(stddev=stddev)
     return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=initializer, dtype=policy, name=name)
 
 

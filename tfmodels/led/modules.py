@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfmodels.backend.initializers import Normal
 from tfmodels.backend.types import Tensor
 from tfmodels.layers.feed_forward import FeedForward
 from tfmodels.led.config import LEDConfig
@@ -19,11 +20,11 @@ def layer_norm(policy: keras.DTypePolicy, name: str) -> keras.layers.LayerNormal
 
 def initializer(config: LEDConfig) -> keras.initializers.Initializer:
     """The distribution of every initial kernel and table."""
-    return keras.initializers.RandomNormal(stddev=config.init_std)
+    return Normal(stddev=config.init_std)
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class PaddedNormal(keras.initializers.RandomNormal):
+class PaddedNormal(Normal):
     """`RandomNormal` with zeros for the padding token."""
 
     def __init__(self, stddev: float, pad_token_id: int) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from tfmodels.backend.initializers import Normal
 from tfmodels.backend.precision import overflow_safe_dtype
 from tfmodels.layers.attention.longt5_local_self_attention import LongT5LocalSelfAttention
 from tfmodels.layers.attention.longt5_transient_global_self_attention import LongT5TransientGlobalSelfAttention
@@ -27,7 +28,7 @@ def residual_dropout(config: LongT5Config, policy: keras.DTypePolicy) -> Dropout
 
 def token_embedding(config: LongT5Config, policy: keras.DTypePolicy, name: str) -> keras.layers.ReversibleEmbedding:
     """The table of token embeddings, which is also the tied head."""
-    initializer = keras.initializers.RandomNormal(stddev=config.initializer_factor)
+    initializer = Normal(stddev=config.initializer_factor)
     embedding = keras.layers.ReversibleEmbedding(
         config.vocab_size, config.d_model, embeddings_initializer=initializer, dtype=policy, name=name
     )

@@ -1,5 +1,6 @@
 """Base class of every model and encoder: loading, saving, Keras' files, and changes of a built model."""
 
+import contextlib
 import os
 import warnings
 import weakref
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 import keras
 
+from tfmodels.backend.initializers import filled_from_file
 from tfmodels.backend.keras_internals import sublayers
 from tfmodels.checkpoints import check_landmarks, load_checkpoint, open_checkpoint, save_weights
 from tfmodels.checkpoints.mapping import WeightMap
@@ -119,7 +121,9 @@ class PretrainedModel(keras.Model):
                 cls.check_head(weight_map, reader.names(), source)
             if dtype == "auto":
                 dtype = stored_dtype(reader)
-        model = cls(config, dtype=dtype)
+        # A new head is the one part that no file fills; what a file may omit is zero at first anyway.
+        with contextlib.nullcontext() if new_head else filled_from_file():
+            model = cls(config, dtype=dtype)
         weight_map = weight_map.without_head() if new_head else weight_map
         load_checkpoint(
             model.weights_root(),

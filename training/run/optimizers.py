@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from tfmodels.backend.adamw import SharedRates
 from tfmodels.backend.guarded_optimizer import GuardedOptimizer
 from training.run.adafactor import Adafactor
 
@@ -15,7 +16,7 @@ NO_DECAY = (r"/(bias|gamma|beta|scale)$", r"relative_attention_bias/")
 
 
 @keras.saving.register_keras_serializable(package="tfmodels")
-class AdamW(GuardedOptimizer, keras.optimizers.Adam):
+class AdamW(GuardedOptimizer, SharedRates, keras.optimizers.Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019, algorithm 2), guarded as `GuardedOptimizer` says.
 
     Args:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfmodels.backend.initializers import Normal
 from tfmodels.backend.types import Tensor
 
 
@@ -81,7 +82,7 @@ class RelativePositionBias(keras.layers.Layer):
         self.embedding = keras.layers.Embedding(
             num_buckets,
             num_heads,
-            embeddings_initializer=keras.initializers.RandomNormal(stddev=initializer_stddev),
+            embeddings_initializer=Normal(stddev=initializer_stddev),
             dtype="float32",
             name="embedding",
         )
