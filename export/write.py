@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> int:
         weights_dtype=options.weights_dtype,
         warm_up=not options.no_warm_up,
         keep=options.keep,
+        license=options.license,
         **head_settings,
     )
     print(f"wrote {path}")
@@ -66,4 +67,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jit-compile", action="store_true", help="compile under XLA; stock servers refuse it")
     parser.add_argument("--no-warm-up", action="store_true", help="write no warm-up requests")
     parser.add_argument("--keep", type=int, help="remove older versions but this many (default: remove none)")
+    parser.add_argument("--license", help='of the weights, such as "apache-2.0": for the bill of materials')
     return parser

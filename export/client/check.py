@@ -1,11 +1,11 @@
 """Compare a SavedModel with its description: `python -m export check DIR`.
 
-In a process without keras and tfmodels, as on a server: signatures against the manifest, ops against TensorFlow's, and
+Files, graph and signature are verified first, and nothing is loaded if they are wrong. Then, in a process without keras
+and tfmodels, as on a server: signatures against the manifest, ops against TensorFlow's, and
 the warm-up requests against the kept answers, with the time of each.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from export.client.manifest_file import read_manifest
 from export.client.saved_model_client import import_server_libraries, load_saved_model
+from export.client.verification import Trust, add_trust_arguments, trust_of
 from export.client.version_folders import latest_version
 
 # Machines add in different orders; ids and texts stay the same.
@@ -26,29 +28,31 @@ def main(arguments: list[str]) -> int:
         "python -m export check", description="Load a SavedModel alone and hold it to its manifest and answers."
     )
     parser.add_argument("directory", metavar="DIR", help="a version's folder, or the folder of its versions")
+    add_trust_arguments(parser)
     options = parser.parse_args(arguments)
     folder = latest_version(options.directory)
     import_server_libraries()
-    failures = check(folder)
+    failures = check(folder, trust_of(options))
     for failure in failures:
         print(f"WRONG: {failure}")
     print(f"{folder}: {f'{len(failures)} wrong' if failures else 'as exported'}")
     return 1 if failures else 0
 
 
-def check(folder: Path) -> list[str]:
+def check(folder: Path, trust: Trust | None = None) -> list[str]:
     """Return the failures of a version, and print its ops and times.
 
     Args:
         folder: the version's folder.
+        trust: what it must prove before it is loaded.
 
     Raises:
-        ValueError: no SavedModel or no manifest in the folder.
+        ValueError: no SavedModel or no manifest in the folder, or one that is not as it was written or signed.
     """
     from export.client.graphs import foreign_ops, op_names
 
-    manifest = _read_manifest(folder)
-    loaded = load_saved_model(folder)
+    manifest = read_manifest(folder)
+    loaded = load_saved_model(folder, trust)
     ops = op_names(loaded.signatures)
     print(f"ops besides TensorFlow's own: {', '.join(foreign_ops(ops)) or 'none'}")
     return [
@@ -56,19 +60,6 @@ def check(folder: Path) -> list[str]:
         *_wrong_ops(loaded.signatures, ops, manifest),
         *_wrong_answers(folder, loaded.signatures),
     ]
-
-
-def _read_manifest(folder: Path) -> Mapping[str, Any]:
-    path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        described = manifest["signatures"].values()
-        if not all(isinstance(one[side], Mapping) for one in described for side in ("inputs", "outputs")):
-            raise TypeError("inputs and outputs are objects")
-        set(manifest["ops"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"DIR must hold the manifest.json of an export. Received: {path} ({error!r:.120})") from None
-    return manifest
 
 
 def _wrong_signatures(signatures: Mapping[str, Any], described: Mapping[str, Any]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The files for TensorFlow Serving say what it understands, and agree with each other; the smoke test compares."""
 
+import json
 import os
 import re
 import shutil
@@ -13,10 +14,12 @@ from exported import TEXTS
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 import export
+from export.__main__ import main
 from export.client.server_client import DEFAULT_NAME
 
 FOLDER = Path(export.__file__).parent / "serving"
 FLAGS = ("enable_batching", "batching_parameters_file", "monitoring_config_file", "rest_api_timeout_in_ms")
+ONCE = "file_system_poll_wait_seconds"
 INT64, BOOL, STRING = (
     getattr(descriptor_pb2.FieldDescriptorProto, f"TYPE_{name}") for name in ("INT64", "BOOL", "STRING")
 )
@@ -79,8 +82,8 @@ def test_metrics_are_where_prometheus_is_sent():
 
 
 def test_compose_and_kubernetes_run_the_same_server():
-    assert compose()["command"] == container()["args"]
-    assert {flag.partition("=")[0].removeprefix("--") for flag in container()["args"]} == set(FLAGS)
+    assert [*compose()["command"], f"--{ONCE}=0"] == container()["args"]
+    assert {flag.partition("=")[0].removeprefix("--") for flag in container()["args"]} == {*FLAGS, ONCE}
     assert compose()["image"] == f"${{IMAGE:-{container()['image']}}}"
     mounts = {mount["mountPath"] for mount in container()["volumeMounts"]}
     assert mounts == {f"/models/{DEFAULT_NAME}", "/config"}
@@ -101,6 +104,25 @@ def test_probes_ask_for_the_state_of_the_model():
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert deployment["spec"]["selector"]["matchLabels"] == service["spec"]["selector"] == labels
     assert [port["port"] for port in service["spec"]["ports"]] == [8500, 8501]
+
+
+def test_what_the_server_reads_is_verified_first_with_a_key_that_is_there(led, tmp_path, keys, capsys):
+    pod = kubernetes()[0]["spec"]["template"]["spec"]
+    (verifier,) = pod["initContainers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in verifier["volumeMounts"]}
+    served = {mount["name"]: mount["mountPath"] for mount in container()["volumeMounts"]}
+    assert mounts["versions"] == served["versions"] == verifier["args"][0]
+    assert {"name": "keys", "configMap": {"name": "signing-key"}} in pod["volumes"]
+    shutil.copytree(led.folder, tmp_path / "model")
+    places = {mounts["versions"]: str(tmp_path / "model"), "/keys": str(keys)}
+    # The images' entry point, with the places of this machine.
+    entry = (FOLDER / "verify.Dockerfile").read_text().rpartition("ENTRYPOINT ")[2]
+    assert json.loads(entry) == ["python", "-m", "export", "verify"]
+    arguments = [re.sub("|".join(places), lambda found: places[found[0]], part) for part in verifier["args"]]
+    assert main(["verify", *arguments]) == 1
+    assert "model.sig is missing" in capsys.readouterr().out
+    assert main(["sign", str(tmp_path / "model"), "--private-key", str(keys / "key.pem")]) == 0
+    assert main(["verify", *arguments]) == 0
 
 
 def test_kustomize_takes_the_files_that_are_there():
