@@ -23,6 +23,7 @@ class Manifest:
         signatures: names and types of inputs and outputs.
         weights: their stored type, and their size in bytes.
         jit_compile: whether XLA is needed.
+        server_flags: flags that the server needs.
         versions: versions of the exporting libraries.
         minimum_server_version: the exporting TensorFlow's version, the oldest that surely knows all the ops.
         ops: every op of the graph.
@@ -39,6 +40,7 @@ class Manifest:
     signatures: Mapping[str, Any]
     weights: Mapping[str, Any]
     jit_compile: bool
+    server_flags: tuple[str, ...]
     versions: Mapping[str, str]
     minimum_server_version: str
     ops: tuple[str, ...]

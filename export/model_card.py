@@ -63,7 +63,8 @@ curl http://HOST:8501/v1/models/{name}:predict -d '{{"inputs": {_shell(request)}
 TensorFlow Serving {manifest.minimum_server_version} or newer is sure to know its ops{_text_ops(manifest)}.
 An older one loads it when it knows all that `manifest.json` lists.
 `tf_serving_warmup_requests` has a request for each signature and length, which the server runs before it serves.
-`python -m export check FOLDER` loads this folder in a process of its own and holds it to their answers.
+`python -m export check FOLDER{" --xla" * manifest.jit_compile}` loads this folder in a process of its own and holds it
+to their answers.
 
 ## Settings
 ```json
@@ -74,7 +75,13 @@ An older one loads it when it knows all that `manifest.json` lists.
 
 def _weights(manifest: Manifest) -> str:
     size, dtype = manifest.weights["bytes"] / 1e6, manifest.weights["dtype"] or "as trained"
-    return f"Weights: {size:,.1f} MB, {dtype}.{' The server must run with XLA.' * manifest.jit_compile}"
+    return f"Weights: {size:,.1f} MB, {dtype}.{_flags(manifest)}"
+
+
+def _flags(manifest: Manifest) -> str:
+    if not manifest.server_flags:
+        return ""
+    return f" The server must be started with {' '.join(f'`{flag}`' for flag in manifest.server_flags)}."
 
 
 def _signature(name: str, described: Mapping[str, Mapping[str, str]]) -> str:

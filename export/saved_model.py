@@ -20,6 +20,8 @@ from export.model_card import FILE_NAME as CARD
 from export.model_card import model_card
 from export.restoring_only import remove_saving
 from export.sample_requests import sample_requests, with_answers
+from export.server_settings import FILE_NAME as BATCHING
+from export.server_settings import batching_params, server_flags
 from export.signatures import ExportSettings, Signatures, signatures_for
 from export.stored_weights import WeightsDtype
 from export.versions import check_is_new, new_version
@@ -62,7 +64,7 @@ def export_saved_model(
         batch_sizes: requests are filled up to the next of these sizes, which XLA compiles once each; None: any number.
         generation_config: settings of a language model's head, see `GenerationConfig.of`; None: the model's settings.
         signatures: names of signatures; None: all signatures of the head, see `export.signatures`.
-        jit_compile: compile the model's part under XLA; stock TensorFlow Serving refuses such graphs.
+        jit_compile: compile the model's part under XLA; a server needs the manifest's `server_flags` then.
         weights_dtype: None, "bfloat16" or "int8", the stored type of matrices, see `StoredWeights`.
         warm_up: write warm-up requests, for which each program is run once; needs tensorflow-serving-api.
         keep: remove all older versions but this many; None: remove none.
@@ -111,6 +113,7 @@ def _write(
     if tokenizer is not None:
         requests = sample_requests(functions, tokenizer, module.export_settings)
         write_warm_ups(folder, name, with_answers(functions, requests, module.is_random))
+    (folder / BATCHING).write_text(batching_params(manifest.batch_sizes), encoding="utf-8")
     task = task_of(module.names())
     bill = bill_of_materials(manifest.with_files(folder), name, module.model.config.model_type, task)
     write_json(folder / BILL, bill)
@@ -129,6 +132,7 @@ def _manifest(module: Signatures, functions: Mapping[str, Any], number: int) -> 
         signatures=describe_signatures(functions),
         weights={"dtype": settings.weights_dtype, "bytes": module.weights.bytes},
         jit_compile=settings.jit_compile,
+        server_flags=server_flags(settings.jit_compile),
         versions={name: version(name) for name in _LIBRARIES},
         minimum_server_version=".".join(tf.__version__.split(".")[:2]),
         ops=ops,

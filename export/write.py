@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-answer-length", type=count, help="longest answer to a question in tokens (default: 30)")
     parser.add_argument("--signatures", type=names, help="names with commas (default: all that the head has)")
     parser.add_argument("--weights-dtype", choices=("bfloat16", "int8"), help="store matrices smaller")
-    parser.add_argument("--jit-compile", action="store_true", help="compile under XLA; stock servers refuse it")
+    parser.add_argument("--jit-compile", action="store_true", help="compile under XLA; a server needs a flag for it")
     parser.add_argument("--no-warm-up", action="store_true", help="write no warm-up requests")
     parser.add_argument("--keep", type=int, help="remove older versions but this many (default: remove none)")
     parser.add_argument("--license", help='of the weights, such as "apache-2.0": for the bill of materials')

@@ -34,6 +34,9 @@ def _check_types(manifest: Any) -> None:
         raise TypeError("inputs and outputs are objects")
     if not all(isinstance(op, str) for op in manifest["ops"]) or isinstance(manifest["ops"], str):
         raise TypeError("ops is a list of names")
+    flags = manifest.get("server_flags", [])
+    if not isinstance(flags, list) or not all(isinstance(flag, str) for flag in flags):
+        raise TypeError("server_flags is a list of flags")
     if "version" in manifest and (type(manifest["version"]) is not int or manifest["version"] < 0):
         raise TypeError("version is a number")
     digests = manifest.get("files", {})

@@ -25,12 +25,15 @@ DEFAULT_NAME = "model"
 """The stock image's default name."""
 
 _REQUEST_AT_FAULT = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE")
+# What a batching queue says of requests whose deadline has passed; other resources may be exhausted as well.
+_WAITED_TOO_LONG = "timeout exceeded while waiting in batching queue"
 _HTTP_CODES = {
     400: "INVALID_ARGUMENT",
     404: "NOT_FOUND",
     408: "DEADLINE_EXCEEDED",
     412: "FAILED_PRECONDITION",
     413: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
@@ -45,7 +48,7 @@ class Client:
         server: "host:port".
         name: the model's name on the server.
         version: its version; None: the server's choice, normally the highest.
-        timeout: seconds to wait for an answer.
+        timeout: seconds to wait for an answer. Over gRPC it is the request's deadline, at which the server stops too.
 
     Raises:
         ValueError: a server without a port, an empty name, a version or timeout that is not positive.
@@ -109,6 +112,8 @@ class Client:
         """Raise the error for a status code, by gRPC's names."""
         if code == "DEADLINE_EXCEEDED":
             raise TimeoutError(f"no answer from server={self.server} within timeout={self.timeout:g} seconds")
+        if code == "RESOURCE_EXHAUSTED" and _WAITED_TOO_LONG in message:
+            raise TimeoutError(f"server={self.server} did not come to the request in time: {message.strip()}")
         if code == "NOT_FOUND":
             raise ValueError(
                 "name and version must be those of a served model. "

@@ -32,7 +32,7 @@ class ExportSettings:
     Attributes:
         lengths: source lengths in tokens, ascending.
         batch_sizes: documents of a request, ascending; None: any number.
-        jit_compile: compile the model's part under XLA (stock servers refuse such graphs).
+        jit_compile: compile the model's part under XLA, for which a server needs a flag.
         weights_dtype: the stored type of matrices, see `StoredWeights`.
     """
 

@@ -172,6 +172,10 @@ def test_requests_are_filled_up_to_the_batch_sizes_and_compiled_once_for_each(tm
     with pytest.raises(ValueError, match="a request must have at most 4 documents"):
         ask(text=["text"] * 5)
     manifest = json.loads((tmp_path / "1" / "manifest.json").read_text())
+    assert manifest["server_flags"] == ["--xla_cpu_compilation_enabled=true"]
+    assert fresh_process().run("check", tmp_path, "--xla").returncode == 0
+    done = fresh_process().run("check", tmp_path)
+    assert "WRONG: the server must compile under XLA: start it with --xla_cpu_compilation_enabled=true" in done.stdout
     (tmp_path / "1" / "manifest.json").write_text(json.dumps({**manifest, "jit_compile": False}))
     done = fresh_process().run("check", tmp_path)
     assert "WRONG: functions must not be marked for XLA alone" in done.stdout

@@ -168,6 +168,7 @@ def _toy_manifest(functions):
         signatures=describe_signatures(functions),
         weights={"dtype": None, "bytes": 0},
         jit_compile=False,
+        server_flags=(),
         versions={},
         minimum_server_version="",
         ops=op_names(functions),

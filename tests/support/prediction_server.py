@@ -23,6 +23,8 @@ from export.client.saved_model_client import _load_text_ops, import_server_libra
 from export.client.version_folders import latest_version
 
 THREADS = 8
+# A document that is answered as one that waited in the stock server's batching queue beyond its deadline.
+OVERDUE = b"overdue"
 
 
 class ServedModel:
@@ -79,6 +81,9 @@ class ServedModel:
                 f"input size does not match signature: {len(inputs)}!={len(wanted)}. "
                 f"Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}.",
             )
+        if OVERDUE in np.ravel(inputs.get("text", ())).tolist():
+            message = "Run() timeout exceeded while waiting in batching queue"
+            raise self.tf.errors.ResourceExhaustedError(None, None, message)
         outputs = self._callable(name)(*(inputs[key] for key in sorted(wanted)))
         return dict(zip(sorted(self.signatures[name].outputs), outputs, strict=True))
 
@@ -133,7 +138,7 @@ def start_grpc(model, port):
     return server, port
 
 
-HTTP_STATUS = {3: 400, 5: 404, 9: 412, 14: 503}
+HTTP_STATUS = {3: 400, 5: 404, 8: 429, 9: 412, 14: 503}
 
 
 def start_rest(model, port):

@@ -16,9 +16,18 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 import export
 from export.__main__ import main
 from export.client.server_client import DEFAULT_NAME
+from export.server_settings import FILE_NAME as SETTINGS
+from export.server_settings import batching_params, server_flags
 
 FOLDER = Path(export.__file__).parent / "serving"
-FLAGS = ("enable_batching", "batching_parameters_file", "monitoring_config_file", "rest_api_timeout_in_ms")
+FLAGS = (
+    "enable_batching",
+    "batching_parameters_file",
+    "enable_per_model_batching_parameters",
+    "monitoring_config_file",
+    "rest_api_timeout_in_ms",
+    "xla_cpu_compilation_enabled",
+)
 ONCE = "file_system_poll_wait_seconds"
 INT64, BOOL, STRING = (
     getattr(descriptor_pb2.FieldDescriptorProto, f"TYPE_{name}") for name in ("INT64", "BOOL", "STRING")
@@ -70,6 +79,17 @@ def test_batching_bounds_what_is_worked_on_at_once():
     assert batching.max_enqueued_batches.value >= batching.num_batch_threads.value
     assert batching.batch_timeout_micros.value < 1_000_000
     assert batching.pad_variable_length_inputs
+
+
+def test_a_version_brings_the_settings_of_its_batches_and_the_flags_it_needs(led):
+    common = parsed("batching.txt", Value={"value": INT64}, BatchingParameters=BATCHING)
+    own = parsed(led.folder / "1" / SETTINGS, Value={"value": INT64}, BatchingParameters=BATCHING)
+    # The threads are the server's.
+    assert not own.HasField("num_batch_threads")
+    common.ClearField("num_batch_threads")
+    assert own.SerializeToString() == common.SerializeToString()
+    assert "max_batch_size { value: 8 }" in batching_params((1, 8))
+    assert set(server_flags(jit_compile=True)) <= set(compose()["command"])
 
 
 def test_metrics_are_where_prometheus_is_sent():
