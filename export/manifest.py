@@ -24,6 +24,7 @@ class Manifest:
         weights: their stored type, and their size in bytes.
         jit_compile: whether XLA is needed.
         server_flags: flags that the server needs.
+        batching: how documents share batches in the graph; None: not there.
         versions: versions of the exporting libraries.
         minimum_server_version: the exporting TensorFlow's version, the oldest that surely knows all the ops.
         ops: every op of the graph.
@@ -41,6 +42,7 @@ class Manifest:
     weights: Mapping[str, Any]
     jit_compile: bool
     server_flags: tuple[str, ...]
+    batching: Mapping[str, int] | None
     versions: Mapping[str, str]
     minimum_server_version: str
     ops: tuple[str, ...]

@@ -41,13 +41,10 @@ def model_card(manifest: Manifest, name: str, example: tuple[Mapping[str, Any], 
         example: a request to `serving_default` and its answer, in JSON's types.
     """
     request, answer = (dumped(finite(values), ensure_ascii=False) for values in example)
-    lengths = ", ".join(f"{length:,}" for length in manifest.lengths)
-    batch = "any number" if manifest.batch_sizes is None else f"at most {max(manifest.batch_sizes)}"
     return f"""# {name}: {manifest.model}
 
-Documents of up to {max(manifest.lengths):,} tokens; longer ones are cut, and the answer says so. A request runs at the
-smallest of the lengths {lengths} that holds its longest document, so send documents of like length together.
-Documents in a request: {batch}. {_weights(manifest)}
+Documents of up to {max(manifest.lengths):,} tokens; longer ones are cut, and the answer says so. {_lengths(manifest)}
+Documents in a request: {_documents(manifest)}. {_weights(manifest)}
 
 ## Ask it
 ```sh
@@ -71,6 +68,25 @@ to their answers.
 {dumped(manifest.settings, indent=2, sort_keys=True)}
 ```
 """
+
+
+def _lengths(manifest: Manifest) -> str:
+    lengths = ", ".join(f"{length:,}" for length in manifest.lengths)
+    if manifest.batching is not None:
+        return (
+            f"Each runs at the\nsmallest of the lengths {lengths} that holds it, and shares batches with others of its "
+            "length,\nfrom whichever requests they come."
+        )
+    return (
+        f"A request runs at the\nsmallest of the lengths {lengths} that holds its longest document, so send documents "
+        "of like length together."
+    )
+
+
+def _documents(manifest: Manifest) -> str:
+    if manifest.batching is not None:
+        return "as many as a queue holds"
+    return "any number" if manifest.batch_sizes is None else f"at most {max(manifest.batch_sizes)}"
 
 
 def _weights(manifest: Manifest) -> str:

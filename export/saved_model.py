@@ -22,7 +22,7 @@ from export.restoring_only import remove_saving
 from export.sample_requests import sample_requests, with_answers
 from export.server_settings import FILE_NAME as BATCHING
 from export.server_settings import batching_params, server_flags
-from export.signatures import ExportSettings, Signatures, signatures_for
+from export.signatures import Batching, ExportSettings, Signatures, signatures_for
 from export.stored_weights import WeightsDtype
 from export.versions import check_is_new, new_version
 from tfmodels import GenerationConfig
@@ -48,6 +48,7 @@ def export_saved_model(
     warm_up: bool = True,
     keep: int | None = None,
     license: str | None = None,
+    batching: Batching | None = None,
     **head_settings: Any,
 ) -> Path:
     """Write a SavedModel that turns text into text, for TensorFlow Serving and `tf.saved_model.load`.
@@ -68,6 +69,7 @@ def export_saved_model(
         weights_dtype: None, "bfloat16" or "int8", the stored type of matrices, see `StoredWeights`.
         warm_up: write warm-up requests, for which each program is run once; needs tensorflow-serving-api.
         keep: remove all older versions but this many; None: remove none.
+        batching: let documents of like length share batches in the graph; None: the server may batch requests.
         license: of the weights, such as "apache-2.0", for the manifest and the bill of materials.
         **head_settings: `max_answer_length` in tokens, of question answering.
 
@@ -80,8 +82,7 @@ def export_saved_model(
         ImportError: a warm-up without tensorflow-serving-api.
     """
     target, signatures_class = Path(path), signatures_for(model)
-    sizes = None if batch_sizes is None else _checked_sizes("batch_sizes", batch_sizes, least=1)
-    export_settings = ExportSettings(_checked_sizes("lengths", lengths, least=2), sizes, jit_compile, weights_dtype)
+    export_settings = _settings(lengths, batch_sizes, jit_compile, weights_dtype, batching)
     names = _checked_names(signatures_class, signatures)
     _check(model, tokenizer, target, export_settings.lengths, keep)
     if warm_up:
@@ -113,7 +114,8 @@ def _write(
     if tokenizer is not None:
         requests = sample_requests(functions, tokenizer, module.export_settings)
         write_warm_ups(folder, name, with_answers(functions, requests, module.is_random))
-    (folder / BATCHING).write_text(batching_params(manifest.batch_sizes), encoding="utf-8")
+    if manifest.batching is None:
+        (folder / BATCHING).write_text(batching_params(manifest.batch_sizes), encoding="utf-8")
     task = task_of(module.names())
     bill = bill_of_materials(manifest.with_files(folder), name, module.model.config.model_type, task)
     write_json(folder / BILL, bill)
@@ -133,6 +135,7 @@ def _manifest(module: Signatures, functions: Mapping[str, Any], number: int) -> 
         weights={"dtype": settings.weights_dtype, "bytes": module.weights.bytes},
         jit_compile=settings.jit_compile,
         server_flags=server_flags(settings.jit_compile),
+        batching=None if settings.batching is None else dataclasses.asdict(settings.batching),
         versions={name: version(name) for name in _LIBRARIES},
         minimum_server_version=".".join(tf.__version__.split(".")[:2]),
         ops=ops,
@@ -166,6 +169,15 @@ def _checked_names(signatures: type[Signatures], names: Sequence[str] | None) ->
             f"Received: signatures={names!r}"
         )
     return tuple(names)
+
+
+def _settings(
+    lengths: Sequence[int], batch_sizes: Sequence[int] | None, jit_compile: bool, weights_dtype: Any, batching: Any
+) -> ExportSettings:
+    if not isinstance(batching, Batching | None):
+        raise ValueError(f"batching must be None or a Batching. Received: batching={batching!r}")
+    sizes = None if batch_sizes is None else _checked_sizes("batch_sizes", batch_sizes, least=1)
+    return ExportSettings(_checked_sizes("lengths", lengths, least=2), sizes, jit_compile, weights_dtype, batching)
 
 
 def _checked_sizes(name: str, sizes: Sequence[int], least: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ reads or writes files, runs Python or reaches the network, is refused whatever i
 
 # State, control and checks. `RestoreV2` reads the weights; nothing writes.
 _CONTROL = """
-    Assert AssignVariableOp Case HashTableV2 If LookupTableFindV2 LookupTableImportV2 NoOp PartitionedCall
+    Assert AssignVariableOp BatchFunction Case HashTableV2 If LookupTableFindV2 LookupTableImportV2 NoOp PartitionedCall
     Placeholder RandomUniformInt ReadVariableOp RestoreV2 StatefulPartitionedCall StatelessIf StatelessWhile
     VarHandleOp While
 """

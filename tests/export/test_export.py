@@ -226,6 +226,7 @@ def test_the_program_names_what_is_wrong(tmp_path):
         ({"batch_sizes": ()}, ValueError, "batch_sizes must hold at least one size"),
         ({"signatures": ("generate",)}, ValueError, "serving_default among them"),
         ({"signatures": ("serving_default", "answer")}, ValueError, "signatures must be some of"),
+        ({"batching": 4096}, ValueError, "batching must be None or a Batching"),
         ({"weights_dtype": "float8"}, ValueError, "weights_dtype must be one of"),
         ({"keep": -1}, ValueError, "keep must be a number of versions"),
         ({"max_answer_length": 5}, ValueError, "max_answer_length must be a setting of the model's head"),

@@ -169,6 +169,7 @@ def _toy_manifest(functions):
         weights={"dtype": None, "bytes": 0},
         jit_compile=False,
         server_flags=(),
+        batching=None,
         versions={},
         minimum_server_version="",
         ops=op_names(functions),
