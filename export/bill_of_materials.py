@@ -2,7 +2,6 @@
 
 import re
 import uuid
-from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -10,19 +9,16 @@ from export.manifest import Manifest
 
 FILE_NAME = "model.cdx.json"
 
-_TASKS = {"summarize": "text2text-generation", "classify": "text-classification", "answer": "question-answering"}
 # The form of an SPDX identifier; anything else is a licence's name.
 _SPDX = re.compile(r"[A-Za-z0-9]+([.+-][A-Za-z0-9]+)*\+?")
 
 
-def bill_of_materials(manifest: Manifest, name: str, architecture: str, task: str) -> dict[str, Any]:
+def bill_of_materials(manifest: Manifest, name: str) -> dict[str, Any]:
     """The bill in JSON's types, the same for the same files.
 
     Args:
         manifest: the version's manifest, with the hashes of the files that the bill lists.
         name: the model's name on a server.
-        architecture: the model's family.
-        task: see `task_of`.
     """
     reference = f"{name}@{manifest.version}"
     model = {
@@ -32,7 +28,7 @@ def bill_of_materials(manifest: Manifest, name: str, architecture: str, task: st
         "version": str(manifest.version),
         "hashes": _hashes(manifest.files["saved_model.pb"]),
         **_licenses(manifest.license),
-        "modelCard": _card(manifest, architecture, task),
+        "modelCard": _card(manifest),
     }
     files = [
         {"type": "file", "bom-ref": f"{reference}/{path}", "name": path, "hashes": _hashes(digest)}
@@ -62,16 +58,7 @@ def bill_of_materials(manifest: Manifest, name: str, architecture: str, task: st
     }
 
 
-def task_of(signatures: Sequence[str]) -> str:
-    """The task of a head, by Hugging Face's names, from the names of its signatures.
-
-    >>> task_of(("serving_default", "classify"))
-    'text-classification'
-    """
-    return next((task for name, task in _TASKS.items() if name in signatures), "text2text-generation")
-
-
-def _card(manifest: Manifest, architecture: str, task: str) -> dict[str, Any]:
+def _card(manifest: Manifest) -> dict[str, Any]:
     described = manifest.signatures["serving_default"]
     numbers = {
         "lengths": ",".join(map(str, manifest.lengths)),
@@ -81,8 +68,8 @@ def _card(manifest: Manifest, architecture: str, task: str) -> dict[str, Any]:
     return {
         "modelParameters": {
             "approach": {"type": "supervised"},
-            "task": task,
-            "architectureFamily": architecture,
+            "task": manifest.task,
+            "architectureFamily": manifest.architecture,
             "modelArchitecture": manifest.model,
             "inputs": [{"format": f"{key}: {kind}"} for key, kind in described["inputs"].items()],
             "outputs": [{"format": f"{key}: {kind}"} for key, kind in described["outputs"].items()],

@@ -17,6 +17,8 @@ class Manifest:
     Attributes:
         version: the number that the folder is named by.
         model: the model's class.
+        architecture: its family, as in `model_type` of its config.
+        task: the head's, by Hugging Face's names of pipelines.
         lengths: source lengths in tokens.
         batch_sizes: documents of a request; None: any number.
         settings: settings of the head.
@@ -35,6 +37,8 @@ class Manifest:
 
     version: int
     model: str
+    architecture: str
+    task: str
     lengths: tuple[int, ...]
     batch_sizes: tuple[int, ...] | None
     settings: Mapping[str, Any]

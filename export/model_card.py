@@ -41,7 +41,8 @@ def model_card(manifest: Manifest, name: str, example: tuple[Mapping[str, Any], 
         example: a request to `serving_default` and its answer, in JSON's types.
     """
     request, answer = (dumped(finite(values), ensure_ascii=False) for values in example)
-    return f"""# {name}: {manifest.model}
+    return f"""{_front_matter(manifest)}
+# {name}: {manifest.model}
 
 Documents of up to {max(manifest.lengths):,} tokens; longer ones are cut, and the answer says so. {_lengths(manifest)}
 Documents in a request: {_documents(manifest)}. {_weights(manifest)}
@@ -68,6 +69,18 @@ to their answers.
 {dumped(manifest.settings, indent=2, sort_keys=True)}
 ```
 """
+
+
+def _front_matter(manifest: Manifest) -> str:
+    """YAML in the fields that model hubs read; JSON's strings are YAML's."""
+    fields = {
+        "license": manifest.license and manifest.license.lower(),
+        "library_name": "tfmodels",
+        "pipeline_tag": manifest.task,
+        "tags": [manifest.architecture, "tensorflow", "saved-model", "long-document"],
+    }
+    lines = [f"{key}: {dumped(value)}" for key, value in fields.items() if value is not None]
+    return "\n".join(["---", *lines, "---"])
 
 
 def _lengths(manifest: Manifest) -> str:

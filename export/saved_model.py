@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from export.bill_of_materials import FILE_NAME as BILL
-from export.bill_of_materials import bill_of_materials, task_of
+from export.bill_of_materials import bill_of_materials
 from export.client.graph_file import wrong_graph
 from export.client.graphs import describe_signatures, foreign_ops, input_specs, op_names
 from export.client.warmup import prediction_log, write_warm_ups
@@ -32,6 +32,8 @@ from tfmodels.utils.files import write_json
 from tfmodels.utils.plain_values import plain
 
 _LIBRARIES = ("tensorflow", "tensorflow-text", "keras")
+# Of each head, by a signature that no other head has.
+_TASKS = {"summarize": "summarization", "classify": "text-classification", "answer": "question-answering"}
 _EXAMPLE = "The report was long, and nobody had the time to read it."
 
 
@@ -116,9 +118,7 @@ def _write(
         write_warm_ups(folder, name, with_answers(functions, requests, module.is_random))
     if manifest.batching is None:
         (folder / BATCHING).write_text(batching_params(manifest.batch_sizes), encoding="utf-8")
-    task = task_of(module.names())
-    bill = bill_of_materials(manifest.with_files(folder), name, module.model.config.model_type, task)
-    write_json(folder / BILL, bill)
+    write_json(folder / BILL, bill_of_materials(manifest.with_files(folder), name))
     # Last: it has the hashes of all others.
     manifest.with_files(folder).write(folder)
 
@@ -128,6 +128,8 @@ def _manifest(module: Signatures, functions: Mapping[str, Any], number: int) -> 
     return Manifest(
         version=number,
         model=type(module.model).__name__,
+        architecture=module.model.config.model_type,
+        task=_task(module.names()),
         lengths=settings.lengths,
         batch_sizes=settings.batch_sizes,
         settings=module.head_settings,
@@ -141,6 +143,10 @@ def _manifest(module: Signatures, functions: Mapping[str, Any], number: int) -> 
         ops=ops,
         text_ops=foreign_ops(ops),
     )
+
+
+def _task(signatures: Sequence[str]) -> str:
+    return next(task for name, task in _TASKS.items() if name in signatures)
 
 
 def _example(functions: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 from exported import LENGTHS, TEXTS, exported, loaded
 from fresh_process import fresh_process
 from tiny import KINDS, make_model
@@ -137,6 +138,8 @@ def test_the_graph_holds_no_xla_op_and_the_manifest_says_what_it_is():
 def test_the_model_card_tells_every_signature_and_an_answer():
     served = exported("led")
     card = (served.folder / "1" / "README.md").read_text()
+    _, front_matter, _ = card.split("---\n", 2)
+    assert yaml.safe_load(front_matter)["pipeline_tag"] == "summarization"
     for name in ("serving_default", "summarize", "generate", "encode"):
         assert f"### {name}\n" in card
     (answer,) = served.summaries(["The report was long, and nobody had the time to read it."])

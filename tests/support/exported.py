@@ -162,6 +162,8 @@ def _toy_manifest(functions):
     return Manifest(
         version=3,
         model="Toy",
+        architecture="toy",
+        task="question-answering",
         lengths=(1,),
         batch_sizes=None,
         settings={},
