@@ -26,7 +26,8 @@ _MOST_DOCUMENTS = 256
 class Batching:
     """How documents of like length share batches in the graph.
 
-    Each length has a queue and threads of its own: short documents never wait for long ones.
+    Each length has a queue and threads of its own: short documents never wait for long ones. A batch runs as a part of
+    the last request in it: if that is cancelled, at its deadline, the others of the batch are as well.
 
     Attributes:
         tokens: of a batch, padding included: up to `tokens // L` documents of length L share one, and at least 1.

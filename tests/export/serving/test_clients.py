@@ -113,6 +113,12 @@ def test_a_request_that_waited_beyond_its_deadline_is_late_and_not_refused(clien
         client("classify", text=["overdue"])
 
 
+def test_a_request_whose_batch_another_cancels_is_sent_again(client):
+    assert client("classify", text=["cancelled twice"])["label"].tolist() == ["long"]
+    with pytest.raises(ConnectionError, match="cancelled the request with a batch"):
+        client("classify", text=["cancelled always"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
