@@ -23,7 +23,7 @@ BENCH ?=
 REPORT ?=
 
 .PHONY: setup demo test test-tensorflow test-models test-layers test-parity test-export test-rest test-jax test-thorough test-slow \
-	test-lowest pretrain parity parity-full lint bench bench-quick bench-gpu tpu-check tpu-report gpu-report install-check clean
+	test-lowest pretrain parity parity-full lint bench bench-quick bench-gpu tpu-check tpu-report gpu-report install-check wheel-check clean
 
 setup: $(VENV)/.ready
 
@@ -135,7 +135,9 @@ $(GPU)/.ready: accelerators/gpu.txt
 	$(GPU)/bin/python -m pip install --quiet --no-deps --requirement accelerators/gpu.txt
 	touch $@
 
-# In an empty environment and outside of the checkout, with what `pip install .` brings.
+# The wheel, in an empty environment and outside of the checkout, up to a signed export that answers.
+wheel-check: install-check
+
 install-check:
 	PYTHON=$(PYTHON) tests/install_check.sh
 

@@ -6,6 +6,7 @@ python -m benchmarks --only decode
 python -m benchmarks profile led encode 4096
 python -m benchmarks gpu
 python -m benchmarks serving
+python -m benchmarks serving --mixed
 python -m benchmarks text
 python -m benchmarks training
 python -m benchmarks start --size tiny --only "led tiny"
@@ -36,13 +37,17 @@ def main(arguments: list[str] | None = None) -> int:
         "profile": (_profile_parser, _profile),
         "gpu": (_gpu_parser, _gpu),
         "serving": (_serving_parser, _serving),
+        "serving --mixed": (_mixed_parser, _mixed),
         "weights": (_weights_parser, _weights),
         "text": (_text_parser, _text),
         "training": (_training_parser, _training),
         "sharded": (_sharded_parser, _sharded),
         "start": (_start_parser, _start),
     }
-    make_parser, program = programs.get(arguments[0] if arguments else "", (_suite_parser, _suite))
+    name = arguments[0] if arguments else ""
+    if name == "serving" and "--mixed" in arguments:
+        name = "serving --mixed"
+    make_parser, program = programs.get(name, (_suite_parser, _suite))
     options = make_parser().parse_args(arguments if program is _suite else arguments[1:])
     try:
         return program(options)
@@ -155,6 +160,18 @@ def _serving_parser() -> argparse.ArgumentParser:
     from benchmarks.serving import serving_parser
 
     return serving_parser()
+
+
+def _mixed_parser() -> argparse.ArgumentParser:
+    from benchmarks.mixed_serving import mixed_parser
+
+    return mixed_parser()
+
+
+def _mixed(options: argparse.Namespace) -> int:
+    from benchmarks.mixed_serving import mixed
+
+    return mixed(options)
 
 
 def _serving(options: argparse.Namespace) -> int:

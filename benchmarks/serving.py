@@ -28,7 +28,9 @@ LENGTHS = (1024, 4096, 16384)
 def serving_parser() -> argparse.ArgumentParser:
     """The program's options."""
     parser = argparse.ArgumentParser(
-        "python -m benchmarks serving", description="Time and memory of a SavedModel.", allow_abbrev=False
+        "python -m benchmarks serving",
+        description="Time and memory of a SavedModel; --mixed: short and long documents at once.",
+        allow_abbrev=False,
     )
     parser.add_argument("--family", choices=tuple(FAMILIES), default="led", help="default: led")
     shown = ",".join(map(str, LENGTHS))

@@ -31,22 +31,9 @@ def folder_of(folder: Path, jit_compile: bool) -> Path:
 
 def write(options: argparse.Namespace) -> dict[str, Any]:
     """Export a model and write `documents.json`: a text by number of tokens."""
-    import keras
-
-    import tfmodels
     from export import export_saved_model
 
-    tokenizer = _tokenizer(options.family, options.size)
-    keras.utils.set_random_seed(0)
-    fields = config_fields(options.family, options.size, options.lengths[-1])
-    # The tiny models have fewer words than a tokenizer needs.
-    fields["vocab_size"] = max(fields["vocab_size"], tokenizer.vocab_size)
-    config = getattr(tfmodels, class_name(options.family, "Config"))(**fields)
-    model = getattr(tfmodels, class_name(options.family, "ForConditionalGeneration"))(config)
-    _silence_unknown_words(model, tokenizer.vocab_size)
-    settings = model.generation_config.replace(
-        num_beams=options.beams, max_new_tokens=options.new_tokens, min_new_tokens=options.new_tokens
-    )
+    model, tokenizer, settings = random_model(options)
     for jit_compile in options.jit_compile:
         export_saved_model(
             model,
@@ -61,6 +48,26 @@ def write(options: argparse.Namespace) -> dict[str, Any]:
     documents = {str(tokens): document(tokenizer, tokens) for tokens in {*options.lengths, *options.documents}}
     (options.folder / DOCUMENTS).write_text(dumped(documents), encoding="utf-8")
     return {"parameters": model.count_params()}
+
+
+def random_model(options: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """A summariser with random weights, its tokenizer, and settings that give every answer as many tokens."""
+    import keras
+
+    import tfmodels
+
+    tokenizer = _tokenizer(options.family, options.size)
+    keras.utils.set_random_seed(0)
+    fields = config_fields(options.family, options.size, options.lengths[-1])
+    # The tiny models have fewer words than a tokenizer needs.
+    fields["vocab_size"] = max(fields["vocab_size"], tokenizer.vocab_size)
+    config = getattr(tfmodels, class_name(options.family, "Config"))(**fields)
+    model = getattr(tfmodels, class_name(options.family, "ForConditionalGeneration"))(config)
+    _silence_unknown_words(model, tokenizer.vocab_size)
+    settings = model.generation_config.replace(
+        num_beams=options.beams, max_new_tokens=options.new_tokens, min_new_tokens=options.new_tokens
+    )
+    return model, tokenizer, settings
 
 
 def document(tokenizer: Any, tokens: int) -> str:

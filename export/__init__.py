@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["export_saved_model"]
+__all__ = ["Batching", "export_saved_model"]
 
 
 def __getattr__(name: str) -> Any:
@@ -11,4 +11,8 @@ def __getattr__(name: str) -> Any:
         from export.saved_model import export_saved_model
 
         return export_saved_model
+    if name == "Batching":
+        from export.signatures import Batching
+
+        return Batching
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

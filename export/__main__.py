@@ -1,16 +1,18 @@
-"""`python -m export`: write a SavedModel from a fine-tuned folder, ask it, check it, run many documents through it.
+"""`python -m export`: write a SavedModel from a fine-tuned folder, ask it, check it, sign it, run many through it.
 
 python -m export --model out/model --output served/summaries --lengths 512,2048
 python -m export ask served/summaries "text"
 python -m export ask --server localhost:8500 --name summaries "text"
 python -m export check served/summaries
+python -m export sign served/summaries --private-key key.pem
+python -m export verify served/summaries --public-key key.pub
 python -m export bulk served/summaries --input documents.jsonl --output summaries.jsonl
 """
 
 import importlib
 import sys
 
-_COMMANDS = ("ask", "check", "bulk")
+_COMMANDS = ("ask", "check", "bulk", "sign", "verify")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -41,13 +41,11 @@ def model_card(manifest: Manifest, name: str, example: tuple[Mapping[str, Any], 
         example: a request to `serving_default` and its answer, in JSON's types.
     """
     request, answer = (dumped(finite(values), ensure_ascii=False) for values in example)
-    lengths = ", ".join(f"{length:,}" for length in manifest.lengths)
-    batch = "any number" if manifest.batch_sizes is None else f"at most {max(manifest.batch_sizes)}"
-    return f"""# {name}: {manifest.model}
+    return f"""{_front_matter(manifest)}
+# {name}: {manifest.model}
 
-Documents of up to {max(manifest.lengths):,} tokens; longer ones are cut, and the answer says so. A request runs at the
-smallest of the lengths {lengths} that holds its longest document, so send documents of like length together.
-Documents in a request: {batch}. {_weights(manifest)}
+Documents of up to {max(manifest.lengths):,} tokens; longer ones are cut, and the answer says so. {_lengths(manifest)}
+Documents in a request: {_documents(manifest)}. {_weights(manifest)}
 
 ## Ask it
 ```sh
@@ -63,7 +61,8 @@ curl http://HOST:8501/v1/models/{name}:predict -d '{{"inputs": {_shell(request)}
 TensorFlow Serving {manifest.minimum_server_version} or newer is sure to know its ops{_text_ops(manifest)}.
 An older one loads it when it knows all that `manifest.json` lists.
 `tf_serving_warmup_requests` has a request for each signature and length, which the server runs before it serves.
-`python -m export check FOLDER` loads this folder in a process of its own and holds it to their answers.
+`python -m export check FOLDER{" --xla" * manifest.jit_compile}` loads this folder in a process of its own and holds it
+to their answers.
 
 ## Settings
 ```json
@@ -72,9 +71,46 @@ An older one loads it when it knows all that `manifest.json` lists.
 """
 
 
+def _front_matter(manifest: Manifest) -> str:
+    """YAML in the fields that model hubs read; JSON's strings are YAML's."""
+    fields = {
+        "license": manifest.license and manifest.license.lower(),
+        "library_name": "tfmodels",
+        "pipeline_tag": manifest.task,
+        "tags": [manifest.architecture, "tensorflow", "saved-model", "long-document"],
+    }
+    lines = [f"{key}: {dumped(value)}" for key, value in fields.items() if value is not None]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _lengths(manifest: Manifest) -> str:
+    lengths = ", ".join(f"{length:,}" for length in manifest.lengths)
+    if manifest.batching is not None:
+        return (
+            f"Each runs at the\nsmallest of the lengths {lengths} that holds it, and shares batches with others of its "
+            "length,\nfrom whichever requests they come."
+        )
+    return (
+        f"A request runs at the\nsmallest of the lengths {lengths} that holds its longest document, so send documents "
+        "of like length together."
+    )
+
+
+def _documents(manifest: Manifest) -> str:
+    if manifest.batching is not None:
+        return "as many as a queue holds"
+    return "any number" if manifest.batch_sizes is None else f"at most {max(manifest.batch_sizes)}"
+
+
 def _weights(manifest: Manifest) -> str:
     size, dtype = manifest.weights["bytes"] / 1e6, manifest.weights["dtype"] or "as trained"
-    return f"Weights: {size:,.1f} MB, {dtype}.{' The server must run with XLA.' * manifest.jit_compile}"
+    return f"Weights: {size:,.1f} MB, {dtype}.{_flags(manifest)}"
+
+
+def _flags(manifest: Manifest) -> str:
+    if not manifest.server_flags:
+        return ""
+    return f" The server must be started with {' '.join(f'`{flag}`' for flag in manifest.server_flags)}."
 
 
 def _signature(name: str, described: Mapping[str, Mapping[str, str]]) -> str:

@@ -1,6 +1,8 @@
 """Write a model and its tokenizer as one SavedModel."""
 
+import dataclasses
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -8,21 +10,30 @@ from typing import Any
 
 import tensorflow as tf
 
+from export.bill_of_materials import FILE_NAME as BILL
+from export.bill_of_materials import bill_of_materials
+from export.client.graph_file import wrong_graph
 from export.client.graphs import describe_signatures, foreign_ops, input_specs, op_names
 from export.client.warmup import prediction_log, write_warm_ups
 from export.manifest import Manifest
 from export.model_card import FILE_NAME as CARD
 from export.model_card import model_card
+from export.restoring_only import remove_saving
 from export.sample_requests import sample_requests, with_answers
-from export.signatures import ExportSettings, Signatures, signatures_for
+from export.server_settings import FILE_NAME as BATCHING
+from export.server_settings import batching_params, server_flags
+from export.signatures import Batching, ExportSettings, Signatures, signatures_for
 from export.stored_weights import WeightsDtype
 from export.versions import check_is_new, new_version
 from tfmodels import GenerationConfig
 from tfmodels.modeling.seq2seq import Seq2SeqModel
 from tfmodels.utils.checks import check_positive
+from tfmodels.utils.files import write_json
 from tfmodels.utils.plain_values import plain
 
 _LIBRARIES = ("tensorflow", "tensorflow-text", "keras")
+# Of each head, by a signature that no other head has.
+_TASKS = {"summarize": "summarization", "classify": "text-classification", "answer": "question-answering"}
 _EXAMPLE = "The report was long, and nobody had the time to read it."
 
 
@@ -38,6 +49,8 @@ def export_saved_model(
     weights_dtype: WeightsDtype = None,
     warm_up: bool = True,
     keep: int | None = None,
+    license: str | None = None,
+    batching: Batching | None = None,
     **head_settings: Any,
 ) -> Path:
     """Write a SavedModel that turns text into text, for TensorFlow Serving and `tf.saved_model.load`.
@@ -49,17 +62,17 @@ def export_saved_model(
     Args:
         model: a model with a head: for conditional generation, sequence classification or question answering.
         tokenizer: its tokenizer.
-        path: the version's folder, such as "served/summaries/1". Its name must be a number, as for TensorFlow Serving,
-            and it must not exist. It is written beside and renamed: a server never sees half a model.
+        path: the version's folder, a new number such as "served/summaries/1"; a server never sees half of it.
         lengths: source lengths in tokens.
-        batch_sizes: requests are filled up with empty documents to the next of these sizes, and larger ones are errors;
-            None: any number of documents. Useful with XLA, which then compiles each size once, in the warm-up.
+        batch_sizes: requests are filled up to the next of these sizes, which XLA compiles once each; None: any number.
         generation_config: settings of a language model's head, see `GenerationConfig.of`; None: the model's settings.
         signatures: names of signatures; None: all signatures of the head, see `export.signatures`.
-        jit_compile: compile the model's part under XLA; stock TensorFlow Serving refuses such graphs.
+        jit_compile: compile the model's part under XLA; a server needs the manifest's `server_flags` then.
         weights_dtype: None, "bfloat16" or "int8", the stored type of matrices, see `StoredWeights`.
         warm_up: write warm-up requests, for which each program is run once; needs tensorflow-serving-api.
         keep: remove all older versions but this many; None: remove none.
+        batching: let documents of like length share batches in the graph; None: the server may batch requests.
+        license: of the weights, such as "apache-2.0", for the manifest and the bill of materials.
         **head_settings: `max_answer_length` in tokens, of question answering.
 
     Returns:
@@ -67,13 +80,11 @@ def export_saved_model(
 
     Raises:
         ValueError: a bad argument, or a tokenizer with more ids than the model.
-        FileExistsError: the folder exists.
-        BlockingIOError: another export is writing beside it.
+        OSError: the folder exists, or another export is writing beside it.
         ImportError: a warm-up without tensorflow-serving-api.
     """
     target, signatures_class = Path(path), signatures_for(model)
-    sizes = None if batch_sizes is None else _checked_sizes("batch_sizes", batch_sizes, least=1)
-    export_settings = ExportSettings(_checked_sizes("lengths", lengths, least=2), sizes, jit_compile, weights_dtype)
+    export_settings = _settings(lengths, batch_sizes, jit_compile, weights_dtype, batching)
     names = _checked_names(signatures_class, signatures)
     _check(model, tokenizer, target, export_settings.lengths, keep)
     if warm_up:
@@ -83,40 +94,59 @@ def export_saved_model(
     head_settings = dict(signatures_class.checked_settings(head_settings))
     module = signatures_class(model, tokenizer, export_settings, **head_settings)
     with new_version(target, keep) as folder:
-        _write(folder, target, module, names, tokenizer if warm_up else None)
+        _write(folder, target, module, names, tokenizer if warm_up else None, license)
     return target
 
 
-def _write(folder: Path, target: Path, module: Signatures, names: Sequence[str], tokenizer: Any) -> None:
+def _write(
+    folder: Path, target: Path, module: Signatures, names: Sequence[str], tokenizer: Any, license: str | None
+) -> None:
     """Write a version into a folder, with warm-up requests if there is a tokenizer to make them."""
     functions = module.functions(names)
     # A server never differentiates: without this the attention's own gradient would be traced and saved as well.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, str(folder), signatures=functions, options=options)
-    manifest = _manifest(module, functions)
-    manifest.write(folder)
+    remove_saving(folder)
+    unusual = wrong_graph(folder)
+    if unusual:
+        warnings.warn(f"clients will refuse this export but for --allow-ops: {'; '.join(unusual)}", stacklevel=3)
+    manifest = dataclasses.replace(_manifest(module, functions, int(target.name)), license=license)
     name = target.parent.resolve().name
     (folder / CARD).write_text(model_card(manifest, name, _example(functions)), encoding="utf-8")
     if tokenizer is not None:
         requests = sample_requests(functions, tokenizer, module.export_settings)
         write_warm_ups(folder, name, with_answers(functions, requests, module.is_random))
+    if manifest.batching is None:
+        (folder / BATCHING).write_text(batching_params(manifest.batch_sizes), encoding="utf-8")
+    write_json(folder / BILL, bill_of_materials(manifest.with_files(folder), name))
+    # Last: it has the hashes of all others.
+    manifest.with_files(folder).write(folder)
 
 
-def _manifest(module: Signatures, functions: Mapping[str, Any]) -> Manifest:
+def _manifest(module: Signatures, functions: Mapping[str, Any], number: int) -> Manifest:
     settings, ops = module.export_settings, op_names(functions)
     return Manifest(
+        version=number,
         model=type(module.model).__name__,
+        architecture=module.model.config.model_type,
+        task=_task(module.names()),
         lengths=settings.lengths,
         batch_sizes=settings.batch_sizes,
         settings=module.head_settings,
         signatures=describe_signatures(functions),
         weights={"dtype": settings.weights_dtype, "bytes": module.weights.bytes},
         jit_compile=settings.jit_compile,
+        server_flags=server_flags(settings.jit_compile),
+        batching=None if settings.batching is None else dataclasses.asdict(settings.batching),
         versions={name: version(name) for name in _LIBRARIES},
         minimum_server_version=".".join(tf.__version__.split(".")[:2]),
         ops=ops,
         text_ops=foreign_ops(ops),
     )
+
+
+def _task(signatures: Sequence[str]) -> str:
+    return next(task for name, task in _TASKS.items() if name in signatures)
 
 
 def _example(functions: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -145,6 +175,15 @@ def _checked_names(signatures: type[Signatures], names: Sequence[str] | None) ->
             f"Received: signatures={names!r}"
         )
     return tuple(names)
+
+
+def _settings(
+    lengths: Sequence[int], batch_sizes: Sequence[int] | None, jit_compile: bool, weights_dtype: Any, batching: Any
+) -> ExportSettings:
+    if not isinstance(batching, Batching | None):
+        raise ValueError(f"batching must be None or a Batching. Received: batching={batching!r}")
+    sizes = None if batch_sizes is None else _checked_sizes("batch_sizes", batch_sizes, least=1)
+    return ExportSettings(_checked_sizes("lengths", lengths, least=2), sizes, jit_compile, weights_dtype, batching)
 
 
 def _checked_sizes(name: str, sizes: Sequence[int], least: int) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from export.client.arguments import count, lengths, names, sizes
 from export.client.quiet import import_tensorflow_quietly
@@ -43,12 +44,27 @@ def main(arguments: list[str]) -> int:
         weights_dtype=options.weights_dtype,
         warm_up=not options.no_warm_up,
         keep=options.keep,
+        batching=_batching(options),
+        license=options.license,
         **head_settings,
     )
     print(f"wrote {path}")
     print(f'ask it: python -m export ask {os.fspath(options.output)} "text"')
     print(f"check it: python -m export check {os.fspath(options.output)}")
     return 0
+
+
+def _batching(options: argparse.Namespace) -> Any:
+    """The settings of batches in the graph, or None."""
+    from export.signatures import Batching
+
+    further = {name: getattr(options, f"batch_{name}") for name in ("timeout_ms", "threads", "waiting")}
+    given = {name: value for name, value in further.items() if value is not None}
+    if options.batch_tokens is None:
+        if given:
+            raise ValueError(f"--batch-{min(given).replace('_', '-')} needs --batch-tokens")
+        return None
+    return Batching(options.batch_tokens, **given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,7 +79,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-answer-length", type=count, help="longest answer to a question in tokens (default: 30)")
     parser.add_argument("--signatures", type=names, help="names with commas (default: all that the head has)")
     parser.add_argument("--weights-dtype", choices=("bfloat16", "int8"), help="store matrices smaller")
-    parser.add_argument("--jit-compile", action="store_true", help="compile under XLA; stock servers refuse it")
+    parser.add_argument("--jit-compile", action="store_true", help="compile under XLA; a server needs a flag for it")
     parser.add_argument("--no-warm-up", action="store_true", help="write no warm-up requests")
     parser.add_argument("--keep", type=int, help="remove older versions but this many (default: remove none)")
+    batching = parser.add_argument_group("batches in the graph, of documents of like length (default: none)")
+    batching.add_argument("--batch-tokens", type=count, metavar="N", help="of a batch: N // L documents of length L")
+    batching.add_argument("--batch-timeout-ms", type=int, help="to wait for company (default: 0)")
+    batching.add_argument("--batch-threads", type=count, help="batches of a length at once (default: 1)")
+    batching.add_argument("--batch-waiting", type=count, help="batches of a length that wait at most (default: 64)")
+    parser.add_argument("--license", help='of the weights, such as "apache-2.0": for the bill of materials')
     return parser

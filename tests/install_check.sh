@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `make install-check`: `pip install .` into an empty environment, then what the README shows, outside of the checkout.
+# `make install-check`: a wheel, what is in it, and it in an empty environment: what the README shows, outside of the
+# checkout.
 # It downloads TensorFlow; everything that it writes is in one temporary folder.
 set -euo pipefail
 
@@ -23,7 +24,22 @@ cd "$work/elsewhere"
 bin=$work/venv/bin
 
 step "an empty environment" "${PYTHON:-python3}" -m venv "$work/venv"
-step "pip install ." "$bin/pip" install --quiet "$work/source"
+step "a wheel" "$bin/pip" wheel --quiet --no-deps --wheel-dir "$work/wheels" "$work/source"
+wheel=$(echo "$work"/wheels/*.whl)
+cat >contents.py <<'PYTHON'
+import sys
+import zipfile
+
+names = set(zipfile.ZipFile(sys.argv[1]).namelist())
+top = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+assert top == {"tfmodels", "training", "export"}, top
+wanted = {f"{package}/py.typed" for package in top}
+wanted |= {"export/serving/kubernetes.yaml", "export/serving/verify.Dockerfile", "export/client/allowed_ops.py"}
+assert wanted <= names, wanted - names
+assert any(name.endswith("LICENSE") for name in names), names
+PYTHON
+step "what is in it" "$bin/python" contents.py "$wheel"
+step "pip install the wheel" "$bin/pip" install --quiet "$wheel"
 
 cat >tiny.py <<'PYTHON'
 import importlib.util
@@ -49,7 +65,17 @@ step "export" "$bin/tfmodels-export" --model tiny --output served --lengths 32 -
 step "check" "$bin/tfmodels-export" check served
 step "ask" "$bin/tfmodels-export" ask served "a sliding window"
 
-step "pip install '.[train]'" "$bin/pip" install --quiet "$work/source[train]"
+step "pip install with 'sign'" "$bin/pip" install --quiet "$wheel[sign]"
+cat >keys.sh <<'SHELL'
+openssl ecparam -name prime256v1 -genkey -noout -out key.pem
+openssl ec -in key.pem -pubout -out key.pub
+SHELL
+step "a pair of keys" sh -e keys.sh
+step "sign" "$bin/tfmodels-export" sign served --private-key key.pem
+step "verify" "$bin/tfmodels-export" verify served --public-key key.pub
+step "ask what is signed" "$bin/tfmodels-export" ask served --public-key key.pub "a sliding window"
+
+step "pip install with 'train'" "$bin/pip" install --quiet "$wheel[train]"
 for number in $(seq 90); do
     echo "{\"document\": \"document number $number, a sliding window and global tokens\", \"summary\": \"number $number\"}"
 done >data.jsonl

@@ -20,6 +20,7 @@ import numpy as np
 from export.client.reading import decoded_text, read_text
 from export.client.saved_model_client import SavedModel, import_server_libraries
 from export.client.server_client import DEFAULT_NAME, Client, GrpcClient, RestClient
+from export.client.verification import add_trust_arguments, trust_of
 from export.client.version_folders import latest_version
 
 _SERVER_ONLY = ("rest", "name", "version", "timeout")
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", type=constant, action="append", default=[], metavar="NAME=NUMBER", help="a further input"
     )
+    add_trust_arguments(parser)
     server = parser.add_argument_group("a server, in place of DIR")
     server.add_argument("--server", metavar="HOST:PORT", help="of TensorFlow Serving: its gRPC port")
     server.add_argument("--rest", action="store_true", help="HOST:PORT is the REST port")
@@ -91,7 +93,7 @@ def _ask_folder(options: argparse.Namespace) -> int:
     latest_version(options.directory)  # report a wrong folder before waiting for standard input
     document = _document(options)
     import_server_libraries()
-    return _print_answer(SavedModel(options.directory), options, document)
+    return _print_answer(SavedModel(options.directory, trust_of(options)), options, document)
 
 
 def _ask_server(options: argparse.Namespace) -> int:

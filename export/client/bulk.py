@@ -31,8 +31,10 @@ from export.client.arguments import count
 from export.client.ask import constant
 from export.client.bulk_rows import Shard, file_digest, find_shards, unpacked, written_whole
 from export.client.bulk_worker import BulkSettings, BulkWorker, shard_file
+from export.client.manifest_file import FILE_NAME as MANIFEST
 from export.client.reading import check_file
 from export.client.strict_json import dumped
+from export.client.verification import add_trust_arguments, trust_of
 from export.client.version_folders import latest_version
 
 _SETTINGS = "settings.json"
@@ -75,6 +77,7 @@ def main(arguments: list[str]) -> int:
         shard_rows=options.shard_rows,
         max_bytes=options.max_bytes,
         prefix=options.prefix,
+        trust=trust_of(options),
     )
     run(settings, options.output, options.workers, options.address)
     return 0
@@ -153,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-bytes", type=count, default=10_000_000, help="of a row; longer ones are bad")
     parser.add_argument("--workers", type=count, help="processes with a model each (default: one per machine)")
     parser.add_argument("--address", help="of a Ray cluster, or auto (default: RAY_ADDRESS, else this machine)")
+    add_trust_arguments(parser)
     return parser
 
 
@@ -165,9 +169,10 @@ def _field(text: str) -> tuple[str, str]:
 
 def _identity(settings: BulkSettings, digest: str) -> dict[str, Any]:
     """The settings under which shards fit together; files by their content, wherever they are."""
-    fingerprint = settings.model / "fingerprint.pb"
-    content = fingerprint if fingerprint.is_file() else settings.model / "saved_model.pb"
-    identity = dict(vars(settings))
+    # The manifest has the hashes of all files.
+    manifest = settings.model / MANIFEST
+    content = manifest if manifest.is_file() else settings.model / "saved_model.pb"
+    identity = {name: value for name, value in vars(settings).items() if name != "trust"}
     return identity | {"model": hashlib.sha256(content.read_bytes()).hexdigest(), "input": digest}
 
 

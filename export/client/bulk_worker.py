@@ -9,6 +9,7 @@ from typing import Any
 from export.client.bulk_rows import BadRow, Row, Shard, check_columns, read_rows, write_lines
 from export.client.saved_model_client import SavedModel, import_server_libraries
 from export.client.signature import Signature, find_signature
+from export.client.verification import Trust
 
 LINE = "line"
 
@@ -27,6 +28,7 @@ class BulkSettings:
         shard_rows: rows of a shard.
         max_bytes: bytes of the longest row that is read.
         prefix: begins the names under which answers are written.
+        trust: what the model must prove before it is loaded.
     """
 
     model: Path
@@ -38,6 +40,7 @@ class BulkSettings:
     shard_rows: int
     max_bytes: int
     prefix: str
+    trust: Trust | None = None
 
 
 class BulkWorker:
@@ -145,7 +148,7 @@ class _BoundSignature:
     def __init__(self, settings: BulkSettings) -> None:
         import_server_libraries()
         self._settings = settings
-        self._model = SavedModel(settings.model)
+        self._model = SavedModel(settings.model, settings.trust)
         self.signature = find_signature(self._model.signatures(), settings.signature)
         self.fields = _fields_by_input(settings, self.signature)
         self.texts = [name for name in self.fields if self.signature.inputs[name].is_text]

@@ -1,11 +1,11 @@
 """Compare a SavedModel with its description: `python -m export check DIR`.
 
-In a process without keras and tfmodels, as on a server: signatures against the manifest, ops against TensorFlow's, and
+Files, graph and signature are verified first, and nothing is loaded if they are wrong. Then, in a process without keras
+and tfmodels, as on a server: signatures against the manifest, ops against TensorFlow's, and
 the warm-up requests against the kept answers, with the time of each.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from export.client.manifest_file import read_manifest
 from export.client.saved_model_client import import_server_libraries, load_saved_model
+from export.client.verification import Trust, add_trust_arguments, trust_of
 from export.client.version_folders import latest_version
 
 # Machines add in different orders; ids and texts stay the same.
@@ -26,49 +28,41 @@ def main(arguments: list[str]) -> int:
         "python -m export check", description="Load a SavedModel alone and hold it to its manifest and answers."
     )
     parser.add_argument("directory", metavar="DIR", help="a version's folder, or the folder of its versions")
+    parser.add_argument("--xla", action="store_true", help="the server will have its flag for XLA")
+    add_trust_arguments(parser)
     options = parser.parse_args(arguments)
     folder = latest_version(options.directory)
     import_server_libraries()
-    failures = check(folder)
+    failures = check(folder, trust_of(options), options.xla)
     for failure in failures:
         print(f"WRONG: {failure}")
     print(f"{folder}: {f'{len(failures)} wrong' if failures else 'as exported'}")
     return 1 if failures else 0
 
 
-def check(folder: Path) -> list[str]:
+def check(folder: Path, trust: Trust | None = None, xla: bool = False) -> list[str]:
     """Return the failures of a version, and print its ops and times.
 
     Args:
         folder: the version's folder.
+        trust: what it must prove before it is loaded.
+        xla: whether the server compiles under XLA.
 
     Raises:
-        ValueError: no SavedModel or no manifest in the folder.
+        ValueError: no SavedModel or no manifest in the folder, or one that is not as it was written or signed.
     """
     from export.client.graphs import foreign_ops, op_names
 
-    manifest = _read_manifest(folder)
-    loaded = load_saved_model(folder)
+    manifest = read_manifest(folder)
+    loaded = load_saved_model(folder, trust)
     ops = op_names(loaded.signatures)
     print(f"ops besides TensorFlow's own: {', '.join(foreign_ops(ops)) or 'none'}")
     return [
         *_wrong_signatures(loaded.signatures, manifest["signatures"]),
-        *_wrong_ops(loaded.signatures, ops, manifest),
+        *_wrong_ops(ops, manifest),
+        *_needs_xla(loaded.signatures, manifest, xla),
         *_wrong_answers(folder, loaded.signatures),
     ]
-
-
-def _read_manifest(folder: Path) -> Mapping[str, Any]:
-    path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        described = manifest["signatures"].values()
-        if not all(isinstance(one[side], Mapping) for one in described for side in ("inputs", "outputs")):
-            raise TypeError("inputs and outputs are objects")
-        set(manifest["ops"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"DIR must hold the manifest.json of an export. Received: {path} ({error!r:.120})") from None
-    return manifest
 
 
 def _wrong_signatures(signatures: Mapping[str, Any], described: Mapping[str, Any]) -> Iterator[str]:
@@ -85,8 +79,8 @@ def _wrong_signatures(signatures: Mapping[str, Any], described: Mapping[str, Any
                 yield f"{side} of {name} must be {dict(described[name][side])}. They are {fields}"
 
 
-def _wrong_ops(signatures: Mapping[str, Any], ops: tuple[str, ...], manifest: Mapping[str, Any]) -> Iterator[str]:
-    from export.client.graphs import foreign_ops, must_compile
+def _wrong_ops(ops: tuple[str, ...], manifest: Mapping[str, Any]) -> Iterator[str]:
+    from export.client.graphs import foreign_ops
 
     unknown = [op for op in foreign_ops(ops) if not op.startswith("TFText>")]
     if unknown:
@@ -95,8 +89,18 @@ def _wrong_ops(signatures: Mapping[str, Any], ops: tuple[str, ...], manifest: Ma
     new = set(ops) - set(manifest["ops"]) - {"PartitionedCall", "StatefulPartitionedCall"}
     if new:
         yield f"ops must be those of the manifest. There is {', '.join(sorted(new))}"
-    if not manifest.get("jit_compile") and must_compile(signatures):
-        yield "functions must not be marked for XLA alone, which stock servers refuse. There is one"
+
+
+def _needs_xla(signatures: Mapping[str, Any], manifest: Mapping[str, Any], xla: bool) -> Iterator[str]:
+    from export.client.graphs import must_compile
+
+    if not must_compile(signatures):
+        return
+    if not manifest.get("jit_compile"):
+        yield "functions must not be marked for XLA alone, which the manifest does not say. There is one"
+    elif not xla:
+        flags = " ".join(manifest.get("server_flags", ()))
+        yield f"the server must compile under XLA: start it with {flags}, and check with --xla"
 
 
 def _wrong_answers(folder: Path, signatures: Mapping[str, Any]) -> Iterator[str]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from export.client.quiet import import_tensorflow_quietly
 from export.client.signature import Field, Signature, decoded_outputs, find_signature
+from export.client.verification import Trust, verify
 from export.client.version_folders import latest_version
 
 
@@ -22,14 +23,15 @@ class SavedModel:
 
     Args:
         folder: a version's folder, or the folder above it with its highest version.
+        trust: what it must prove before it is loaded, such as a signature; None: its hashes and its graph alone.
 
     Raises:
-        ValueError: no SavedModel in the folder.
+        ValueError: no SavedModel in the folder, or one that is not as it was written or signed.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], trust: Trust | None = None) -> None:
         # Kept because its functions hold no variable: they could not be called without it.
-        self._loaded = load_saved_model(latest_version(folder))
+        self._loaded = load_saved_model(latest_version(folder), trust)
         self._signatures = {
             name: Signature(_fields(function.structured_input_signature[1]), _fields(function.structured_outputs))
             for name, function in self._loaded.signatures.items()
@@ -76,13 +78,15 @@ def _fields(specs: Mapping[str, Any]) -> dict[str, Field]:
     return {name: Field(np.dtype(spec.dtype.as_numpy_dtype), spec.shape.rank) for name, spec in specs.items()}
 
 
-def load_saved_model(version: Path) -> Any:
+def load_saved_model(version: Path, trust: Trust | None = None) -> Any:
     """Load the SavedModel of a version's folder by `tf.saved_model.load`, with the ops of tensorflow-text.
 
     Raises:
-        ValueError: no whole SavedModel in the folder.
+        ValueError: no whole SavedModel in the folder, or one that is not as it was written or signed.
     """
     import tensorflow as tf
+
+    verify(version, trust)
 
     if "tensorflow_text" not in sys.modules:
         _load_text_ops()

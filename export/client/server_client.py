@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import re
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -25,15 +26,26 @@ DEFAULT_NAME = "model"
 """The stock image's default name."""
 
 _REQUEST_AT_FAULT = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE")
+# What a batching queue says of requests whose deadline has passed; other resources may be exhausted as well.
+_WAITED_TOO_LONG = "timeout exceeded while waiting in batching queue"
+# Of a request whose batch others cancel, within its own time.
+_MOST_ATTEMPTS = 4
+_LEAST_SECONDS = 0.1
 _HTTP_CODES = {
     400: "INVALID_ARGUMENT",
     404: "NOT_FOUND",
     408: "DEADLINE_EXCEEDED",
     412: "FAILED_PRECONDITION",
     413: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
+
+
+class _BatchCancelledError(ConnectionError):
+    """The batch of a request was cancelled."""
 
 
 class Client:
@@ -45,7 +57,7 @@ class Client:
         server: "host:port".
         name: the model's name on the server.
         version: its version; None: the server's choice, normally the highest.
-        timeout: seconds to wait for an answer.
+        timeout: seconds to wait for an answer. Over gRPC it is the request's deadline, at which the server stops too.
 
     Raises:
         ValueError: a server without a port, an empty name, a version or timeout that is not positive.
@@ -82,7 +94,15 @@ class Client:
             TimeoutError: no answer in time.
         """
         fields = find_signature(self.signatures(), signature)
-        return self._predict(signature, fields, fields.arrays(inputs))
+        arrays, end = fields.arrays(inputs), time.monotonic() + self.timeout
+        for _ in range(_MOST_ATTEMPTS - 1):
+            try:
+                return self._predict(signature, fields, arrays, end - time.monotonic())
+            except _BatchCancelledError:
+                # The deadline of another request ended the batch that they shared.
+                if time.monotonic() >= end:
+                    break
+        return self._predict(signature, fields, arrays, max(end - time.monotonic(), _LEAST_SECONDS))
 
     def signatures(self) -> dict[str, Signature]:
         """Inputs and outputs of each served signature; errors as in a call."""
@@ -102,13 +122,17 @@ class Client:
     def _ask_signatures(self) -> dict[str, Signature]:
         raise NotImplementedError
 
-    def _predict(self, name: str, signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _predict(
+        self, name: str, signature: Signature, arrays: Mapping[str, np.ndarray], timeout: float | None = None
+    ) -> dict[str, np.ndarray]:
         raise NotImplementedError
 
     def _fail(self, code: str, message: str, sent: str) -> NoReturn:
         """Raise the error for a status code, by gRPC's names."""
         if code == "DEADLINE_EXCEEDED":
             raise TimeoutError(f"no answer from server={self.server} within timeout={self.timeout:g} seconds")
+        if code == "RESOURCE_EXHAUSTED" and _WAITED_TOO_LONG in message:
+            raise TimeoutError(f"server={self.server} did not come to the request in time: {message.strip()}")
         if code == "NOT_FOUND":
             raise ValueError(
                 "name and version must be those of a served model. "
@@ -118,6 +142,8 @@ class Client:
         if code in _REQUEST_AT_FAULT:
             # The server often names an op of the graph instead of an input, and the op's place in later lines.
             raise ValueError(f"the server refused the request: {message.splitlines()[0]}. Received: {sent}")
+        if code == "CANCELLED":
+            raise _BatchCancelledError(f"server={self.server} cancelled the request with a batch: {message}")
         if code == "UNAVAILABLE":
             raise ConnectionError(f"server must be there and take requests. Received: server={self.server} ({message})")
         raise ConnectionError(f"the server failed with {code}: {message}. Received: {sent}")
@@ -188,7 +214,9 @@ class GrpcClient(Client):
             if one.inputs
         }
 
-    def _predict(self, name: str, signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _predict(
+        self, name: str, signature: Signature, arrays: Mapping[str, np.ndarray], timeout: float | None = None
+    ) -> dict[str, np.ndarray]:
         import tensorflow as tf
 
         request = self._predict_request()
@@ -197,7 +225,7 @@ class GrpcClient(Client):
         for key, array in arrays.items():
             request.inputs[key].CopyFrom(tf.make_tensor_proto(array, shape=array.shape))
         with self._errors(_describe_request(name, arrays)):
-            answer = self._stub.Predict(request, timeout=self.timeout)
+            answer = self._stub.Predict(request, timeout=timeout or self.timeout)
         return decoded_outputs({key: tf.make_ndarray(value) for key, value in answer.outputs.items()})
 
     def _address(self, spec: Any) -> None:
@@ -254,10 +282,12 @@ class RestClient(Client):
         except (KeyError, TypeError, AttributeError):
             raise ConnectionError(f"server must be TensorFlow Serving. Received: server={self.server}") from None
 
-    def _predict(self, name: str, signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _predict(
+        self, name: str, signature: Signature, arrays: Mapping[str, np.ndarray], timeout: float | None = None
+    ) -> dict[str, np.ndarray]:
         columns = {key: _as_json(array) for key, array in arrays.items()}
         body = dumped({"signature_name": name, "inputs": columns}).encode("ascii")
-        answer = self._send(":predict", body, _describe_request(name, arrays))
+        answer = self._send(":predict", body, _describe_request(name, arrays), timeout)
         try:
             outputs = answer["outputs"]
             if len(signature.outputs) == 1:
@@ -267,10 +297,10 @@ class RestClient(Client):
         except (KeyError, TypeError, ValueError):
             raise ConnectionError(f"server must answer with {', '.join(signature.outputs)}. It did not") from None
 
-    def _send(self, path: str, body: bytes | None, sent: str) -> dict[str, Any]:
+    def _send(self, path: str, body: bytes | None, sent: str, timeout: float | None = None) -> dict[str, Any]:
         request = urllib.request.Request(self._url + path, body, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout) as answer:
+            with urllib.request.urlopen(request, timeout=timeout or self.timeout) as answer:
                 # The stock server writes a text's bytes unchanged.
                 content = json.loads(answer.read().decode("utf-8", errors="replace"))
         except urllib.error.HTTPError as error:

@@ -6,6 +6,7 @@ from export.signatures.base import ExportSettings, Signatures
 from export.signatures.classification import ClassificationSignatures
 from export.signatures.generation import GenerationSignatures
 from export.signatures.question_answering import AnswerSignatures
+from export.signatures.queues import Batching
 from tfmodels.modeling.heads import Seq2SeqForQuestionAnswering, Seq2SeqForSequenceClassification
 from tfmodels.modeling.language_model import Seq2SeqLM
 
@@ -31,4 +32,4 @@ def signatures_for(model: Any) -> type[Signatures]:
     )
 
 
-__all__ = ["ExportSettings", "Signatures", "signatures_for"]
+__all__ = ["Batching", "ExportSettings", "Signatures", "signatures_for"]

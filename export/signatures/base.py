@@ -9,7 +9,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
-from export.signatures.requests import check_ids, check_rows, check_texts, padded_columns, padded_rows
+from export.signatures.queues import Batching, LengthQueues
+from export.signatures.requests import check_ids, check_rows, check_texts, first_that_holds, padded_columns, padded_rows
 from export.stored_weights import StoredWeights, Untracked, WeightsDtype
 from tfmodels.modeling.seq2seq import Seq2SeqModel
 from tfmodels.utils.plain_values import plain
@@ -32,14 +33,16 @@ class ExportSettings:
     Attributes:
         lengths: source lengths in tokens, ascending.
         batch_sizes: documents of a request, ascending; None: any number.
-        jit_compile: compile the model's part under XLA (stock servers refuse such graphs).
+        jit_compile: compile the model's part under XLA, for which a server needs a flag.
         weights_dtype: the stored type of matrices, see `StoredWeights`.
+        batching: how documents of like length share batches in the graph; None: not at all.
     """
 
     lengths: tuple[int, ...]
     batch_sizes: tuple[int, ...] | None = None
     jit_compile: bool = False
     weights_dtype: WeightsDtype = None
+    batching: Batching | None = None
 
 
 class Signatures(tf.Module):
@@ -57,6 +60,9 @@ class Signatures(tf.Module):
 
     Signatures of ids, such as "generate", are the second stage alone. With `batch_sizes` there is a branch for each
     length and batch size, and requests are filled up with empty rows.
+
+    With `batching` the rows of a request of texts part behind the first stage, each to the queue of its own length
+    (`LengthQueues`), where they share batches with other requests, and come together again in order.
 
     Args:
         model: the model.
@@ -76,6 +82,8 @@ class Signatures(tf.Module):
         self.tokenizer_graph = tokenizer.in_graph()
         self._model = Untracked(model)
         self._programs = Untracked({})
+        lengths, sizes, batching = export_settings.lengths, export_settings.batch_sizes, export_settings.batching
+        self._queues = None if batching is None else LengthQueues(batching, lengths, sizes)
 
     @property
     def head_settings(self) -> dict[str, Any]:
@@ -155,7 +163,7 @@ class Signatures(tf.Module):
             cut_to: the size to which the outputs' second axis is cut; `None` for all of it.
             **further: more inputs of the program, documents on the first axis.
         """
-        function = self._programs.value.setdefault(name, self._compiled(program))
+        function = self._function(name, program)
         rows_of_batches = self.export_settings.batch_sizes or (None,)
         shapes = [Shape(rows, length) for rows in rows_of_batches for length in self.export_settings.lengths]
 
@@ -185,8 +193,11 @@ class Signatures(tf.Module):
         self, name: str, program: Program, counts: tf.Tensor, batch_of: Callable[[int], Tensors], **further: tf.Tensor
     ) -> Tensors:
         """The outputs of `run` for rows of `counts` tokens, int32 (B,), and "truncated" bool (B,): the cut rows."""
-        longest = tf.reduce_max(tf.concat([counts, [0]], axis=0))
-        outputs = self.run(name, program, longest, batch_of, **further)
+        if self._queues is None:
+            longest = tf.reduce_max(tf.concat([counts, [0]], axis=0))
+            outputs = self.run(name, program, longest, batch_of, **further)
+        else:
+            outputs = self._queues.run(name, self._function(name, program), counts, batch_of, further)
         return {**outputs, "truncated": counts > self.export_settings.lengths[-1]}
 
     def checked(self, inputs: Mapping[str, tf.Tensor]) -> Tensors:
@@ -200,12 +211,16 @@ class Signatures(tf.Module):
     def _smallest(self, tokens: tf.Tensor, batch_of: Callable[[int], Tensors]) -> tf.Tensor:
         """The index of the smallest shape that holds the request, int32 scalar."""
         lengths, batch_sizes = self.export_settings.lengths, self.export_settings.batch_sizes
-        length = _first_that_holds(tokens, lengths)
+        length = first_that_holds(tokens, lengths)
         if batch_sizes is None:
             return length
         rows = tf.shape(batch_of(lengths[0])["input_ids"])[0]
         with tf.control_dependencies([check_rows(rows, batch_sizes[-1])]):
-            return _first_that_holds(rows, batch_sizes) * len(lengths) + length
+            return first_that_holds(rows, batch_sizes) * len(lengths) + length
+
+    def _function(self, name: str, program: Program) -> Program:
+        """The compiled program of a name, which all signatures share."""
+        return self._programs.value.setdefault(name, self._compiled(program))
 
     def _compiled(self, program: Program) -> Program:
         """The program with the stored weights, traced once for each shape, whichever signature calls it."""
@@ -220,8 +235,3 @@ class Signatures(tf.Module):
                 self.model.forget_compiled()
 
         return tf.function(run, autograph=False, jit_compile=self.export_settings.jit_compile or None)
-
-
-def _first_that_holds(count: tf.Tensor, sizes: Sequence[int]) -> tf.Tensor:
-    """Index of the smallest of ascending sizes that holds `count`, or of the largest."""
-    return tf.reduce_sum(tf.cast(count > tf.constant(sizes[:-1], tf.int32), tf.int32))

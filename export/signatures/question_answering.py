@@ -96,4 +96,6 @@ class AnswerSignatures(Signatures):
         positions = span["start"][:, tf.newaxis] + tf.range(longest)
         is_answer = (positions <= span["end"][:, tf.newaxis]) & (span["start"][:, tf.newaxis] >= 0)
         ids = tf.gather(inputs["input_ids"], tf.where(is_answer, positions, 0), batch_dims=1)
-        return {**span, "ids": tf.where(is_answer, ids, -1)}
+        # Of one width at every length: rows of several lengths come together again.
+        missing = [[0, 0], [0, self._longest - longest]]
+        return {**span, "ids": tf.pad(tf.where(is_answer, ids, -1), missing, constant_values=-1)}

@@ -1,6 +1,6 @@
 """Requests of ids: checked with messages that name the input, and padded to the shape of a program."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -78,6 +78,11 @@ def padded_rows(inputs: Mapping[str, tf.Tensor], rows: int | None) -> dict[str, 
         padded[name] = tf.pad(value, [[0, missing], *[[0, 0]] * (len(value.shape) - 1)])[:rows]
         padded[name].set_shape((rows, *value.shape[1:]))
     return padded
+
+
+def first_that_holds(counts: tf.Tensor, sizes: Sequence[int]) -> tf.Tensor:
+    """Index of the smallest of ascending sizes that holds each count, or of the largest; int32 in the counts' shape."""
+    return tf.reduce_sum(tf.cast(counts[..., tf.newaxis] > tf.constant(sizes[:-1], tf.int32), tf.int32), axis=-1)
 
 
 def _of_rank(name: str, value: tf.Tensor) -> tf.Tensor:

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 from exported import LENGTHS, TEXTS, exported, loaded
 from fresh_process import fresh_process
 from tiny import KINDS, make_model
@@ -137,6 +138,8 @@ def test_the_graph_holds_no_xla_op_and_the_manifest_says_what_it_is():
 def test_the_model_card_tells_every_signature_and_an_answer():
     served = exported("led")
     card = (served.folder / "1" / "README.md").read_text()
+    _, front_matter, _ = card.split("---\n", 2)
+    assert yaml.safe_load(front_matter)["pipeline_tag"] == "summarization"
     for name in ("serving_default", "summarize", "generate", "encode"):
         assert f"### {name}\n" in card
     (answer,) = served.summaries(["The report was long, and nobody had the time to read it."])
@@ -172,6 +175,10 @@ def test_requests_are_filled_up_to_the_batch_sizes_and_compiled_once_for_each(tm
     with pytest.raises(ValueError, match="a request must have at most 4 documents"):
         ask(text=["text"] * 5)
     manifest = json.loads((tmp_path / "1" / "manifest.json").read_text())
+    assert manifest["server_flags"] == ["--xla_cpu_compilation_enabled=true"]
+    assert fresh_process().run("check", tmp_path, "--xla").returncode == 0
+    done = fresh_process().run("check", tmp_path)
+    assert "WRONG: the server must compile under XLA: start it with --xla_cpu_compilation_enabled=true" in done.stdout
     (tmp_path / "1" / "manifest.json").write_text(json.dumps({**manifest, "jit_compile": False}))
     done = fresh_process().run("check", tmp_path)
     assert "WRONG: functions must not be marked for XLA alone" in done.stdout
@@ -222,6 +229,7 @@ def test_the_program_names_what_is_wrong(tmp_path):
         ({"batch_sizes": ()}, ValueError, "batch_sizes must hold at least one size"),
         ({"signatures": ("generate",)}, ValueError, "serving_default among them"),
         ({"signatures": ("serving_default", "answer")}, ValueError, "signatures must be some of"),
+        ({"batching": 4096}, ValueError, "batching must be None or a Batching"),
         ({"weights_dtype": "float8"}, ValueError, "weights_dtype must be one of"),
         ({"keep": -1}, ValueError, "keep must be a number of versions"),
         ({"max_answer_length": 5}, ValueError, "max_answer_length must be a setting of the model's head"),

@@ -18,7 +18,10 @@ from tiny import settings as settings_of
 
 import tfmodels
 from export import export_saved_model
+from export.client.graphs import describe_signatures, op_names
 from export.client.saved_model_client import load_saved_model
+from export.manifest import Manifest
+from export.restoring_only import remove_saving
 from tfmodels.modeling.heads import best_spans
 
 LENGTHS = (16, 64)
@@ -148,9 +151,32 @@ def toy():
         name: tf.function(getattr(module, name), autograph=False).get_concrete_function(**inputs)
         for name, inputs in specs.items()
     }
-    folder = Path(_home().name, "toy")
-    tf.saved_model.save(module, str(folder / "3"), {"serving_default": functions["answer"], **functions})
+    folder, signatures = Path(_home().name, "toy"), {"serving_default": functions["answer"], **functions}
+    tf.saved_model.save(module, str(folder / "3"), signatures)
+    remove_saving(folder / "3")
+    _toy_manifest(signatures).with_files(folder / "3").write(folder / "3")
     return folder
+
+
+def _toy_manifest(functions):
+    return Manifest(
+        version=3,
+        model="Toy",
+        architecture="toy",
+        task="question-answering",
+        lengths=(1,),
+        batch_sizes=None,
+        settings={},
+        signatures=describe_signatures(functions),
+        weights={"dtype": None, "bytes": 0},
+        jit_compile=False,
+        server_flags=(),
+        batching=None,
+        versions={},
+        minimum_server_version="",
+        ops=op_names(functions),
+        text_ops=(),
+    )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ and for each line of its input the bytes that it holds.
 
 import argparse
 import base64
+import collections
 import ctypes
 import gc
 import json
@@ -23,6 +24,10 @@ from export.client.saved_model_client import _load_text_ops, import_server_libra
 from export.client.version_folders import latest_version
 
 THREADS = 8
+# A document that is answered as one that waited in the stock server's batching queue beyond its deadline.
+OVERDUE = b"overdue"
+# Documents whose batch the deadline of another request cancels, but for each third or thousandth time.
+CANCELLED = {b"cancelled twice": 3, b"cancelled always": 1000}
 
 
 class ServedModel:
@@ -41,6 +46,7 @@ class ServedModel:
             loaded = tf.compat.v1.saved_model.load(self._session, ["serve"], str(folder))
         self.signatures = dict(loaded.signature_def)
         self._callables, self._building = {}, threading.Lock()
+        self._asked = collections.Counter()
 
     def _callable(self, name):
         with self._building:
@@ -79,6 +85,13 @@ class ServedModel:
                 f"input size does not match signature: {len(inputs)}!={len(wanted)}. "
                 f"Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}.",
             )
+        if OVERDUE in np.ravel(inputs.get("text", ())).tolist():
+            message = "Run() timeout exceeded while waiting in batching queue"
+            raise self.tf.errors.ResourceExhaustedError(None, None, message)
+        for text in np.ravel(inputs.get("text", ())).tolist():
+            self._asked[text] += 1
+            if self._asked[text] % CANCELLED.get(text, 1):
+                raise self.tf.errors.CancelledError(None, None, "Loop execution was cancelled.")
         outputs = self._callable(name)(*(inputs[key] for key in sorted(wanted)))
         return dict(zip(sorted(self.signatures[name].outputs), outputs, strict=True))
 
@@ -133,7 +146,7 @@ def start_grpc(model, port):
     return server, port
 
 
-HTTP_STATUS = {3: 400, 5: 404, 9: 412, 14: 503}
+HTTP_STATUS = {1: 499, 3: 400, 5: 404, 8: 429, 9: 412, 14: 503}
 
 
 def start_rest(model, port):

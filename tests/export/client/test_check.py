@@ -7,11 +7,19 @@ import pytest
 from exported import exported
 from fresh_process import fresh_process
 
+from export.client.integrity import digests_below
 from export.client.warmup import read_warm_ups, write_warm_ups
 
 
-def check(folder):
-    return fresh_process().run("check", folder)
+def check(folder, *options):
+    return fresh_process().run("check", folder, *options)
+
+
+def forget_hashes(folder):
+    """As earlier releases wrote it."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 @pytest.fixture
@@ -38,6 +46,7 @@ def test_another_answer_and_another_manifest_are_told(copy):
     manifest["signatures"]["serving_default"]["inputs"]["text"] = "int32 (None,)"
     del manifest["signatures"]["encode"]
     manifest["ops"].remove("TFText>FastSentencepieceTokenize")
+    manifest["files"] = digests_below(copy)
     (copy / "manifest.json").write_text(json.dumps(manifest))
     done = check(copy)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -55,7 +64,21 @@ def test_broken_weights_are_an_error(copy):
     data.write_bytes(content)
     done = check(copy)
     assert done.returncode == 2
+    assert "variables/variables.data-00000-of-00001 has another SHA-256" in done.stderr
+    forget_hashes(copy)
+    done = check(copy, "--unverified")
+    assert done.returncode == 2
     assert "DIR must hold a whole SavedModel" in done.stderr
+
+
+def test_an_export_without_hashes_is_loaded_when_it_is_asked_for_alone_and_with_a_warning(copy):
+    forget_hashes(copy)
+    done = check(copy)
+    assert done.returncode == 2
+    assert "Export it again, or load it as it is by --unverified" in done.stderr
+    done = check(copy, "--unverified")
+    assert done.returncode == 0, done.stderr
+    assert f"warning: {copy} is loaded UNVERIFIED: it has no hashes" in done.stderr
 
 
 def test_a_folder_without_a_manifest_is_an_error_that_says_so(copy):

@@ -108,6 +108,17 @@ def test_a_server_that_does_not_answer_is_given_up(kind):
         kind(f"localhost:{silent.getsockname()[1]}", timeout=0.2)(text=["a"])
 
 
+def test_a_request_that_waited_beyond_its_deadline_is_late_and_not_refused(client):
+    with pytest.raises(TimeoutError, match="did not come to the request in time: Run.. timeout exceeded"):
+        client("classify", text=["overdue"])
+
+
+def test_a_request_whose_batch_another_cancels_is_sent_again(client):
+    assert client("classify", text=["cancelled twice"])["label"].tolist() == ["long"]
+    with pytest.raises(ConnectionError, match="cancelled the request with a batch"):
+        client("classify", text=["cancelled always"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,5 +1,6 @@
 """The files for TensorFlow Serving say what it understands, and agree with each other; the smoke test compares."""
 
+import json
 import os
 import re
 import shutil
@@ -13,10 +14,21 @@ from exported import TEXTS
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 import export
+from export.__main__ import main
 from export.client.server_client import DEFAULT_NAME
+from export.server_settings import FILE_NAME as SETTINGS
+from export.server_settings import batching_params, server_flags
 
 FOLDER = Path(export.__file__).parent / "serving"
-FLAGS = ("enable_batching", "batching_parameters_file", "monitoring_config_file", "rest_api_timeout_in_ms")
+FLAGS = (
+    "enable_batching",
+    "batching_parameters_file",
+    "enable_per_model_batching_parameters",
+    "monitoring_config_file",
+    "rest_api_timeout_in_ms",
+    "xla_cpu_compilation_enabled",
+)
+ONCE = "file_system_poll_wait_seconds"
 INT64, BOOL, STRING = (
     getattr(descriptor_pb2.FieldDescriptorProto, f"TYPE_{name}") for name in ("INT64", "BOOL", "STRING")
 )
@@ -69,6 +81,17 @@ def test_batching_bounds_what_is_worked_on_at_once():
     assert batching.pad_variable_length_inputs
 
 
+def test_a_version_brings_the_settings_of_its_batches_and_the_flags_it_needs(led):
+    common = parsed("batching.txt", Value={"value": INT64}, BatchingParameters=BATCHING)
+    own = parsed(led.folder / "1" / SETTINGS, Value={"value": INT64}, BatchingParameters=BATCHING)
+    # The threads are the server's.
+    assert not own.HasField("num_batch_threads")
+    common.ClearField("num_batch_threads")
+    assert own.SerializeToString() == common.SerializeToString()
+    assert "max_batch_size { value: 8 }" in batching_params((1, 8))
+    assert set(server_flags(jit_compile=True)) <= set(compose()["command"])
+
+
 def test_metrics_are_where_prometheus_is_sent():
     prometheus = {"enable": BOOL, "path": STRING}
     monitoring = parsed("monitoring.txt", Prometheus=prometheus, Monitoring={"prometheus_config": "Prometheus"})
@@ -79,8 +102,8 @@ def test_metrics_are_where_prometheus_is_sent():
 
 
 def test_compose_and_kubernetes_run_the_same_server():
-    assert compose()["command"] == container()["args"]
-    assert {flag.partition("=")[0].removeprefix("--") for flag in container()["args"]} == set(FLAGS)
+    assert [*compose()["command"], f"--{ONCE}=0"] == container()["args"]
+    assert {flag.partition("=")[0].removeprefix("--") for flag in container()["args"]} == {*FLAGS, ONCE}
     assert compose()["image"] == f"${{IMAGE:-{container()['image']}}}"
     mounts = {mount["mountPath"] for mount in container()["volumeMounts"]}
     assert mounts == {f"/models/{DEFAULT_NAME}", "/config"}
@@ -101,6 +124,25 @@ def test_probes_ask_for_the_state_of_the_model():
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert deployment["spec"]["selector"]["matchLabels"] == service["spec"]["selector"] == labels
     assert [port["port"] for port in service["spec"]["ports"]] == [8500, 8501]
+
+
+def test_what_the_server_reads_is_verified_first_with_a_key_that_is_there(led, tmp_path, keys, capsys):
+    pod = kubernetes()[0]["spec"]["template"]["spec"]
+    (verifier,) = pod["initContainers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in verifier["volumeMounts"]}
+    served = {mount["name"]: mount["mountPath"] for mount in container()["volumeMounts"]}
+    assert mounts["versions"] == served["versions"] == verifier["args"][0]
+    assert {"name": "keys", "configMap": {"name": "signing-key"}} in pod["volumes"]
+    shutil.copytree(led.folder, tmp_path / "model")
+    places = {mounts["versions"]: str(tmp_path / "model"), "/keys": str(keys)}
+    # The images' entry point, with the places of this machine.
+    entry = (FOLDER / "verify.Dockerfile").read_text().rpartition("ENTRYPOINT ")[2]
+    assert json.loads(entry) == ["python", "-m", "export", "verify"]
+    arguments = [re.sub("|".join(places), lambda found: places[found[0]], part) for part in verifier["args"]]
+    assert main(["verify", *arguments]) == 1
+    assert "model.sig is missing" in capsys.readouterr().out
+    assert main(["sign", str(tmp_path / "model"), "--private-key", str(keys / "key.pem")]) == 0
+    assert main(["verify", *arguments]) == 0
 
 
 def test_kustomize_takes_the_files_that_are_there():
