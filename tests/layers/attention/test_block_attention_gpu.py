@@ -128,6 +128,25 @@ def program_for(platform, dtype="bfloat16", size=SIZE, dropout=None, geometry=No
         return jax.jit(jax.grad(loss, (0, 1, 2))).trace(x, x, x).lower(lowering_platforms=(platform,)).as_text()
 
 
+@pytest.mark.parametrize(("length", "blocks"), [(70, 32), (70, 2), (150, 3)])
+def test_where_the_kernels_are_missing_the_loop_takes_their_place(length, blocks):
+    # Traced for a GPU, run on a CPU: 3 and 5 blocks, in steps of 3, of 1 and of 1.
+    geometry, generator = WindowGeometry.covering(31), np.random.default_rng(0)
+    query, key, value = (ops.cast(generator.normal(size=(BATCH, HEADS, length, SIZE)), "bfloat16") for _ in range(3))
+    mask, exists = np.ones((BATCH, length), bool), np.ones((BATCH, 5), bool)
+
+    def loss(query, key, value):
+        side = SideKeys(key[:, :, :5], value[:, :, :5], exists)
+        output = block_attention(query, key, value, mask, geometry, side=side, blocks_per_step=blocks)
+        return ops.sum(ops.cast(output, "float32") ** 2)
+
+    wanted = jax.value_and_grad(loss, (0, 1, 2))(query, key, value)
+    with compiling_for("gpu"):
+        found = jax.jit(jax.value_and_grad(loss, (0, 1, 2)))(query, key, value)
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        assert_close(as_numpy(ours), as_numpy(theirs), 2**-7 * np.abs(as_numpy(theirs)).max())
+
+
 # From JAX 0.11 on, a program for a GPU that is not there is not lowered.
 lowers_without_a_gpu = pytest.mark.skipif(hasattr(triton, "get_gpu_info"), reason="JAX asks for a GPU")
 

@@ -180,6 +180,12 @@ def _with_kernels(
     return replace(step, in_kernels=True, blocks=step.blocks if step.dropout is None else 1)
 
 
+def _without_kernels(step: BlockAttentionStep, tensors: StepTensors) -> BlockAttentionStep:
+    """The same work by the loop, in the largest steps that divide the blocks."""
+    blocks = tensors.query.shape[2] // step.geometry.block_length
+    return replace(step, in_kernels=False, blocks=next(n for n in range(step.blocks, 0, -1) if blocks % n == 0))
+
+
 def _padded_tensors(
     query: Tensor,
     key: Tensor,
@@ -190,8 +196,10 @@ def _padded_tensors(
     side: SideKeys | None,
     has_margins: bool = False,
 ) -> StepTensors:
-    """The tensors of all steps, padded to whole steps; the keys with margins, unless they have theirs."""
-    after = padding_to_multiple(ops.shape(query)[2], step.queries)
+    """The tensors of all steps, padded to whole steps, for kernels to whole blocks; the keys with margins, unless they
+    have theirs."""
+    # Kernels work on blocks, however many a step has.
+    after = padding_to_multiple(ops.shape(query)[2], step.geometry.block_length if step.in_kernels else step.queries)
     margin = 0 if has_margins else step.geometry.margin
     if has_margins and key.shape[2] != query.shape[2] + 2 * step.geometry.margin:
         raise ValueError(
@@ -229,7 +237,7 @@ def _forward(step: BlockAttentionStep, tensors: StepTensors) -> tuple[Tensor, Te
     """Output (B, H, P, D), and float32 log-sum-exp (B, H, P, 1)."""
     if step.in_kernels:
         return kernels.on_cuda(
-            partial(kernels.attend, step), partial(_forward, replace(step, in_kernels=False)), tensors
+            partial(kernels.attend, step), partial(_forward, _without_kernels(step, tensors)), tensors
         )
     if step.is_joined:
         return attend_in_long_blocks(step, tensors)
@@ -288,7 +296,7 @@ def _backward(
     takes them to the next step. The carry also sums the gradients of the tensors that all steps share.
     """
     if step.in_kernels:
-        otherwise = partial(_backward, replace(step, in_kernels=False))
+        otherwise = partial(_backward, _without_kernels(step, tensors))
         return kernels.on_cuda(partial(kernels.gradient, step), otherwise, tensors, output, lse, d_output)
     step = step.one_by_one()
     cut = _cut(tensors, step)

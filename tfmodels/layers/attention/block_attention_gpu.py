@@ -41,7 +41,7 @@ from tfmodels.layers.dropout import HashDropout
 _PARTS = 16
 _LARGEST_INDEX, _SMALLEST_HEAD = 2**31, 16
 # Ampere's: the first tensor cores for bfloat16.
-_LEAST_CAPABILITY = 8.0
+_LEAST_MAJOR = 8
 # Keys of a tile, forwards and in the gradient, and what Triton asks for. Measured on an H200 for LED and LongT5.
 _KEYS, _GRADIENT_KEYS, _WARPS, _STAGES = 32, 64, 4, 3
 
@@ -89,7 +89,17 @@ def _triton_compiles() -> bool:
     if not gpus:
         # From JAX 0.11 on, a program for a GPU that is not there is not lowered.
         return not hasattr(triton, "get_gpu_info")
-    return float(getattr(gpus[0], "compute_capability", 0)) >= _LEAST_CAPABILITY
+    return all(_has_tensor_cores(str(getattr(gpu, "compute_capability", ""))) for gpu in gpus)
+
+
+def _has_tensor_cores(capability: str) -> bool:
+    """Whether a GPU of this compute capability multiplies bfloat16; AMD's have names, such as gfx942.
+
+    >>> _has_tensor_cores("9.0"), _has_tensor_cores("7.5"), _has_tensor_cores("gfx942")
+    (True, False, False)
+    """
+    major = capability.partition(".")[0]
+    return major.isdecimal() and int(major) >= _LEAST_MAJOR
 
 
 def on_cuda(kernels: Callable[..., Any], otherwise: Callable[..., Any], *arguments: Any) -> Any:
