@@ -22,7 +22,7 @@ BENCH ?=
 # Which rows, such as '--only "led base encode 4096" --target v5e'.
 REPORT ?=
 
-.PHONY: setup demo test test-tensorflow test-models test-layers test-parity test-export test-rest test-jax test-thorough test-slow \
+.PHONY: setup demo compatibility test test-tensorflow test-models test-layers test-parity test-export test-rest test-jax test-thorough test-slow \
 	test-lowest pretrain parity parity-full lint bench bench-quick bench-gpu tpu-check tpu-report gpu-report install-check wheel-check clean
 
 setup: $(VENV)/.ready
@@ -98,6 +98,17 @@ parity-full: setup $(WRITERS)/.ready
 $(WRITERS)/.ready: tests/parity/writers.txt
 	test -x $(WRITERS)/bin/python || $(PYTHON) -m venv $(WRITERS)
 	$(WRITERS)/bin/python -m pip install --quiet --requirement tests/parity/writers.txt
+	touch $@
+
+# Exports of every head on older releases of TensorFlow, each in an environment of its own.
+RUNTIMES := 2.18 2.19 2.20
+
+compatibility: setup $(RUNTIMES:%=.venv-tensorflow-%/.ready)
+	$(BIN)/python -m tests.compatibility $(RUNTIMES:%=.venv-tensorflow-%/bin/python)
+
+.venv-tensorflow-%/.ready:
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet "tensorflow-cpu~=$*.0" "tensorflow-text~=$*.0"
 	touch $@
 
 lint: setup

@@ -28,7 +28,6 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     tfmodels.keep_programs()  # the next run need not compile the step
-
     model, tokenizer = load_pretrained(options.model, dtype=options.dtype)
     rows = [json.loads(line) for line in options.data.read_text(encoding="utf-8").splitlines() if line.strip()]
     batch = tokenizer(
