@@ -13,10 +13,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "support")]
-
-from tests.compatibility.record import record
-
 RUNTIME = Path(__file__).with_name("runtime.py")
 
 
@@ -42,6 +38,9 @@ def main(pythons: list[str]) -> int:
     if not pythons:
         print("error: name at least one Python with tensorflow and tensorflow-text", file=sys.stderr)
         return 2
+    sys.path[:0] = [str(Path(__file__).parents[1] / "support")]
+    from tests.compatibility.record import record
+
     faults = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
