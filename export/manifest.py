@@ -28,7 +28,8 @@ class Manifest:
         server_flags: flags that the server needs.
         batching: how documents share batches in the graph; None: not there.
         versions: versions of the exporting libraries.
-        minimum_server_version: the exporting TensorFlow's version, the oldest that surely knows all the ops.
+        minimum_server_version: the oldest release of TensorFlow that answers as recorded (`make compatibility`), or the
+            exporting one where none was tried: under XLA, with queues, with smaller weights.
         ops: every op of the graph.
         text_ops: the ops of tensorflow-text among them.
         license: of the weights, in their owner's words; None: not said.

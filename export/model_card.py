@@ -58,7 +58,7 @@ curl http://HOST:8501/v1/models/{name}:predict -d '{{"inputs": {_shell(request)}
 ## Signatures
 {"".join(_signature(*item) for item in manifest.signatures.items())}
 ## Server
-TensorFlow Serving {manifest.minimum_server_version} or newer is sure to know its ops{_text_ops(manifest)}.
+TensorFlow Serving {manifest.minimum_server_version} or newer knows its ops{_text_ops(manifest)}.
 An older one loads it when it knows all that `manifest.json` lists.
 `tf_serving_warmup_requests` has a request for each signature and length, which the server runs before it serves.
 `python -m export check FOLDER{" --xla" * manifest.jit_compile}` loads this folder in a process of its own and holds it

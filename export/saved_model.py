@@ -32,6 +32,8 @@ from tfmodels.utils.files import write_json
 from tfmodels.utils.plain_values import plain
 
 _LIBRARIES = ("tensorflow", "tensorflow-text", "keras")
+# Of TensorFlow, by `make compatibility`.
+_OLDEST_TRIED = "2.18"
 # Of each head, by a signature that no other head has.
 _TASKS = {"summarize": "summarization", "classify": "text-classification", "answer": "question-answering"}
 _EXAMPLE = "The report was long, and nobody had the time to read it."
@@ -139,10 +141,16 @@ def _manifest(module: Signatures, functions: Mapping[str, Any], number: int) -> 
         server_flags=server_flags(settings.jit_compile),
         batching=None if settings.batching is None else dataclasses.asdict(settings.batching),
         versions={name: version(name) for name in _LIBRARIES},
-        minimum_server_version=".".join(tf.__version__.split(".")[:2]),
+        minimum_server_version=_minimum_server_version(settings),
         ops=ops,
         text_ops=foreign_ops(ops),
     )
+
+
+def _minimum_server_version(settings: ExportSettings) -> str:
+    """The oldest release that gave the recorded answers; the exporting one for settings that were not tried there."""
+    is_tried = not settings.jit_compile and settings.batching is None and settings.weights_dtype is None
+    return _OLDEST_TRIED if is_tried else ".".join(tf.__version__.split(".")[:2])
 
 
 def _task(signatures: Sequence[str]) -> str:
