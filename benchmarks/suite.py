@@ -14,9 +14,9 @@ from benchmarks.figures import row_figures
 from benchmarks.instructions import instructions
 from benchmarks.jobs import Row, verdicts
 from benchmarks.plots import save_plots
-from benchmarks.processes import run_task
+from benchmarks.processes import WorkerError, run_task
 from benchmarks.report import print_ceiling, print_row, print_table
-from benchmarks.task import Task
+from benchmarks.task import COMPILED, Task
 
 RESULTS = "results.json"
 _PACKAGES = ("tfmodels", "keras", "tensorflow", "jax", "torch", "transformers")
@@ -50,7 +50,7 @@ def run_suite(
         "versions".
 
     Raises:
-        WorkerError: a process failed.
+        WorkerError: a process failed, but for their compiled model's.
         OSError: the folder cannot be written.
     """
     from export.client.strict_json import finite
@@ -90,12 +90,19 @@ def circumstances() -> dict[str, Any]:
 def _runs_in_turn(
     row: Row, rounds: int, backend: str, quick: bool, run: Run, console: Console
 ) -> dict[str, list[dict[str, Any]]]:
-    """A B A B, so that a machine that grows slower or faster does so for both sides."""
+    """A B C A B C, so that a machine that grows slower or faster does so for all sides. A peer that does not compile
+    is left out, and said so."""
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in row.sides}
     for turn in range(rounds):
-        for side in row.sides:
-            with console.status(f"{row.name}: {side}, {turn + 1} of {rounds}"):
-                runs[side].append(run(row.task(side, backend, quick)))
+        for side in list(runs):
+            try:
+                with console.status(f"{row.name}: {side}, {turn + 1} of {rounds}"):
+                    runs[side].append(run(row.task(side, backend, quick)))
+            except WorkerError as error:
+                if side != COMPILED:
+                    raise
+                del runs[side]
+                console.print(f"{row.name}: {side} left out: {str(error).splitlines()[-1]:.120}", highlight=False)
     return runs
 
 

@@ -74,6 +74,25 @@ def test_the_better_of_eager_and_compiled_is_the_peer():
     assert (found["time_ratio"], found["memory_ratio"]) == (3.0, 0.75)
 
 
+def test_a_peer_that_does_not_compile_is_left_out_and_another_failure_ends_the_run(tmp_path):
+    rows, console = chosen_rows(all_rows("tiny"), ["led train 64"], quick=False), Console(file=io.StringIO(), width=200)
+
+    def failing(side):
+        def run(task):
+            if (task.side, task.torch_compile) == side:
+                raise WorkerError("no compiler\nAssertionError: no")
+            return made_up(task)
+
+        return run
+
+    run_suite(rows[:1], tmp_path, console, rounds=2, run=failing(("theirs", True)), measure=ceiling)
+    written = json.loads((tmp_path / "results.json").read_text())["rows"]["led train 64"]
+    assert written["figures"]["time_ratio"] == pytest.approx(4.0)
+    assert "compiled left out: AssertionError: no" in console.file.getvalue()
+    with pytest.raises(WorkerError):
+        run_suite(rows[:1], tmp_path, console, rounds=1, run=failing(("theirs", False)), measure=ceiling)
+
+
 def test_imitated_instructions_are_named_and_reach_every_engine(monkeypatch):
     monkeypatch.setattr(os, "environ", {"XLA_FLAGS": "--xla_some=1"})
     imitate_avx2()
