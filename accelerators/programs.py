@@ -23,11 +23,16 @@ _CHIPS_OF_A_WEIGHT = 2
 
 
 class Placement(NamedTuple):
-    """How arguments lie on the chips: `split` over the documents, or `whole` on each. None: as JAX likes."""
+    """How arguments lie on the chips: `split` over the documents, or `whole` on each. None: as JAX likes.
+
+    weights: where the weights lie that are not whole, by their paths. distribution: of `keras.distribution`, or None.
+    """
 
     split: Any = None
     whole: Any = None
     devices: Sequence[Any] = ()
+    weights: Mapping[str, Any] = MappingProxyType({})
+    distribution: Any = None
 
     @classmethod
     def over(cls, devices: Sequence[Any]) -> "Placement":
@@ -61,7 +66,7 @@ def make_function(job: Job, placement: Placement | None = None) -> Function:
         return _attention(job, placement)
     model = _make_model(job)
     if job.is_training:
-        return _train_parallel(model, job, placement) if job.what == "train parallel" else _train(model, job, placement)
+        return _train(model, job, _parallel(model, placement) if job.what == "train parallel" else placement)
     if job.is_divided:
         return _encode_divided(model, job, placement)
     return _encode(model, job, placement) if job.what == "encode" else _generate(model, job, placement)
@@ -104,14 +109,7 @@ def _encode_divided(model: Any, job: Job, placement: Placement) -> Function:
     return Function(jax.jit(encode), (_like([v.value for v in variables], None), _like(_made(job), None)))
 
 
-def _train(
-    model: Any,
-    job: Job,
-    placement: Placement,
-    shardings: Mapping[str, Any] = MappingProxyType({}),
-    parallel: Any = None,
-) -> Function:
-    """An update; `shardings` by the paths of weights that are not whole."""
+def _train(model: Any, job: Job, placement: Placement) -> Function:
     model.compile(optimizer=keras.optimizers.AdamW(1e-4), jit_compile=True)
     model.optimizer.build(model.trainable_variables)
     groups = (
@@ -120,35 +118,35 @@ def _train(
         model.optimizer.variables,
         model.metrics_variables,
     )
-    of_moments = {path.replace("/", "_"): sharding for path, sharding in shardings.items()}
+    of_moments = {path.replace("/", "_"): sharding for path, sharding in placement.weights.items()}
 
     def shape(variable: Any) -> Any:
         # AdamW's moments lie where their weight lies. Keras names them after its path.
         name = variable.name.removesuffix("_momentum").removesuffix("_velocity")
-        return _like(variable.value, shardings.get(variable.path, of_moments.get(name, placement.whole)))
+        return _like(variable.value, placement.weights.get(variable.path, of_moments.get(name, placement.whole)))
 
     state = tuple([shape(variable) for variable in group] for group in groups)
     kept = None if placement.whole is None else (None, jax.tree.map(lambda x: x.sharding, state))
     step = jax.jit(model.train_step, donate_argnums=0, out_shardings=kept)
-    return Function(step, (state, (_inputs(job, placement),)), parallel)
+    return Function(step, (state, (_inputs(job, placement),)), placement.distribution)
 
 
-def _train_parallel(model: Any, job: Job, placement: Placement) -> Function:
-    """An update with each weight divided over two chips, and the documents over all pairs."""
+def _parallel(model: Any, placement: Placement) -> Placement:
+    """Each weight divided over two of the chips, and the documents over all pairs."""
     shape = len(placement.devices) // _CHIPS_OF_A_WEIGHT, _CHIPS_OF_A_WEIGHT
     mesh = keras.distribution.DeviceMesh(shape, ("batch", "model"), [str(each) for each in placement.devices])
     # Keras looks devices up by name, and these are not there.
     found = mesh._backend_mesh = jax.sharding.Mesh(np.array(placement.devices).reshape(mesh.shape), mesh.axis_names)
     layouts = layout_map(model, mesh)
-    parallel = keras.distribution.ModelParallel(layout_map=layouts, batch_dim_name="batch")
+    distribution = keras.distribution.ModelParallel(layout_map=layouts, batch_dim_name="batch")
     spec = jax.sharding.PartitionSpec
 
     def over(*axes: str | None) -> Any:
         return jax.sharding.NamedSharding(found, spec(*axes))
 
     divided = {v.path: layouts[v.path] for v in model.trainable_variables}
-    shardings = {path: over(*layout.axes) for path, layout in divided.items() if layout is not None}
-    return _train(model, job, Placement(over("batch"), over(), placement.devices), shardings, parallel)
+    weights = {path: over(*layout.axes) for path, layout in divided.items() if layout is not None}
+    return Placement(over("batch"), over(), placement.devices, weights, distribution)
 
 
 def _generate(model: Any, job: Job, placement: Placement) -> Function:

@@ -12,13 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from benchmarks.memory import peak_bytes, reset_peak
-from benchmarks.models import FAMILIES, SIZES
-from benchmarks.serving_worker import DOCUMENTS, document, random_model
-from export.client.arguments import lengths
+from benchmarks.serving_worker import DOCUMENTS, document, random_model, worker_parser
 from export.client.strict_json import dumped
 
 # Those of export/serving/batching.txt.
@@ -133,12 +130,7 @@ def _summary(seconds: Sequence[float]) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m benchmarks.mixed_serving_worker", allow_abbrev=False)
-    parser.add_argument("action", choices=("write", "ask"))
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--family", choices=tuple(FAMILIES), default="led")
-    parser.add_argument("--size", choices=SIZES, default="base")
-    parser.add_argument("--lengths", type=lengths, default=())
+    parser = worker_parser("benchmarks.mixed_serving_worker")
     parser.add_argument("--way", choices=("none", "server", "graph"), default="none")
     for name in ("new-tokens", "short", "long", "batch-tokens", "percent-long", "threads", "seconds"):
         parser.add_argument(f"--{name}", type=int, required=True)

@@ -131,13 +131,19 @@ def _silence_unknown_words(model: Any, known: int) -> None:
             weight.assign(values)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m benchmarks.serving_worker", allow_abbrev=False)
+def worker_parser(module: str) -> argparse.ArgumentParser:
+    """What every worker of a serving benchmark is told."""
+    parser = argparse.ArgumentParser(f"python -m {module}", allow_abbrev=False)
     parser.add_argument("action", choices=("write", "ask"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--family", choices=tuple(FAMILIES), default="led")
     parser.add_argument("--size", choices=SIZES, default="base")
     parser.add_argument("--lengths", type=lengths, default=())
+    return parser
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = worker_parser("benchmarks.serving_worker")
     parser.add_argument("--documents", type=lengths, default=())
     parser.add_argument("--beams", type=int, default=1)
     parser.add_argument("--new-tokens", type=int, default=32)

@@ -14,6 +14,7 @@ from export.bill_of_materials import FILE_NAME as BILL
 from export.bill_of_materials import bill_of_materials
 from export.client.graph_file import wrong_graph
 from export.client.graphs import describe_signatures, foreign_ops, input_specs, op_names
+from export.client.integrity import digest
 from export.client.warmup import prediction_log, write_warm_ups
 from export.manifest import Manifest
 from export.model_card import FILE_NAME as CARD
@@ -120,9 +121,10 @@ def _write(
         write_warm_ups(folder, name, with_answers(functions, requests, module.is_random))
     if manifest.batching is None:
         (folder / BATCHING).write_text(batching_params(manifest.batch_sizes), encoding="utf-8")
-    write_json(folder / BILL, bill_of_materials(manifest.with_files(folder), name))
+    manifest = manifest.with_files(folder)
+    write_json(folder / BILL, bill_of_materials(manifest, name))
     # Last: it has the hashes of all others.
-    manifest.with_files(folder).write(folder)
+    dataclasses.replace(manifest, files={**manifest.files, BILL: digest(folder / BILL)}).write(folder)
 
 
 def _manifest(module: Signatures, functions: Mapping[str, Any], number: int) -> Manifest:

@@ -9,15 +9,6 @@ from export.client.allowed_ops import ALLOWED_OPS
 FILE_NAME = "saved_model.pb"
 
 
-def ops_of_file(folder: Path) -> tuple[str, ...]:
-    """Every op in `saved_model.pb`, in the graph and in all functions of its library.
-
-    Raises:
-        ValueError: a file that is no whole SavedModel.
-    """
-    return tuple(sorted({node.op for node in _nodes(read_graph_file(folder))}))
-
-
 def wrong_graph(folder: Path, allow_ops: Collection[str] = ()) -> list[str]:
     """What in `saved_model.pb` no export holds, such as an op that writes files or calls Python.
 

@@ -123,7 +123,7 @@ class Client:
         raise NotImplementedError
 
     def _predict(
-        self, name: str, signature: Signature, arrays: Mapping[str, np.ndarray], timeout: float | None = None
+        self, name: str, signature: Signature, arrays: Mapping[str, np.ndarray], timeout: float
     ) -> dict[str, np.ndarray]:
         raise NotImplementedError
 
@@ -215,7 +215,7 @@ class GrpcClient(Client):
         }
 
     def _predict(
-        self, name: str, signature: Signature, arrays: Mapping[str, np.ndarray], timeout: float | None = None
+        self, name: str, signature: Signature, arrays: Mapping[str, np.ndarray], timeout: float
     ) -> dict[str, np.ndarray]:
         import tensorflow as tf
 
@@ -225,7 +225,7 @@ class GrpcClient(Client):
         for key, array in arrays.items():
             request.inputs[key].CopyFrom(tf.make_tensor_proto(array, shape=array.shape))
         with self._errors(_describe_request(name, arrays)):
-            answer = self._stub.Predict(request, timeout=timeout or self.timeout)
+            answer = self._stub.Predict(request, timeout=timeout)
         return decoded_outputs({key: tf.make_ndarray(value) for key, value in answer.outputs.items()})
 
     def _address(self, spec: Any) -> None:
@@ -283,7 +283,7 @@ class RestClient(Client):
             raise ConnectionError(f"server must be TensorFlow Serving. Received: server={self.server}") from None
 
     def _predict(
-        self, name: str, signature: Signature, arrays: Mapping[str, np.ndarray], timeout: float | None = None
+        self, name: str, signature: Signature, arrays: Mapping[str, np.ndarray], timeout: float
     ) -> dict[str, np.ndarray]:
         columns = {key: _as_json(array) for key, array in arrays.items()}
         body = dumped({"signature_name": name, "inputs": columns}).encode("ascii")

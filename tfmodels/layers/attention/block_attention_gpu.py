@@ -50,7 +50,7 @@ class _Inputs(NamedTuple):
     """What kernels read. seed: uint32 (2,) of the dropout, or None. of_output: `OfOutput`, None in the forward pass."""
 
     tensors: Any
-    seed: Tensor | None
+    seed: Any
     of_output: Any
 
 
@@ -320,7 +320,7 @@ class _Kernels:
         return QueryTile(self.tiles, inputs.tensors, tile, self._dropout(inputs))
 
     def _dropout(self, inputs: _Inputs) -> TileDropout | None:
-        if self.dropout is None or inputs.seed is None:
+        if self.dropout is None:
             return None
         dropout = replace(self.dropout, seed=(inputs.seed[0], inputs.seed[1]))
         return TileDropout(dropout, _program(1), self.side_keys)
