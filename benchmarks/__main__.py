@@ -11,6 +11,7 @@ python -m benchmarks text
 python -m benchmarks training
 python -m benchmarks start --size tiny --only "led tiny"
 python -m benchmarks sharded --family led --length 65536
+python -m benchmarks settings --only "led encode tensorflow"
 python -m benchmarks weights --model out/demo/model --documents out/demo/held-out.jsonl
 """
 
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         "training": (_training_parser, _training),
         "sharded": (_sharded_parser, _sharded),
         "start": (_start_parser, _start),
+        "settings": (_settings_parser, _settings),
     }
     name = arguments[0] if arguments else ""
     if name == "serving" and "--mixed" in arguments:
@@ -62,7 +64,7 @@ def _suite_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m benchmarks",
         description="Ours beside transformers on PyTorch, eager and compiled. Others (--help): profile, gpu, serving, "
-        "text, training, weights, sharded, start",
+        "text, training, weights, sharded, start, settings",
         allow_abbrev=False,
     )
     parser.add_argument("--quick", action="store_true", help="only the rows at 4,096 tokens")
@@ -238,6 +240,18 @@ def _start(options: argparse.Namespace) -> int:
     from benchmarks.start import start
 
     return start(options)
+
+
+def _settings_parser() -> argparse.ArgumentParser:
+    from benchmarks.settings import settings_parser
+
+    return settings_parser()
+
+
+def _settings(options: argparse.Namespace) -> int:
+    from benchmarks.settings import settings
+
+    return settings(options)
 
 
 if __name__ == "__main__":

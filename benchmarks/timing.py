@@ -1,4 +1,4 @@
-"""Seconds of a call."""
+"""Seconds, and CPU seconds, of a call."""
 
 import statistics
 import time
@@ -11,6 +11,12 @@ def seconds(run: Callable[[], Any]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
+
+
+def clocked(run: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds, and CPU seconds of the process, of one run."""
+    start = time.process_time()
+    return seconds(run), time.process_time() - start
 
 
 def median_seconds(run: Callable[[], Any], repeats: int) -> float:

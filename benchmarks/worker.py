@@ -14,7 +14,7 @@ from benchmarks.memory import peak_bytes, reset_peak
 from benchmarks.models import make_encoded, make_inputs
 from benchmarks.routine import Routine
 from benchmarks.task import OURS, Task, parse_task
-from benchmarks.timing import median_seconds, seconds
+from benchmarks.timing import clocked, median_seconds, seconds
 from export.client.strict_json import dumped
 
 
@@ -22,10 +22,11 @@ def measure(task: Task) -> dict[str, Any]:
     """Build the model, run the job and measure it.
 
     Returns:
-        "seconds", the median of the timed runs; "all_seconds", each of them; "first_seconds", the untimed first run
-        with what it compiled; "peak_gb" of the process, or of the device on a GPU, in 10**9 bytes. Of "decode" the peak
-        is that of the timed runs alone, without compiling (under Linux); "start_seconds" is the median time as far as
-        the first token, and "search_gb", where the task measures memory, what the peak is above the memory before.
+        "seconds" and "cpu_seconds", the medians of the timed runs; "all_seconds", each of them; "first_seconds", the
+        untimed first run with what it compiled; "peak_gb" of the process, or of the device on a GPU, in 10**9 bytes. Of
+        "decode" the peak is that of the timed runs alone, without compiling (under Linux); "start_seconds" is the
+        median time as far as the first token, and "search_gb", where the task measures memory, what the peak is above
+        the memory before.
     """
     routine = _maker(task.side)(task)
 
@@ -41,11 +42,12 @@ def measure(task: Task) -> dict[str, Any]:
     first = seconds(lambda: routine.run(warmup))
     # Compiling may have taken more than any search.
     held = reset_peak() if task.job == "decode" else None
-    timed = [seconds(lambda: routine.run(document_inputs)) for _ in range(task.repeats)]
+    timed, cpu_timed = zip(*(clocked(lambda: routine.run(document_inputs)) for _ in range(task.repeats)), strict=True)
     peak = routine.device_peak_bytes()
     figures: dict[str, Any] = {
         "seconds": statistics.median(timed),
-        "all_seconds": timed,
+        "cpu_seconds": statistics.median(cpu_timed),
+        "all_seconds": list(timed),
         "first_seconds": first,
         "peak_gb": (peak_bytes() if peak is None else peak) / 1e9,
     }

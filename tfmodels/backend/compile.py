@@ -1,11 +1,13 @@
 """Compiled programs of a model's functions, per backend."""
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 
 from tfmodels.backend.autocast import read, scope_of_values, stored_values
+from tfmodels.backend.stack_traces import short_stacks
 from tfmodels.backend.types import Tensor
 
 
@@ -22,7 +24,12 @@ def compiled(function: Callable[..., Any], layer: keras.layers.Layer, jit_compil
         return _compiled_in_jax(function, layer)
     import tensorflow as tf
 
-    return tf.function(function, jit_compile=jit_compile, autograph=False)
+    @functools.wraps(function)
+    def traced(*arguments: Any) -> Any:
+        with short_stacks():
+            return function(*arguments)
+
+    return tf.function(traced, jit_compile=jit_compile, autograph=False)
 
 
 def _compiled_in_jax(function: Callable[..., Any], layer: keras.layers.Layer) -> Callable[..., Any]:

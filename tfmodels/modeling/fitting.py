@@ -20,6 +20,7 @@ from tfmodels.backend.keras_internals import (
     set_loss_tracker,
 )
 from tfmodels.backend.replicas import replica_count, sum_over_replicas
+from tfmodels.backend.stack_traces import short_stacks
 from tfmodels.backend.types import Tensor
 from tfmodels.modeling.objective import (
     LabelMean,
@@ -174,7 +175,7 @@ def step(model: Any, keras_step: Callable[..., Any], args: tuple[Any, ...], trai
     """Run Keras' step on a batch, with its labels in place and counted."""
     *state, data = args  # under JAX the variables' values come first
     data = with_targets(model, data)
-    with _counting_labels(model, data, training):
+    with short_stacks(), _counting_labels(model, data, training):
         return keras_step(*state, data)
 
 
@@ -193,8 +194,10 @@ def _counting_labels(model: Any, data: Any, training: bool) -> contextlib.Abstra
     return scopes
 
 
-def small_outputs(results: Any) -> Any:
+def predicted(keras_step: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     """The results of Keras' step, without the outputs that `predict` does not collect."""
+    with short_stacks():
+        results = keras_step(*args)
     # Under JAX the variables' values are arguments and results, too.
     outputs, *state = results if isinstance(results, tuple) else (results,)
     omitted = ("loss", "encoder_last_hidden_state")

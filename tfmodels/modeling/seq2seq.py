@@ -414,4 +414,4 @@ class Seq2SeqModel(PretrainedModel):
 
     def predict_step(self, *args: Any) -> Any:
         """As in Keras, without the loss (no batch axis) and the encoder's states (1,000 times a head's outputs)."""
-        return fitting.small_outputs(super().predict_step(*args))
+        return fitting.predicted(super().predict_step, args)
