@@ -44,14 +44,17 @@ def test_chunks_keep_the_dtype_of_a_safe_output(monkeypatch):
     )
 
 
-@pytest.mark.parametrize(("kind", "lengths"), [("cpu", [CHUNK] * 3), ("tpu", [9])])
-def test_chunks_are_longer_where_it_is_compiled_for_tpus(kind, lengths, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "batch", "lengths"),
+    [("cpu", 1, [3] * 3), ("cpu", 2, [2] * 5), ("cpu", 9, [1] * 9), ("gpu", 2, [3] * 3), ("tpu", 2, [9])],
+)
+def test_chunks_are_alike_and_as_long_as_a_device_can_hold(kind, batch, lengths, monkeypatch):
     monkeypatch.setattr(feed_forward, "CHUNK_LENGTH", CHUNK)
     layer, seen = FeedForward(10, "relu"), []
     layer.build((None, None, WIDTH))
     own_call = layer.wi.call
     layer.wi.call = lambda x: seen.append(x.shape[1]) or own_call(x)
     with compiling_for(kind):
-        layer(ops.ones((1, 9, WIDTH)))
+        assert layer(ops.ones((batch, 9, WIDTH))).shape == (batch, 9, WIDTH)
     # A loop may trace its body once for all chunks.
     assert seen in (lengths, lengths[:1])

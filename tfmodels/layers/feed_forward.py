@@ -26,7 +26,7 @@ def _gelu_erf(x: Tensor) -> Tensor:
 
 
 CHUNK_LENGTH = 2048
-"""The number of tokens per chunk outside training: a long document's hidden values would be its largest tensors."""
+"""The most tokens per chunk outside training: a long document's hidden values would be its largest tensors."""
 # A TPU's compiler joins norms and residuals to a product, but not to one in a loop, and has memory for longer chunks.
 _LONGER_ON_TPUS = 4
 
@@ -47,6 +47,23 @@ def activation_function(name: str) -> Callable[[Tensor], Tensor]:
     if not isinstance(name, str) or name not in _ACTIVATIONS:
         raise ValueError(f"activation must be one of {sorted(_ACTIVATIONS)}. Received: activation={name!r}")
     return _ACTIVATIONS[name]
+
+
+def _chunk_length(batch: int | Any, length: int | Any) -> int | None:
+    """Tokens of each document in a chunk, all chunks alike; None: one chunk, which an unknown length has to be.
+
+    >>> _chunk_length(1, 2048), _chunk_length(1, 2049)
+    (None, 1025)
+    """
+    # For an unknown size TensorFlow's graphs have None and JAX a symbol.
+    if not isinstance(length, int):
+        return None
+    kind = device_kind()
+    # A CPU's caches hold the tokens of all documents, or do not.
+    tokens = length * batch if kind == "cpu" and isinstance(batch, int) else length
+    chunks = -(-tokens // (CHUNK_LENGTH * (_LONGER_ON_TPUS if kind == "tpu" else 1)))
+    chunk = -(-length // max(1, chunks))
+    return None if chunk >= length else chunk
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -114,10 +131,9 @@ class FeedForward(CompositeLayer):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Transform each token by itself; see the class docstring."""
-        length = inputs.shape[1]
-        # An int, or for an unknown length None in TensorFlow's graphs and a symbol of JAX.
-        chunk = CHUNK_LENGTH * (_LONGER_ON_TPUS if device_kind() == "tpu" else 1)
-        if training or not isinstance(length, int) or length <= chunk:
+        batch, length, _ = inputs.shape
+        chunk = _chunk_length(batch, length)
+        if training or chunk is None:
             return self._transform(inputs, training)
         blocks = ops.transpose(split_into_blocks(inputs, chunk, axis=1), (1, 0, 2, 3))  # (N, B, C, E)
         output = (tuple(blocks.shape)[1:], self.wo.compute_dtype)
