@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 import keras
 
+from tfmodels.backend.exporting import export_arguments
 from tfmodels.backend.initializers import filled_from_file
 from tfmodels.backend.keras_internals import sublayers
 from tfmodels.checkpoints import check_landmarks, load_checkpoint, open_checkpoint, save_weights
@@ -18,6 +19,7 @@ from tfmodels.checkpoints.mapping import WeightMap
 from tfmodels.modeling import adaptation
 from tfmodels.modeling.checkpoint_checks import check_size, stored_dtype, with_vocabulary_of
 from tfmodels.modeling.config import ModelConfig
+from tfmodels.modeling.inputs import DECODER_INPUTS
 from tfmodels.modeling.training_state import (
     load_training_variables,
     restore_training_config,
@@ -186,6 +188,38 @@ class PretrainedModel(keras.Model):
 
     def write_settings(self, folder: Path) -> None:
         """Write this class's further files into a checkpoint's folder."""
+
+    @property
+    def exported_inputs(self) -> tuple[str, ...]:
+        """The inputs of the call that `export` writes, each int32 (B, length)."""
+        raise NotImplementedError
+
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Export the call, as in Keras; no call need come before.
+
+        `export.export_saved_model` writes a model that serves text: tokenizer, search and several lengths.
+
+        Args:
+            filepath: the folder to write; of ONNX the file.
+            format: "tf_saved_model", or another of Keras' formats; of ONNX see `export.export_onnx`.
+            verbose: as in Keras.
+            input_signature: a list with a dict of the call's inputs by name, `keras.InputSpec`s; None: int32 ids and
+                masks of any number of rows and tokens, with `decoder_input_ids` where the caller must give them.
+            **kwargs: as in Keras.
+        """
+        if input_signature is None:
+            tokens = {name: "target" if name in DECODER_INPUTS else "source" for name in self.exported_inputs}
+            kwargs = {**export_arguments(tokens, format), **kwargs}
+        else:
+            kwargs["input_signature"] = input_signature
+        super().export(filepath, format, verbose, **kwargs)
 
     def get_input_embeddings(self) -> keras.layers.Layer:
         """The layer that looks up token embeddings."""
