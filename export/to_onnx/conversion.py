@@ -5,7 +5,8 @@ tf2onnx 1.17 has four gaps, each closed here or where it is named:
 - a loop's written arrays must stand before its read ones (`tfmodels.backend.scan`);
 - integers are divided towards zero (`tfmodels.layers.blocks`), and an empty axis cannot be reshaped;
 - `Erfc`, of the exact GELU, is unknown: `_erfc`;
-- of two reshapes in a row the first is dropped even where the second copies sizes of its input: `_LEFT_OUT`.
+- its `BackToBackOptimizer` drops the first of two reshapes even where the second copies sizes of its input: `_PASSES`
+  is without it.
 
 The weights are inputs of the function while it is converted, and become initializers afterwards: no pass over the graph
 copies them, and no graph has a limit of 2 GB before it is written.
@@ -23,7 +24,14 @@ from tfmodels.backend.autocast import scope_of_values
 from tfmodels.backend.scan import loops_for_converters
 
 OPSET = 18
-_LEFT_OUT = "remove_back_to_back"
+_PASSES = (
+    "TransposeOptimizer",
+    "ConstFoldOptimizer",
+    "LoopOptimizer",
+    "MergeDuplicatedNodesOptimizer",
+    "ReshapeOptimizer",
+    "IdentityOptimizer",
+)
 
 
 def onnx_model(graph: Graph, variables: Sequence[keras.Variable]) -> Any:
@@ -54,7 +62,7 @@ def onnx_model(graph: Graph, variables: Sequence[keras.Variable]) -> Any:
             output_names=list(outputs),
             tensors_to_rename={f"{name}:0": name for name in [*graph.inputs, *weights]} | outputs,
         )
-        passes = {name: each for name, each in optimizer._get_optimizers().items() if name != _LEFT_OUT}
+        passes = {name: getattr(optimizer, name) for name in _PASSES}
         model = optimizer.optimize_graph(converted, catch_errors=False, optimizers=passes).make_model("tfmodels")
     _store_weights(model, weights)
     _describe(model.graph.input, graph.inputs)
