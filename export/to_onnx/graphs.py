@@ -10,7 +10,7 @@ from export.programs import Tensors, class_logits, hidden_states, span_logits
 from tfmodels.modeling.heads import Seq2SeqForQuestionAnswering, Seq2SeqForSequenceClassification
 
 Axes = tuple[str | int, ...]
-_ROW = ("batch", "sequence")
+_ROW: Axes = ("batch", "sequence")
 
 
 class Graph(NamedTuple):
@@ -34,7 +34,8 @@ def graphs_of(model: Any) -> dict[str, Graph]:
     Args:
         model: a `Seq2SeqModel`.
     """
-    config, inputs = model.config, dict.fromkeys(model.encoder_inputs, _ROW)
+    config = model.config
+    inputs: dict[str, Axes] = dict.fromkeys(model.encoder_inputs, _ROW)
 
     def graph(file: str, function: Callable[..., Tensors], outputs: dict[str, Axes]) -> Graph:
         return Graph(file, partial(function, model), inputs, outputs)
