@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from export.to_onnx.graphs import Axes, Graph
+from export.to_onnx.graph import Axes, Graph, is_float
 from tfmodels.backend.autocast import scope_of_values
 from tfmodels.backend.scan import loops_for_converters
 
@@ -50,6 +50,7 @@ def onnx_model(graph: Graph, variables: Sequence[keras.Variable]) -> Any:
     variables = list({id(variable): variable for variable in variables}.values())
     function, weights = _traced(graph, variables)
     inputs = [tensor.name for tensor in function.inputs]
+    names = [spec.name for spec in tf.nest.flatten(function.structured_input_signature)]
     outputs = {tensor.name: name for name, tensor in function.structured_outputs.items()}
     definition = tf_loader.from_function(function, inputs, list(outputs))
     with tf.Graph().as_default() as frozen:
@@ -60,7 +61,7 @@ def onnx_model(graph: Graph, variables: Sequence[keras.Variable]) -> Any:
             custom_op_handlers={"Erfc": (_erfc, [])},
             input_names=inputs,
             output_names=list(outputs),
-            tensors_to_rename={f"{name}:0": name for name in [*graph.inputs, *weights]} | outputs,
+            tensors_to_rename=dict(zip(inputs, names, strict=True)) | outputs,
         )
         passes = {name: getattr(optimizer, name) for name in _PASSES}
         model = optimizer.optimize_graph(converted, catch_errors=False, optimizers=passes).make_model("tfmodels")
@@ -72,19 +73,22 @@ def onnx_model(graph: Graph, variables: Sequence[keras.Variable]) -> Any:
 
 def _traced(graph: Graph, variables: list[keras.Variable]) -> tuple[Any, dict[str, keras.Variable]]:
     """The concrete function of the graph's inputs and of the weights, and the weights by their inputs' names."""
-    specs = {
-        name: tf.TensorSpec([None if isinstance(size, str) else size for size in axes], tf.int64, name=name)
-        for name, axes in graph.inputs.items()
-    }
     weights = {f"weight_{index}": variable for index, variable in enumerate(variables)}
 
-    def run(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        values = [inputs.pop(name) for name in weights]
-        with scope_of_values(variables, values), loops_for_converters():
-            return graph.function({name: tf.cast(value, tf.int32) for name, value in inputs.items()})
+    def run(inputs: dict[str, tf.Tensor], values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        with scope_of_values(variables, list(values.values())), loops_for_converters():
+            return graph.function(
+                {name: value if is_float(name) else tf.cast(value, tf.int32) for name, value in inputs.items()}
+            )
 
-    specs |= {name: tf.TensorSpec(weight.shape, weight.dtype, name=name) for name, weight in weights.items()}
-    return tf.function(run, autograph=False).get_concrete_function(**specs), weights
+    specs = {
+        name: tf.TensorSpec(
+            [None if isinstance(size, str) else size for size in axes], tf.float32 if is_float(name) else tf.int64, name
+        )
+        for name, axes in graph.inputs.items()
+    }
+    held = {name: tf.TensorSpec(weight.shape, weight.dtype, name) for name, weight in weights.items()}
+    return tf.function(run, autograph=False).get_concrete_function(specs, held), weights
 
 
 def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from export.to_onnx.conversion import onnx_model
-from export.to_onnx.graphs import Graph, graphs_of
+from export.to_onnx.graph import Graph
+from export.to_onnx.graphs import graphs_of
 from export.to_onnx.proof import differences
 from tfmodels.backend.keras_internals import sublayers
 from tfmodels.modeling.seq2seq import Seq2SeqModel
@@ -33,8 +34,9 @@ def export_onnx(
 
     Args:
         model: a float32 model, with a head or without.
-        folder: a new folder. It gets `encoder_model.onnx` ("encode") and `model.onnx` ("classify", "answer"), as
-            optimum names them, `config.json` and the tokenizer's files.
+        folder: a new folder. It gets, as optimum names them, `encoder_model.onnx` ("encode"), `model.onnx` ("classify",
+            "answer"), `decoder_model.onnx` ("decode"), `decoder_with_past_model.onnx` ("decode_with_past"), and
+            `config.json`, settings of generation and the tokenizer's files.
         tokenizer: the model's tokenizer; None: no files of it.
         graphs: names of graphs; None: all of the head.
         lengths: lengths in tokens at which graphs and model are compared; None: a few up to 600.
@@ -60,7 +62,7 @@ def export_onnx(
         for name, graph in chosen.items():
             path = partial / graph.file
             _save(onnx_model(graph, model.variables), path)
-            found[name] = differences(model, graph, path, lengths)
+            found[name] = differences(graph, path, lengths)
         model.config.to_json(
             partial / "config.json", architecture=model.reference_name or type(model).__name__, dtype="float32"
         )

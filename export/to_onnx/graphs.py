@@ -1,35 +1,22 @@
-"""The graphs of each head: a function of ids and masks, the file it goes to, and the names of its axes."""
+"""The graphs of each head."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from export.programs import Tensors, class_logits, hidden_states, span_logits
+from export.to_onnx.generation import decoder_graphs
+from export.to_onnx.graph import Axes, Graph
 from tfmodels.modeling.heads import Seq2SeqForQuestionAnswering, Seq2SeqForSequenceClassification
+from tfmodels.modeling.language_model import Seq2SeqLM
 
-Axes = tuple[str | int, ...]
 _ROW: Axes = ("batch", "sequence")
 
 
-class Graph(NamedTuple):
-    """One graph, in one file of optimum's layout.
-
-    Attributes:
-        file: its file.
-        function: from int32 inputs by name to float32 outputs by name.
-        inputs, outputs: the axes of each, a name for any size. Inputs are int64, as those of transformers.
-    """
-
-    file: str
-    function: Callable[[Mapping[str, Any]], Tensors]
-    inputs: dict[str, Axes]
-    outputs: dict[str, Axes]
-
-
 def graphs_of(model: Any) -> dict[str, Graph]:
-    """The graphs of a model by name: "encode", and "classify" or "answer" of those heads.
+    """The graphs of a model by name: "encode", and of the head "classify", "answer", or "decode", "decode_with_past".
 
     Args:
         model: a `Seq2SeqModel`.
@@ -38,14 +25,14 @@ def graphs_of(model: Any) -> dict[str, Graph]:
     inputs: dict[str, Axes] = dict.fromkeys(model.encoder_inputs, _ROW)
 
     def graph(file: str, function: Callable[..., Tensors], outputs: dict[str, Axes]) -> Graph:
-        return Graph(file, partial(function, model), inputs, outputs)
+        return Graph(file, partial(function, model), inputs, outputs, partial(example_inputs, model))
 
     graphs = {"encode": graph("encoder_model.onnx", hidden_states, {"last_hidden_state": (*_ROW, config.d_model)})}
     if isinstance(model, Seq2SeqForSequenceClassification):
         graphs["classify"] = graph("model.onnx", class_logits, {"logits": ("batch", config.num_labels)})
     if isinstance(model, Seq2SeqForQuestionAnswering):
         graphs["answer"] = graph("model.onnx", span_logits, dict.fromkeys(("start_logits", "end_logits"), _ROW))
-    return graphs
+    return {**graphs, **decoder_graphs(model)} if isinstance(model, Seq2SeqLM) else graphs
 
 
 def example_inputs(model: Any, length: int, seed: int = 0) -> dict[str, np.ndarray]:

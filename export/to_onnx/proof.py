@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.to_onnx.graphs import Graph, example_inputs
+from export.to_onnx.graph import Graph, is_float
 
 TOLERANCE = 1e-4
 """The largest difference between a model's numbers and its graph's."""
@@ -26,21 +26,22 @@ def largest_difference(graph: Graph, running: Any, inputs: Mapping[str, np.ndarr
     Args:
         graph: the graph.
         running: a session of it.
-        inputs: int64 arrays by name.
+        inputs: int64 and float32 arrays by name.
     """
     answers = dict(zip(graph.outputs, running.run(list(graph.outputs), dict(inputs)), strict=True))
-    expected = graph.function({name: tf.constant(value, tf.int32) for name, value in inputs.items()})
+    expected = graph.function(
+        {name: tf.constant(value, tf.float32 if is_float(name) else tf.int32) for name, value in inputs.items()}
+    )
     differences = [np.abs(answers[name] - expected[name].numpy()) for name in graph.outputs]
     # NaN is a difference as well.
     return max(float(np.where(np.isfinite(x), x, np.inf).max()) for x in differences)
 
 
-def differences(model: Any, graph: Graph, path: Path | str, lengths: Iterable[int]) -> dict[int, float]:
+def differences(graph: Graph, path: Path | str, lengths: Iterable[int]) -> dict[int, float]:
     """The largest difference at each length, for two documents: a padded one and a whole one.
 
     Args:
-        model: the model.
-        graph: one of its graphs.
+        graph: the graph.
         path: the graph's file.
         lengths: in tokens.
 
@@ -48,7 +49,7 @@ def differences(model: Any, graph: Graph, path: Path | str, lengths: Iterable[in
         ValueError: a difference above `TOLERANCE`.
     """
     running = session(path)
-    found = {length: largest_difference(graph, running, example_inputs(model, length, length)) for length in lengths}
+    found = {length: largest_difference(graph, running, graph.example(length, length)) for length in lengths}
     worst = max(found, key=lambda length: found[length])
     if found[worst] > TOLERANCE:
         rule = f"{graph.file} must differ from the model by at most {TOLERANCE}"

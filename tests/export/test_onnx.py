@@ -18,7 +18,12 @@ from export.to_onnx.graphs import example_inputs, graphs_of
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 pytest.importorskip("tf2onnx", reason="the extra onnx is not installed")
 
-HEADS = {"encode": "Model", "classify": "ForSequenceClassification", "answer": "ForQuestionAnswering"}
+HEADS = {
+    "encode": "Model",
+    "classify": "ForSequenceClassification",
+    "answer": "ForQuestionAnswering",
+    "generate": "ForConditionalGeneration",
+}
 LONGEST = 70
 TOLERANCE = 1e-4
 
@@ -68,11 +73,42 @@ def assert_answers_at_every_length(model, graph, inputs):
 
 
 @pytest.mark.quick("longt5-tglobal-answer", "longt5-local-classify")
-@pytest.mark.parametrize("graph", HEADS)
+@pytest.mark.parametrize("graph", ["encode", "classify", "answer"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_graph_is_the_model_at_every_length(kind, graph):
     model = peaked_model(kind, graph)
     assert_answers_at_every_length(model, graphs_of(model)[graph], documents(model))
+
+
+def run(graph, running, inputs):
+    """The outputs of a session by name."""
+    return dict(zip(graph.outputs, running.run(list(graph.outputs), inputs), strict=True))
+
+
+def generated(model, inputs, tokens):
+    """The ids of a greedy search with the three graphs alone."""
+    graphs = graphs_of(model)
+    encode, decode, further = ((graphs[x], session(graphs[x], model)) for x in ("encode", "decode", "decode_with_past"))
+    fixed = {"encoder_attention_mask": inputs["attention_mask"]}
+    ids = np.full((len(inputs["input_ids"]), 1), model.config.decoder_start_token_id)
+    states = run(*encode, inputs)["last_hidden_state"]
+    outputs, past = run(*decode, {**fixed, "input_ids": ids, "encoder_hidden_states": states}), {}
+    for _ in range(tokens):
+        ids = np.concatenate([ids, outputs.pop("logits")[:, -1:].argmax(-1)], axis=1)
+        past |= {name.replace("present", "past_key_values"): x for name, x in outputs.items()}
+        outputs = run(*further, {**fixed, **past, "input_ids": ids[:, -1:]})
+    return ids
+
+
+@pytest.mark.quick("led")
+@pytest.mark.parametrize("kind", KINDS)
+def test_encoder_and_decoder_graphs_write_what_the_model_writes(kind):
+    model = peaked_model(kind, "generate")
+    inputs = {name: x[[20, 64, 3]] for name, x in documents(model).items()}
+    search = {"do_sample": False, "num_beams": 1, "max_new_tokens": 8, "eos_token_id": None}
+    search |= {"forced_bos_token_id": None, "forced_eos_token_id": None}
+    expected = model.generate(**{name: x.astype("int32") for name, x in inputs.items()}, **search)
+    np.testing.assert_array_equal(generated(model, inputs, 8), np.asarray(expected))
 
 
 @pytest.mark.quick("12")
