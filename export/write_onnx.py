@@ -21,7 +21,9 @@ def main(arguments: list[str]) -> int:
     from tfmodels.auto import load_pretrained
 
     model, tokenizer = load_pretrained(options.model)
-    differences = export_onnx(model, options.output, tokenizer, options.graphs, options.lengths)
+    differences = export_onnx(
+        model, options.output, tokenizer, options.graphs, options.lengths, options.first_is_global
+    )
     for graph, by_length in differences.items():
         for length, difference in by_length.items():
             print(f"{graph}, {length:,} tokens: differs from the model by at most {difference:.1e}")
@@ -35,4 +37,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, help="new folder, in optimum's layout")
     parser.add_argument("--graphs", type=names, help="names with commas (default: all that the head has)")
     parser.add_argument("--lengths", type=sizes, help="in tokens, with commas: where graphs and model are compared")
+    parser.add_argument("--first-is-global", action="store_true", help="make each first token global, without a mask")
     return parser

@@ -26,6 +26,7 @@ def export_onnx(
     tokenizer: Any = None,
     graphs: Sequence[str] | None = None,
     lengths: Sequence[int] | None = None,
+    first_is_global: bool = False,
 ) -> dict[str, dict[int, float]]:
     """Write the graphs of a model for ONNX Runtime: ids and masks in, hidden states or logits out (extra `onnx`).
 
@@ -40,6 +41,8 @@ def export_onnx(
         tokenizer: the model's tokenizer; None: no files of it.
         graphs: names of graphs; None: all of the head.
         lengths: lengths in tokens at which graphs and model are compared; None: a few up to 600.
+        first_is_global: make graphs without `global_attention_mask`, in which each document's first token is global:
+            programs that know ids and masks alone, such as optimum's, can then run an LED.
 
     Returns:
         The largest difference by graph and length, at most 1e-4.
@@ -50,7 +53,7 @@ def export_onnx(
         ImportError: the extra `onnx` is missing.
     """
     _check_model(model)
-    chosen = _chosen(graphs_of(model), graphs)
+    chosen = _chosen(graphs_of(model, first_is_global), graphs)
     lengths = _lengths(model, lengths)
     target = Path(folder)
     if target.exists():

@@ -119,6 +119,19 @@ def test_a_graph_with_many_slots_is_the_model_with_few_and_many_global_tokens(ma
     assert_answers_at_every_length(model, graphs_of(model)["encode"], documents(model, marks))
 
 
+def test_a_graph_may_make_the_first_token_global_by_itself():
+    model = peaked_model("led", "encode")
+    graph, inputs = graphs_of(model, first_is_global=True)["encode"], example_inputs(model, model.encoder_inputs, 21)
+    inputs["global_attention_mask"] = np.zeros_like(inputs["input_ids"])
+    inputs["global_attention_mask"][:, 0] = 1
+    expected = as_numpy(model.encode(**{name: x.astype("int32") for name, x in inputs.items()})["last_hidden_state"])
+    found = session(graph, model).run(None, {name: inputs[name] for name in graph.inputs})
+    assert list(graph.inputs) == ["input_ids", "attention_mask"]
+    np.testing.assert_allclose(found[0], expected, atol=TOLERANCE)
+    with pytest.raises(ValueError, match="needs a model with global tokens"):
+        graphs_of(make_model("longt5-local", head="Model"), first_is_global=True)
+
+
 def test_a_folder_holds_graphs_config_and_tokenizer_and_its_graphs_were_compared(tmp_path):
     tokenizer = FAMILY_OF["longt5-local"].tokenizer.train_from_iterator(ARTICLES * 3, 130)
     model = peaked_model("longt5-local", "classify", vocab_size=tokenizer.vocab_size, num_labels=3)
@@ -130,7 +143,7 @@ def test_a_folder_holds_graphs_config_and_tokenizer_and_its_graphs_were_compared
     assert {"encoder_model.onnx", "model.onnx", "config.json", "spiece.model"} <= names
     assert json.loads((tmp_path / "onnx" / "config.json").read_text())["model_type"] == "longt5"
     running = onnxruntime.InferenceSession(tmp_path / "onnx" / "model.onnx", providers=["CPUExecutionProvider"])
-    (logits,) = running.run(None, example_inputs(model, 9))
+    (logits,) = running.run(None, example_inputs(model, model.encoder_inputs, 9))
     assert logits.shape == (2, model.config.num_labels)
     assert main(arguments) == 2  # the folder exists
 
