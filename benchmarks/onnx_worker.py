@@ -3,18 +3,21 @@
 python -m benchmarks.onnx_worker write FOLDER led --lengths 1024,4096
 python -m benchmarks.onnx_worker onnx FOLDER led --lengths 4096
 python -m benchmarks.onnx_worker saved_model FOLDER led --lengths 4096
+python -m benchmarks.onnx_worker transformers FOLDER led --lengths 4096
 """
 
 import argparse
 import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.memory import peak_bytes
 from benchmarks.models import FAMILIES, SIZES, class_name, config_fields, make_inputs
-from benchmarks.task import positive
+from benchmarks.task import Task, positive
 from benchmarks.timing import seconds
+from benchmarks.worker import set_environment
 from export.client.arguments import sizes
 from export.client.strict_json import dumped
 
@@ -29,15 +32,15 @@ GRAPH, SAVED_MODEL = "encoder_model.onnx", "saved_model"
 def main(arguments: list[str] | None = None) -> None:
     """Run one step and print its figures."""
     parser = argparse.ArgumentParser("python -m benchmarks.onnx_worker", allow_abbrev=False)
-    parser.add_argument("action", choices=("write", "onnx", SAVED_MODEL))
+    actions = {"write": write, "onnx": time_onnx, SAVED_MODEL: time_saved_model, "transformers": time_transformers}
+    parser.add_argument("action", choices=tuple(actions))
     parser.add_argument("folder", type=Path)
     parser.add_argument("family", choices=tuple(FAMILIES))
     parser.add_argument("--lengths", type=sizes, required=True, help="the last one is timed")
     parser.add_argument("--size", choices=SIZES, default="base")
     parser.add_argument("--repeats", type=positive, default=3)
     options = parser.parse_args(arguments)
-    action = {"write": write, "onnx": time_onnx, SAVED_MODEL: time_saved_model}[options.action]
-    print(dumped(action(options)), flush=True)
+    print(dumped(actions[options.action](options)), flush=True)
 
 
 def write(options: argparse.Namespace) -> dict[str, Any]:
@@ -84,14 +87,30 @@ def time_saved_model(options: argparse.Namespace) -> dict[str, Any]:
     return _figures(lambda: loaded.serve(inputs)["last_hidden_state"].numpy(), options.repeats)
 
 
+def time_transformers(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds and peak memory of transformers' encoder on PyTorch, eager."""
+    task = Task("theirs", options.family, "encode", options.lengths[-1], size=options.size)
+    set_environment(task)
+    from benchmarks import theirs
+
+    routine = theirs.make_routine(task)
+    inputs = routine.prepare(_inputs(options))
+    return _figures(lambda: routine.run(inputs), options.repeats)
+
+
 def _inputs(options: argparse.Namespace) -> Any:
     return make_inputs(options.family, options.size, options.lengths[-1])
 
 
 def _figures(run: Callable[[], Any], repeats: int) -> dict[str, Any]:
-    first = seconds(run)
-    timed = [seconds(run) for _ in range(repeats)]
-    return {"seconds": statistics.median(timed), "first_seconds": first, "peak_gb": peak_bytes() / 1e9}
+    """Medians of runs after a first one, seconds by the clock and of all cores together."""
+    run()
+    wall, cpu = [], []
+    for _ in range(repeats):
+        before = time.process_time()
+        wall.append(seconds(run))
+        cpu.append(time.process_time() - before)
+    return {"seconds": statistics.median(wall), "cpu_seconds": statistics.median(cpu), "peak_gb": peak_bytes() / 1e9}
 
 
 if __name__ == "__main__":

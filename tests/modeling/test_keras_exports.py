@@ -79,3 +79,10 @@ def test_an_export_with_a_signature_has_that_signature(tmp_path):
     model.export(tmp_path / "exported", verbose=False, input_signature=[spec])
     inputs = {name: np.full((2, 8), 7, "int32") for name in spec}
     assert_serves_like(tf.saved_model.load(tmp_path / "exported"), model, inputs)
+
+
+@pytest.mark.tensorflow
+def test_onnx_by_keras_own_way_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="export_onnx"):
+        make("longt5-local", "Model").export(tmp_path / "model.onnx", "onnx")
+    assert not list(tmp_path.iterdir())

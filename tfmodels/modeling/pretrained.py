@@ -254,19 +254,15 @@ class PretrainedModel(keras.Model):
         `export.export_saved_model` writes a model that serves text: tokenizer, search and several lengths.
 
         Args:
-            filepath: the folder to write; of ONNX the file.
-            format: "tf_saved_model", or another of Keras' formats; of ONNX see `export.export_onnx`.
+            filepath: the folder to write.
+            format: "tf_saved_model", or another of Keras' formats; for ONNX see `export.export_onnx`.
             verbose: as in Keras.
             input_signature: a list with a dict of the call's inputs by name, `keras.InputSpec`s; None: int32 ids and
                 masks of any number of rows and tokens, with `decoder_input_ids` where the caller must give them.
             **kwargs: as in Keras.
         """
-        if input_signature is None:
-            tokens = {name: "target" if name in DECODER_INPUTS else "source" for name in self.exported_inputs}
-            kwargs = {**export_arguments(tokens, format), **kwargs}
-        else:
-            kwargs["input_signature"] = input_signature
-        super().export(filepath, format, verbose, **kwargs)
+        tokens = {name: "target" if name in DECODER_INPUTS else "source" for name in self.exported_inputs}
+        super().export(filepath, format, verbose, **{**export_arguments(tokens, format, input_signature), **kwargs})
 
     def get_input_embeddings(self) -> keras.layers.Layer:
         """The layer that looks up token embeddings."""
