@@ -76,7 +76,7 @@ def _traced(graph: Graph, variables: list[keras.Variable]) -> tuple[Any, dict[st
     weights = {f"weight_{index}": variable for index, variable in enumerate(variables)}
 
     def run(inputs: dict[str, tf.Tensor], values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        with scope_of_values(variables, list(values.values())), loops_for_converters():
+        with scope_of_values(variables, [values[name] for name in weights]), loops_for_converters():
             return graph.function(
                 {name: value if is_float(name) else tf.cast(value, tf.int32) for name, value in inputs.items()}
             )

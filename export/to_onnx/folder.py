@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def export_onnx(
         ImportError: the extra `onnx` is missing.
     """
     _check_model(model)
+    _check_packages()
     chosen = _chosen(graphs_of(model, first_is_global), graphs)
     lengths = _lengths(model, lengths)
     target = Path(folder)
@@ -93,6 +95,12 @@ def _check_model(model: Any) -> None:
     quantized = [layer.path for layer in sublayers(model) if getattr(layer, "quantization_mode", None)]
     if quantized:
         raise ValueError(f"model must not be quantized. Received: {quantized[0]} and {len(quantized) - 1} others")
+
+
+def _check_packages() -> None:
+    missing = [name for name in ("onnx", "onnxruntime", "tf2onnx") if find_spec(name) is None]
+    if missing:
+        raise ImportError(f"export_onnx needs {', '.join(missing)}: install tfmodels[onnx]")
 
 
 def _chosen(graphs: dict[str, Graph], names: Sequence[str] | None) -> dict[str, Graph]:
