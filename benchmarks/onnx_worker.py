@@ -26,6 +26,8 @@ HEADS = {
     "classify": "ForSequenceClassification",
     "answer": "ForQuestionAnswering",
 }
+# Their decoders read the document too, and LongT5's attends to all of it at once.
+_LONGEST_OF_HEADS = 1024
 GRAPH, SAVED_MODEL = "encoder_model.onnx", "saved_model"
 
 
@@ -61,6 +63,8 @@ def write(options: argparse.Namespace) -> dict[str, Any]:
         config = getattr(tfmodels, class_name(options.family, "Config"))(**fields)
         model = getattr(tfmodels, class_name(options.family, head))(config)
         limit = longest(model) or options.lengths[-1]
+        if graph != "encode":
+            limit = min(limit, _LONGEST_OF_HEADS)
         lengths = [length for length in options.lengths if length <= limit]
         found = export_onnx(model, options.folder / graph, graphs=[graph], lengths=lengths)
         differences[graph] = {str(length): difference for length, difference in found[graph].items()}
