@@ -149,8 +149,11 @@ $(GPU)/.ready: accelerators/gpu.txt
 # The wheel, in an empty environment and outside of the checkout, up to a signed export that answers.
 wheel-check: install-check
 
+# Such as "python3.11 python3.12 python3.13", which setup.cfg names.
+PYTHONS ?= $(PYTHON)
+
 install-check:
-	PYTHON=$(PYTHON) tests/install_check.sh
+	set -e; for python in $(PYTHONS); do $$python --version; PYTHON=$$python tests/install_check.sh; done
 
 clean:
 	rm -rf build out *.egg-info .pytest_cache .mypy_cache .ruff_cache

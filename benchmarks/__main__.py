@@ -7,6 +7,7 @@ python -m benchmarks profile led encode 4096
 python -m benchmarks gpu
 python -m benchmarks serving
 python -m benchmarks serving --mixed
+python -m benchmarks onnx
 python -m benchmarks text
 python -m benchmarks training
 python -m benchmarks start --size tiny --only "led tiny"
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         "gpu": (_gpu_parser, _gpu),
         "serving": (_serving_parser, _serving),
         "serving --mixed": (_mixed_parser, _mixed),
+        "onnx": (_onnx_parser, _onnx),
         "weights": (_weights_parser, _weights),
         "text": (_text_parser, _text),
         "training": (_training_parser, _training),
@@ -64,7 +66,7 @@ def _suite_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m benchmarks",
         description="Ours beside transformers on PyTorch, eager and compiled. Others (--help): profile, gpu, serving, "
-        "text, training, weights, sharded, start, settings",
+        "onnx, text, training, weights, sharded, start, settings",
         allow_abbrev=False,
     )
     parser.add_argument("--quick", action="store_true", help="only the rows at 4,096 tokens")
@@ -181,6 +183,18 @@ def _serving(options: argparse.Namespace) -> int:
 
     _import_quietly()
     return serving(options)
+
+
+def _onnx_parser() -> argparse.ArgumentParser:
+    from benchmarks.onnx_graphs import onnx_parser
+
+    return onnx_parser()
+
+
+def _onnx(options: argparse.Namespace) -> int:
+    from benchmarks.onnx_graphs import onnx_graphs
+
+    return onnx_graphs(options)
 
 
 def _weights_parser() -> argparse.ArgumentParser:

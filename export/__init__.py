@@ -1,8 +1,8 @@
-"""SavedModels with the tokenizer inside: text in, text out, no Python on the server."""
+"""SavedModels with the tokenizer inside: text in, text out, no Python on the server; and graphs for ONNX Runtime."""
 
 from typing import Any
 
-__all__ = ["Batching", "export_saved_model"]
+__all__ = ["Batching", "export_onnx", "export_saved_model"]
 
 
 def __getattr__(name: str) -> Any:
@@ -11,6 +11,10 @@ def __getattr__(name: str) -> Any:
         from export.saved_model import export_saved_model
 
         return export_saved_model
+    if name == "export_onnx":
+        from export.to_onnx.folder import export_onnx
+
+        return export_onnx
     if name == "Batching":
         from export.signatures import Batching
 

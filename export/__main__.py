@@ -7,12 +7,18 @@ python -m export check served/summaries
 python -m export sign served/summaries --private-key key.pem
 python -m export verify served/summaries --public-key key.pub
 python -m export bulk served/summaries --input documents.jsonl --output summaries.jsonl
+python -m export onnx --model out/model --output out/onnx
 """
 
 import importlib
 import sys
 
-_COMMANDS = ("ask", "check", "bulk", "sign", "verify")
+_OF_CLIENTS = ("ask", "check", "bulk", "sign", "verify")
+_MODULES = {
+    "write": "export.write",
+    "onnx": "export.write_onnx",
+    **{name: f"export.client.{name}" for name in _OF_CLIENTS},
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,10 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     # Each command by itself: `ask` and `check` must run without keras and tfmodels.
     command, rest = (
-        (arguments[0], arguments[1:]) if arguments[:1] and arguments[0] in _COMMANDS else ("write", arguments)
+        (arguments[0], arguments[1:]) if arguments[:1] and arguments[0] in _MODULES else ("write", arguments)
     )
     try:
-        return importlib.import_module("export.write" if command == "write" else f"export.client.{command}").main(rest)
+        return importlib.import_module(_MODULES[command]).main(rest)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

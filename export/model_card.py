@@ -5,6 +5,7 @@ from typing import Any
 
 from export.client.strict_json import dumped, finite
 from export.manifest import Manifest
+from tfmodels.utils.front_matter import front_matter
 
 FILE_NAME = "README.md"
 
@@ -72,15 +73,14 @@ to their answers.
 
 
 def _front_matter(manifest: Manifest) -> str:
-    """YAML in the fields that model hubs read; JSON's strings are YAML's."""
+    """What the manifest tells of the fields that model hubs read."""
     fields = {
         "license": manifest.license and manifest.license.lower(),
         "library_name": "tfmodels",
         "pipeline_tag": manifest.task,
         "tags": [manifest.architecture, "tensorflow", "saved-model", "long-document"],
     }
-    lines = [f"{key}: {dumped(value)}" for key, value in fields.items() if value is not None]
-    return "\n".join(["---", *lines, "---"])
+    return front_matter(fields)
 
 
 def _lengths(manifest: Manifest) -> str:

@@ -35,8 +35,6 @@ from tfmodels.utils.plain_values import plain
 _LIBRARIES = ("tensorflow", "tensorflow-text", "keras")
 # Of TensorFlow, by `make compatibility`.
 _OLDEST_TRIED = "2.18"
-# Of each head, by a signature that no other head has.
-_TASKS = {"summarize": "summarization", "classify": "text-classification", "answer": "question-answering"}
 _EXAMPLE = "The report was long, and nobody had the time to read it."
 
 
@@ -133,7 +131,7 @@ def _manifest(module: Signatures, functions: Mapping[str, Any], number: int) -> 
         version=number,
         model=type(module.model).__name__,
         architecture=module.model.config.model_type,
-        task=_task(module.names()),
+        task=module.model.pipeline_tag,
         lengths=settings.lengths,
         batch_sizes=settings.batch_sizes,
         settings=module.head_settings,
@@ -153,10 +151,6 @@ def _minimum_server_version(settings: ExportSettings) -> str:
     """The oldest release that gave the recorded answers; the exporting one for settings that were not tried there."""
     is_tried = not settings.jit_compile and settings.batching is None and settings.weights_dtype is None
     return _OLDEST_TRIED if is_tried else ".".join(tf.__version__.split(".")[:2])
-
-
-def _task(signatures: Sequence[str]) -> str:
-    return next(task for name, task in _TASKS.items() if name in signatures)
 
 
 def _example(functions: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

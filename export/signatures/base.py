@@ -9,13 +9,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
+from export.programs import Tensors, hidden_states
 from export.signatures.queues import Batching, LengthQueues
 from export.signatures.requests import check_ids, check_rows, check_texts, first_that_holds, padded_columns, padded_rows
 from export.stored_weights import StoredWeights, Untracked, WeightsDtype
 from tfmodels.modeling.seq2seq import Seq2SeqModel
 from tfmodels.utils.plain_values import plain
 
-Tensors = dict[str, tf.Tensor]
 Program = Callable[..., Tensors]
 
 
@@ -139,7 +139,7 @@ class Signatures(tf.Module):
         length = tf.shape(inputs["input_ids"])[1]
 
         def program(batch: Tensors) -> Tensors:
-            return {"last_hidden_state": tf.cast(self.model.encode(**batch)["last_hidden_state"], tf.float32)}
+            return hidden_states(self.model, batch)
 
         # Cut inside the branch, as the branches' lengths differ.
         return self.run("encode", program, length, lambda padded: padded_columns(inputs, padded), cut_to=length)

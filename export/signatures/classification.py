@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from export.programs import class_logits
 from export.signatures.base import Signatures, Tensors
 from export.signatures.requests import padded_columns
 
@@ -67,9 +68,7 @@ class ClassificationSignatures(Signatures):
         return self.run("logits", self._program, tokens, lambda length: padded_columns(inputs, length))
 
     def _program(self, batch: Tensors) -> Tensors:
-        # A server may pad with a row's own tokens: an end token among them must not count.
-        ids = tf.where(batch["attention_mask"] != 0, batch["input_ids"], self.model.config.pad_token_id)
-        return {"logits": tf.cast(self.model({**batch, "input_ids": ids})["logits"], tf.float32)}
+        return class_logits(self.model, batch)
 
     def _classes(self, logits: tf.Tensor) -> Tensors:
         problem = self.head_settings["problem_type"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from export.programs import span_logits
 from export.signatures.base import Signatures, Tensors
 from export.signatures.requests import check_texts, padded_columns
 from tfmodels.modeling.heads import best_spans
@@ -84,8 +85,7 @@ class AnswerSignatures(Signatures):
         return self.run("logits", self._logits, length, lambda padded: padded_columns(inputs, padded), cut_to=length)
 
     def _logits(self, batch: Tensors) -> Tensors:
-        outputs = self.model(batch)
-        return {name: tf.cast(outputs[name], tf.float32) for name in ("start_logits", "end_logits")}
+        return span_logits(self.model, batch)
 
     def _answer(self, batch: Tensors) -> Tensors:
         """The span, and its ids int32 (B, D) for answers of D tokens, -1 behind its end."""

@@ -287,17 +287,3 @@ def test_three_epochs_are_one_and_two_in_another_process(kind, tmp_path):
     command = [sys.executable, "-c", RESUMED, str(here), kind, tmp_path / "first.keras", tmp_path / "last.keras"]
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
     assert_same_state(keras.saving.load_model(tmp_path / "last.keras"), through)
-
-
-@pytest.mark.quick("longt5-tglobal")
-@pytest.mark.tensorflow
-@every_kind
-def test_keras_own_export_needs_no_call_before(kind, tmp_path):
-    import tensorflow as tf
-
-    model = make(kind)
-    model.export(tmp_path / "exported", verbose=False)
-    inputs = {**make_inputs(kind), "decoder_input_ids": np.full((3, 4), 5, "int32")}
-    loaded = tf.saved_model.load(tmp_path / "exported")
-    served = loaded.serve({name: tf.constant(x) for name, x in inputs.items()})
-    assert_close(served["logits"].numpy(), as_numpy(direct(model, inputs)["logits"]), 1e-4)

@@ -4,7 +4,9 @@
 have to write into whole buffers, which TensorFlow copies at each step.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,6 +15,25 @@ from keras import ops
 from tfmodels.backend.types import Tensor
 
 Step = Callable[..., tuple[list[Tensor], list[Tensor]]]
+_for_converters: contextvars.ContextVar[bool] = contextvars.ContextVar("loops_for_converters", default=False)
+
+
+@contextlib.contextmanager
+def loops_for_converters() -> Iterator[None]:
+    """A scope in which TensorFlow's loops are traced in a form that converters to ONNX read.
+
+    An array is either read or written there, so that a loop needs one tensor more. Results are the same.
+
+    >>> with loops_for_converters():
+    ...     _, (doubled,) = scan(lambda i, _, x: ([], [2 * x]), [], [((), "int32")], 2, [ops.array([3, 4])], {0: 0})
+    >>> ops.convert_to_numpy(doubled).tolist()
+    [6, 8]
+    """
+    token = _for_converters.set(True)
+    try:
+        yield
+    finally:
+        _for_converters.reset(token)
 
 
 def scan(
@@ -53,7 +74,7 @@ def scan(
             raise ValueError(f"reuse must name inputs of the results' kinds {outputs[result]}. Received: {kind}")
     if keras.backend.backend() == "jax":
         return _scan_in_jax(step, carry, length, inputs)
-    return _scan_in_tensorflow(step, carry, outputs, length, inputs, reuse)
+    return _scan_in_tensorflow(step, carry, outputs, length, inputs, {} if _for_converters.get() else reuse)
 
 
 def computed_before(x: Tensor) -> Tensor:
@@ -99,16 +120,15 @@ def _scan_in_tensorflow(
 ) -> tuple[list[Tensor], list[Tensor]]:
     import tensorflow as tf
 
-    arrays = [tf.TensorArray(x.dtype, length, element_shape=x.shape[1:]).unstack(x) for x in inputs]
-    read = len(arrays)
-    targets = []  # the index of the array that each result is written to
-    for result, (shape, dtype) in enumerate(outputs):
-        if result not in reuse:
-            arrays.append(tf.TensorArray(dtype, length, element_shape=shape))
-        targets.append(reuse.get(result, len(arrays) - 1))
+    # Written arrays come first: where read ones stand before them, tf2onnx 1.17 takes one for another.
+    own = [result for result in range(len(outputs)) if result not in reuse]
+    arrays = [tf.TensorArray(outputs[x][1], length, element_shape=outputs[x][0]) for x in own]
+    arrays += [tf.TensorArray(x.dtype, length, element_shape=x.shape[1:]).unstack(x) for x in inputs]
+    # The index of the array that each result is written to.
+    targets = [len(own) + reuse[x] if x in reuse else own.index(x) for x in range(len(outputs))]
 
     def body(index: Tensor, before: list[Tensor], arrays: list[Any]) -> tuple[Tensor, list[Tensor], list[Any]]:
-        after, results = step(index, before, *(array.read(index) for array in arrays[:read]))
+        after, results = step(index, before, *(array.read(index) for array in arrays[len(own) :]))
         arrays = list(arrays)
         for target, value in zip(targets, results, strict=True):
             arrays[target] = arrays[target].write(index, value)

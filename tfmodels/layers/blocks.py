@@ -11,8 +11,9 @@ def padding_to_multiple(length: int | Tensor, multiple: int) -> int | Tensor:
     >>> padding_to_multiple(5, 4)
     3
     """
-    # No remainder operator: JAX must see that a symbolic length becomes a multiple above zero.
-    return -(-length // multiple) * multiple - length
+    # No remainder operator: JAX must see that a symbolic length becomes a multiple above zero. No negative number is
+    # divided, as ONNX rounds towards zero.
+    return (length + multiple - 1) // multiple * multiple - length
 
 
 def pad_axis(x: Tensor, axis: int, before: int | Tensor = 0, after: int | Tensor = 0) -> Tensor:

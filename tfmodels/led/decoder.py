@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import keras
 
 from tfmodels.backend.types import Tensor
+from tfmodels.backend.value_checks import checked_ids
 from tfmodels.layers.attention.cached_attention import CachedAttention
 from tfmodels.layers.dropout import Dropout
 from tfmodels.led.config import LEDConfig
@@ -105,6 +106,8 @@ class LEDDecoder(Decoder):
         if inputs_embeds is None:
             inputs_embeds = embed_ids(self.embed_tokens, input_ids, self.config.pad_token_id)
         check_length(name, inputs_embeds.shape[1], "max_decoder_position_embeddings", limit)
+        if inputs_embeds.shape[1] is None:
+            positions = checked_ids(f"{name}'s positions (max_decoder_position_embeddings)", positions, limit)
         hidden_states = inputs_embeds + self.embed_positions(positions)
         return self.dropout(self.embedding_norm(hidden_states), training=training)
 

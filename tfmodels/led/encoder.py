@@ -9,6 +9,7 @@ from keras import ops
 from tfmodels.backend.document import current_document
 from tfmodels.backend.remat_layer import remat_layer
 from tfmodels.backend.types import Tensor
+from tfmodels.backend.value_checks import checked_ids
 from tfmodels.checkpoints.mapping import WeightMap
 from tfmodels.layers.attention.longformer_self_attention import LongformerSelfAttention
 from tfmodels.layers.dropout import Dropout
@@ -175,6 +176,8 @@ class LEDEncoder(Encoder):
         tokens = document.length(embedded.shape[1])
         check_length(name, tokens, "max_encoder_position_embeddings", limit)
         positions = document.positions(ops.shape(embedded)[1])
+        if tokens is None:
+            positions = checked_ids(f"{name}'s positions (max_encoder_position_embeddings)", positions, limit)
         if document.is_divided:
             positions = ops.minimum(positions, tokens - 1)  # padding of the last shards has none
         hidden_states = embedded + self.embed_positions(positions)

@@ -204,7 +204,7 @@ class Decoder(keras.layers.Layer):
     def _context(self, inputs: DecoderInputs, positions: Tensor) -> DecoderContext:
         """The context in which each token sees the earlier tokens and itself."""
         cache = inputs.cache
-        room = None if cache is None else cache.keys_values[0][1].shape[2]
+        room = None if cache is None else ops.shape(cache.keys_values[0][1])[2]
         key_positions = positions if cache is None else ops.arange(room, dtype="int32")
         self_mask = (key_positions[None, :] <= positions[:, None])[None, None]  # (1, 1, T, M)
         if inputs.attention_mask is not None:

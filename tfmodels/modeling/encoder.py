@@ -12,7 +12,7 @@ from tfmodels.backend.types import Tensor
 from tfmodels.backend.value_checks import check_mask, checked_ids
 from tfmodels.layers.resizing import check_plain
 from tfmodels.modeling.config import config_of
-from tfmodels.modeling.inputs import EncoderInputs, exactly_one, unpack_inputs
+from tfmodels.modeling.inputs import ENCODER_OPTIONS, EncoderInputs, exactly_one, unpack_inputs
 from tfmodels.modeling.pretrained import PretrainedModel
 from tfmodels.modeling.stack import block_call, keep_or_drop, per_layer
 from tfmodels.utils.checks import check_shape
@@ -160,6 +160,11 @@ class Encoder(PretrainedModel):
         if requested.attentions:
             outputs |= {name: tuple(layer[name] for layer in attentions) for name in attentions[0]}
         return outputs
+
+    @property
+    def exported_inputs(self) -> tuple[str, ...]:
+        """The family's inputs of an encoder."""
+        return tuple(name for name in self.input_names if name not in ENCODER_OPTIONS)
 
     # Trace the call, whose outputs depend on its arguments.
     compute_output_spec = keras.Operation.compute_output_spec

@@ -75,6 +75,7 @@ class Seq2SeqForSequenceClassification(Seq2SeqModel):
         ValueError: a row without an end token (eager calls).
     """
 
+    pipeline_tag: ClassVar[str] = "text-classification"
     head_inputs: ClassVar[tuple[str, ...]] = ("labels",)
     decoder_reads_source: ClassVar[bool] = True
     takes_class_weight: ClassVar[bool] = True
@@ -156,6 +157,7 @@ class Seq2SeqForQuestionAnswering(Seq2SeqModel):
         "start_logits" and "end_logits" (B, T), and "loss" with both positions.
     """
 
+    pipeline_tag: ClassVar[str] = "question-answering"
     head_inputs: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions")
     decoder_reads_source: ClassVar[bool] = True
 

@@ -44,6 +44,7 @@ class Seq2SeqLM(Seq2SeqModel):
     Subclasses implement `head_stddev` and `logits`.
     """
 
+    pipeline_tag: ClassVar[str] = "summarization"
     head_inputs: ClassVar[tuple[str, ...]] = ("labels",)
     makes_target_from_labels: ClassVar[bool] = True
     label_smoothing: float = 0.0

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 import keras
 
+from tfmodels.backend.exporting import export_arguments
 from tfmodels.backend.initializers import filled_from_file
 from tfmodels.backend.keras_internals import sublayers
 from tfmodels.checkpoints import check_landmarks, load_checkpoint, open_checkpoint, save_weights
@@ -18,6 +19,8 @@ from tfmodels.checkpoints.mapping import WeightMap
 from tfmodels.modeling import adaptation
 from tfmodels.modeling.checkpoint_checks import check_size, stored_dtype, with_vocabulary_of
 from tfmodels.modeling.config import ModelConfig
+from tfmodels.modeling.inputs import DECODER_INPUTS
+from tfmodels.modeling.model_card import with_source, write_card
 from tfmodels.modeling.training_state import (
     load_training_variables,
     restore_training_config,
@@ -26,8 +29,11 @@ from tfmodels.modeling.training_state import (
     training_config,
 )
 from tfmodels.utils.hub import fetch_beside, local_folder
+from tfmodels.utils.hub_upload import checked_repo_id, upload
 
 STORED_DTYPES = ("float32", "bfloat16", "float16")
+# What `save_pretrained` calls weights, in one file or in several.
+WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 
 
 class PretrainedModel(keras.Model):
@@ -38,10 +44,12 @@ class PretrainedModel(keras.Model):
     Attributes:
         config_class: class of `config`.
         reference_name: transformers' name of the class, written into `config.json`; None: the name of this class.
+        pipeline_tag: the hub's name of the task.
     """
 
     config_class: ClassVar[type[ModelConfig]]
     reference_name: ClassVar[str | None] = None
+    pipeline_tag: ClassVar[str] = "feature-extraction"
     config: Any
     quantized_mode: str | None = None
     _owner: Any = None
@@ -90,7 +98,7 @@ class PretrainedModel(keras.Model):
         """Load a checkpoint from a folder or from the Hugging Face hub (extra `hub`).
 
         Args:
-            name_or_folder: a folder with `config.json` and weights, or a hub id.
+            name_or_folder: a folder with `config.json` and weights, or a hub id, also as "hf://OWNER/NAME@REVISION".
             dtype: policy of the model, such as "mixed_bfloat16"; "auto": the dtype of the file's weights; None: Keras'
                 global policy. Weights are cast to it one at a time.
             revision: branch, tag or commit of the hub repository.
@@ -108,7 +116,7 @@ class PretrainedModel(keras.Model):
         source = str(name_or_folder)
         folder = local_folder(name_or_folder, revision)
         positions = {name: overrides.pop(name) for name in cls.position_fields() if name in overrides}
-        config = cls.config_class.from_json(folder / "config.json").replace(**overrides)
+        config = with_source(cls.config_class.from_json(folder / "config.json"), name_or_folder).replace(**overrides)
         config.replace(**positions)  # checked before anything is read
         with open_checkpoint(folder) as reader:
             if "vocab_size" not in overrides:
@@ -154,17 +162,23 @@ class PretrainedModel(keras.Model):
         """Read this class's further files from a checkpoint's folder."""
 
     def save_pretrained(
-        self, folder: str | os.PathLike[str], max_shard_size: int | str = "5GB", dtype: str | None = None
+        self,
+        folder: str | os.PathLike[str],
+        max_shard_size: int | str = "5GB",
+        dtype: str | None = None,
+        card: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write `config.json` and the weights as safetensors, which transformers loads.
+        """Write `config.json` and the weights as safetensors, which transformers loads, and a model card.
 
         Args:
             folder: the folder to write to, created if missing.
             max_shard_size: weights above this size are split over several files, with an index.
             dtype: cast the weights to "float32", "bfloat16" or "float16"; None: no cast.
+            card: fields of the card's front matter, such as {"license": "apache-2.0", "language": "en",
+                "datasets": ["me/reports"], "metrics": {"rouge1": 33.2}}. A card that is there already stays as it is.
 
         Raises:
-            ValueError: quantized weights, or a bad size or dtype.
+            ValueError: quantized weights, or a bad size, dtype or card.
         """
         if dtype not in (None, *STORED_DTYPES):
             raise ValueError(f"dtype must be None or one of {STORED_DTYPES}. Received: dtype={dtype!r}")
@@ -176,6 +190,7 @@ class PretrainedModel(keras.Model):
                 )
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
+        write_card(self, target, card=card)
         rules = self.weight_map(self.config).rules
         save_weights(self.weights_root(), rules, target, max_shard_size=max_shard_size, dtype=dtype)
         self.write_settings(target)
@@ -184,8 +199,70 @@ class PretrainedModel(keras.Model):
             target / "config.json", architecture=self.reference_name or type(self).__name__, dtype=stored
         )
 
+    def push_to_hub(
+        self,
+        repo_id: str,
+        tokenizer: Any = None,
+        private: bool | None = None,
+        commit_message: str = "Upload model",
+        token: str | bool | None = None,
+        revision: str | None = None,
+        **saving: Any,
+    ) -> str:
+        """Upload what `save_pretrained` writes, in one commit: all files or none (extra `hub`).
+
+        Args:
+            repo_id: "OWNER/NAME", created when missing. A model card in the repository stays as it is.
+            tokenizer: the tokenizer to upload with it, or None.
+            private: whether a new repository is private; None: the account's default.
+            commit_message: the commit's title.
+            token: a token of the hub; None: that of the machine.
+            revision: the branch; None: "main".
+            **saving: `max_shard_size`, `dtype` and `card` of `save_pretrained`.
+
+        Returns:
+            The address of the commit.
+        """
+
+        def write(folder: Path) -> None:
+            write_card(self, folder, checked_repo_id(repo_id), saving.get("card"))
+            self.save_pretrained(folder, **saving)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(folder)
+
+        former = [*WEIGHT_FILES, *(() if tokenizer is None else (*tokenizer.file_names, *tokenizer.further_file_names))]
+        return upload(repo_id, write, former, private, commit_message, token, revision)
+
     def write_settings(self, folder: Path) -> None:
         """Write this class's further files into a checkpoint's folder."""
+
+    @property
+    def exported_inputs(self) -> tuple[str, ...]:
+        """The inputs of the call that `export` writes, each int32 (B, length)."""
+        raise NotImplementedError
+
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Export the call, as in Keras; no call need come before.
+
+        `export.export_saved_model` writes a model that serves text: tokenizer, search and several lengths.
+
+        Args:
+            filepath: the folder to write.
+            format: "tf_saved_model", or another of Keras' formats; for ONNX see `export.export_onnx`.
+            verbose: as in Keras.
+            input_signature: a list with a dict of the call's inputs by name, `keras.InputSpec`s; None: int32 ids and
+                masks of any number of rows and tokens, with `decoder_input_ids` where the caller must give them.
+            **kwargs: as in Keras.
+        """
+        tokens = {name: "target" if name in DECODER_INPUTS else "source" for name in self.exported_inputs}
+        super().export(filepath, format, verbose, **{**export_arguments(tokens, format, input_signature), **kwargs})
 
     def get_input_embeddings(self) -> keras.layers.Layer:
         """The layer that looks up token embeddings."""

@@ -270,15 +270,10 @@ class Seq2SeqModel(PretrainedModel):
                 f"{name} must be at most max_decoder_position_embeddings={limit}. Received: {length}{origin}"
             )
 
-    def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
-        """Export the call as a SavedModel, as in Keras: from ids and masks to outputs, for any batch size and length.
-
-        `export.export_saved_model` writes a model that serves text: tokenizer, search and several lengths.
-        """
-        if kwargs.get("input_signature") is None:
-            names, spec = (*self.encoder_inputs, "decoder_input_ids"), {"shape": (None, None), "dtype": "int32"}
-            kwargs["input_signature"] = [{name: keras.InputSpec(name=name, **spec) for name in names}]
-        super().export(filepath, format, **kwargs)
+    @property
+    def exported_inputs(self) -> tuple[str, ...]:
+        """The encoder's inputs, and the decoder's unless the model makes them of the source."""
+        return self.encoder_inputs if self.decoder_reads_source else (*self.encoder_inputs, "decoder_input_ids")
 
     def resize_position_embeddings(self, **positions: int) -> None:
         """Repeat or cut the learned positions (Beltagy et al. 2020, section 5). Compile again afterwards.

@@ -16,6 +16,7 @@ from tfmodels.text.batch_encoding import RequestedArrays, SourceArguments, as_te
 from tfmodels.text.cleanup import clean_up_spaces
 from tfmodels.text.offsets import Spans
 from tfmodels.text.padding import padded_arrays
+from tfmodels.text.publishing import push_to_hub
 from tfmodels.text.row_lengths import LengthArguments, refuse_unknown_arguments
 from tfmodels.text.settings import ADDITIONAL, Settings, Token
 from tfmodels.text.spec import TokenizerSpec
@@ -71,6 +72,7 @@ class Tokenizer(abc.ABC):
 
     _in_graph: InGraphTokenizer | None = None
     _known: dict[str, int] | None = None
+    push_to_hub = push_to_hub
 
     @property
     def all_special_ids(self) -> list[int]:

@@ -45,6 +45,16 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def final_name(path: Path) -> str:
+    """The name of a file or folder, of one that `written_whole` gave the one that it will get.
+
+    >>> final_name(Path("out/model")), final_name(Path("out/.partial-0a1b-my-model"))
+    ('model', 'my-model')
+    """
+    name = path.resolve().name
+    return name.removeprefix(PARTIAL).partition("-")[2] if name.startswith(PARTIAL) else name
+
+
 def sync_folder(path: str | os.PathLike[str]) -> None:
     """Bring the names in a folder, or the content of a file, to the disk."""
     if os.name == "posix":

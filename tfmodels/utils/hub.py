@@ -19,6 +19,8 @@ _SMALL_FILES = (
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin", "tf_model*.h5", "flax_model*.msgpack")
 
 
+_SCHEME = "hf://"
+_CACHED = "models--"
 _PACKAGED = Path(__file__).parent.parent / "pretrained"
 
 
@@ -37,26 +39,26 @@ def local_folder(name_or_folder: str | os.PathLike[str], revision: str | None = 
     The hub's own cache and offline mode (`HF_HOME`, `HF_HUB_OFFLINE`) apply.
 
     Args:
-        name_or_folder: a folder, a name of `packaged_models`, or a hub id such as "allenai/led-base-16384".
+        name_or_folder: a folder, a name of `packaged_models`, or a hub id such as "allenai/led-base-16384". "hf://"
+            before an id says that it is one, whatever folders there are; "hf://OWNER/NAME@REVISION" names a revision.
         revision: branch, tag or commit of the repository.
 
     Raises:
-        ValueError: a name of no folder and no repository, or an unreachable hub.
+        ValueError: a name of no folder and no repository, two revisions, or an unreachable hub.
         ImportError: a hub id without the extra `hub`.
 
     >>> local_folder(".")
     PosixPath('.')
     """
-    folder, name = Path(name_or_folder), os.fspath(name_or_folder)
-    if name and folder.is_dir():
-        return folder
-    packaged = packaged_models().get(name)
-    if packaged is not None:
-        return packaged
-    if folder.is_absolute() or name.startswith(".") or name.count("/") > 1 or not name:
-        raise ValueError(f"name_or_folder must be a folder or a hub id. Received: {name!r}, which is no folder")
+    hub_id, named_revision = _repository(name_or_folder)
+    if hub_id is None:
+        packaged = packaged_models().get(os.fspath(name_or_folder))
+        return Path(name_or_folder) if packaged is None else packaged
+    if None not in (revision, named_revision) and revision != named_revision:
+        raise ValueError(f"revision must be that of the name. Received: {revision=}, {os.fspath(name_or_folder)!r}")
+    revision = named_revision if revision is None else revision
     for pattern in _WEIGHTS:
-        fetched = _snapshot(name, revision, [*_SMALL_FILES, pattern])
+        fetched = _snapshot(hub_id, revision, [*_SMALL_FILES, pattern])
         if any(fetched.glob(pattern)):
             break
     return fetched
@@ -75,9 +77,42 @@ def fetch_beside(name_or_folder: str | os.PathLike[str], folder: Path, pattern: 
 
     >>> fetch_beside(".", Path("."), "flax_model*.msgpack")
     """
-    if Path(name_or_folder) != folder:
+    hub_id, _ = _repository(name_or_folder)
+    if hub_id is not None:
         # The hub's cache names a folder after its commit: a branch may have moved on since.
-        _snapshot(os.fspath(name_or_folder), folder.name, [pattern])
+        _snapshot(hub_id, folder.name, [pattern])
+
+
+def hub_id_of(name_or_folder: str | os.PathLike[str]) -> str | None:
+    """The hub id "OWNER/NAME" of a name or of a folder of the hub's cache; None for other folders and packaged models.
+
+    Raises:
+        ValueError: a name that is neither.
+
+    >>> hub_id_of("hf://allenai/led-base-16384@main"), hub_id_of(".")
+    ('allenai/led-base-16384', None)
+    """
+    snapshots = Path(name_or_folder).parent
+    cached = snapshots.parent.name
+    if snapshots.name == "snapshots" and cached.startswith(_CACHED):
+        return cached.removeprefix(_CACHED).replace("--", "/")
+    return _repository(name_or_folder)[0]
+
+
+def _repository(name_or_folder: str | os.PathLike[str]) -> tuple[str | None, str | None]:
+    """Hub id and revision of a name; None for both of a folder or a packaged model."""
+    folder, name = Path(name_or_folder), os.fspath(name_or_folder)
+    revision = None
+    is_named = name.startswith(_SCHEME)
+    if is_named:
+        name, at, revision = name.removeprefix(_SCHEME).partition("@")
+        if not name or (at and not revision):
+            raise ValueError(f"name_or_folder must be {_SCHEME}OWNER/NAME[@REVISION]. Received: {name_or_folder!r}")
+    elif (name and folder.is_dir()) or name in packaged_models():
+        return None, None
+    if folder.is_absolute() or name.startswith(".") or name.count("/") > 1 or not name:
+        raise ValueError(f"name_or_folder must be a folder or a hub id. Received: {name!r}, which is no folder")
+    return name, revision or None
 
 
 def _snapshot(name: str, revision: str | None, patterns: list[str]) -> Path:

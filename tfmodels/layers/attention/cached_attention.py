@@ -40,7 +40,7 @@ def write_step(cache: KeysValues, step: KeysValues, position: Tensor | int) -> K
     """
     # Selects and products, not `ops.slice_update`, which on TensorFlow is an XLA op that stock servers may not have.
     keys, values = step
-    offset = ops.arange(cache[1].shape[2], dtype="int32") - position  # (M,)
+    offset = ops.arange(ops.shape(cache[1])[2], dtype="int32") - position  # (M,)
     new_tokens = ops.shape(values)[2]
     is_here = ops.logical_and(offset >= 0, offset < new_tokens)  # (M,)
     if values.shape[2] != 1:  # one token is spread by broadcasting

@@ -102,7 +102,7 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
         It depends on the key's block minus the query's block alone, and all valid queries of a run share a block.
         """
         query_block = self._first_per_block(attention_mask)  # (B, A)
-        summaries = current_document().length(ops.shape(attention_mask)[1]) // self.global_block_size
+        summaries = self._summary_count(current_document().length(ops.shape(attention_mask)[1]))
         key_block = ops.arange(summaries, dtype="int32")
         return self.global_relative_attention_bias(key_block[None, None, :] - query_block[:, :, None])
 
@@ -159,7 +159,7 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
             side_bias = self.compute_side_bias(attention_mask)
         ids = summary_block_ids(attention_mask, self.global_block_size, document)  # (B, L)
         last = document.highest(ops.max(ids, axis=1, keepdims=True))  # (B, 1)
-        count = document.length(ops.shape(ids)[1]) // self.global_block_size
+        count = self._summary_count(document.length(ops.shape(ids)[1]))
         summary = ops.arange(count, dtype="int32")
         # (B, G): a row has summaries up to its last whole block.
         exists = summary[None, :] <= last
@@ -183,7 +183,13 @@ class LongT5TransientGlobalSelfAttention(LongT5LocalSelfAttention):
         orphans = ops.sum(ops.where(position > last, sums, 0.0), axis=1, keepdims=True)  # (B, 1, E)
         orphans = document.total(orphans)
         sums = ops.where(position > last, 0.0, sums) + ops.where(ops.equal(position, last), orphans, 0.0)
-        return sums[:, : ops.shape(ids)[1] // self.global_block_size]
+        return sums[:, : self._summary_count(ops.shape(ids)[1])]
+
+    def _summary_count(self, length: int | Tensor) -> int | Tensor:
+        """G of a document of `length` tokens, at least one (without tokens) where only the run knows the length: ONNX
+        cannot reshape an empty axis."""
+        count = length // self.global_block_size
+        return ops.maximum(count, 1) if ops.is_tensor(count) else count
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
