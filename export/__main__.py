@@ -7,12 +7,13 @@ python -m export check served/summaries
 python -m export sign served/summaries --private-key key.pem
 python -m export verify served/summaries --public-key key.pub
 python -m export bulk served/summaries --input documents.jsonl --output summaries.jsonl
+python -m export pack served/summaries --output model.tar.gz
 """
 
 import importlib
 import sys
 
-_COMMANDS = ("ask", "check", "bulk", "sign", "verify")
+_COMMANDS = ("ask", "check", "bulk", "pack", "sign", "verify")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -23,6 +23,8 @@ _REQUEST_AT_FAULT = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE")
 _NOT_ALLOWED = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 # What a batching queue says of requests whose deadline has passed; other resources may be exhausted as well.
 _WAITED_TOO_LONG = "timeout exceeded while waiting in batching queue"
+# A proxy's words for a request beyond its limit, for which gRPC has no code.
+_TOO_LARGE = "payload too large"
 # All that either end hears of a handshake that the other gave up.
 _CLOSED = ("Socket closed", "Connection reset")
 
@@ -57,7 +59,7 @@ def error_of(failure: Failure, model: ServedModel, sent: str) -> Exception:
         rule = "name and version must be those of a served model"
         return ValueError(f"{rule}. Received: {model.described} ({message})")
     message = message or "it gave no reason"
-    if code in _REQUEST_AT_FAULT:
+    if code in _REQUEST_AT_FAULT or (code == "UNKNOWN" and message.lower() == _TOO_LARGE):
         # The server often names an op of the graph instead of an input, and the op's place in later lines.
         return ValueError(f"the server refused the request: {message.splitlines()[0]}. Received: {sent}")
     if code in _NOT_ALLOWED:
