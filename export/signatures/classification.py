@@ -8,7 +8,6 @@ from typing import Any
 import tensorflow as tf
 
 from export.signatures.base import Signatures, Tensors
-from export.signatures.requests import padded_columns
 
 
 class ClassificationSignatures(Signatures):
@@ -62,9 +61,7 @@ class ClassificationSignatures(Signatures):
 
     def logits(self, **inputs: tf.Tensor) -> Tensors:
         """Ids -> "logits" float32 (B, C); inputs as for `encode`, each row with an end token."""
-        inputs = self.checked(inputs)
-        tokens = tf.shape(inputs["input_ids"])[1]
-        return self.run("logits", self._program, tokens, lambda length: padded_columns(inputs, length))
+        return self.run_ids("logits", self._program, self.checked(inputs))
 
     def _program(self, batch: Tensors) -> Tensors:
         # A server may pad with a row's own tokens: an end token among them must not count.
