@@ -14,6 +14,7 @@ from rich.console import Console
 
 from benchmarks.models import FAMILIES, SHRINK, SIZES
 from benchmarks.processes import run_module
+from benchmarks.products import ROWS
 from benchmarks.report import make_console, make_table, number
 from benchmarks.serving import WORKER
 from benchmarks.stored_weights import VARIANTS, Types, measure_quality, print_quality, read_examples
@@ -59,10 +60,13 @@ def weight_serving(options: argparse.Namespace) -> int:
     console = make_console()
     options.output.mkdir(parents=True, exist_ok=True)
     exported = tuple(length // (1 if options.size == "base" else SHRINK) for length in options.lengths)
+    with console.status("products"):
+        products = run_module("benchmarks.products", [])
     figures = {name: _figures(options, exported, name, types, console) for name, types in VARIANTS.items()}
     quality = None if options.model is None else _quality(options, console)
-    results = {**circumstances(), "lengths": exported, "figures": figures, "quality": quality}
+    results = {**circumstances(), "lengths": exported, "figures": figures, "quality": quality, **products}
     write_json(options.output / RESULTS, finite(results))
+    print_products(console, products)
     print_figures(console, options, figures)
     if quality is not None:
         print_quality(console, quality)
@@ -104,6 +108,15 @@ def _quality(options: argparse.Namespace, console: Console) -> list[dict[str, An
     model, tokenizer = load_pretrained(options.model)
     examples = spread(read_examples(options.documents), options.examples)
     return measure_quality(model, tokenizer, examples, options.quality_lengths, console)
+
+
+def print_products(console: Console, products: dict[str, Any]) -> None:
+    """Print what a product costs in each type."""
+    found = ", ".join(products["instructions"]) or "none"
+    table = make_table(console, f"products; instructions: {found}", "type", [f"{rows} rows, CPU ms" for rows in ROWS])
+    for name in products["products"][str(ROWS[0])]:
+        table.add_row(name, *(number(products["products"][str(rows)][name]) for rows in ROWS))
+    console.print(table)
 
 
 def print_figures(console: Console, options: argparse.Namespace, figures: dict[str, Any]) -> None:

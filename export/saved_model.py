@@ -74,8 +74,7 @@ def export_saved_model(
         signatures: names of signatures; None: all signatures of the head, see `export.signatures`.
         jit_compile: compile the model's part under XLA; a server needs the manifest's `server_flags` then.
         weights_dtype: None, "bfloat16" or "int8", the stored type of matrices, see `StoredWeights`.
-        compute_dtype: None, the model's own, or "bfloat16": weights stay, and products are, in 16 bits. Faster and
-            smaller in memory where the server's CPU has such products (AVX512_BF16 or AMX), else slower.
+        compute_dtype: None, the model's own, or "bfloat16", for CPUs with products in 16 bits, see `computing_in`.
         warm_up: write warm-up requests, for which each program is run once; needs tensorflow-serving-api.
         keep: remove all older versions but this many; None: remove none.
         batching: let documents of like length share batches in the graph; None: the server may batch requests.
@@ -96,10 +95,9 @@ def export_saved_model(
     _check(model, tokenizer, target, export_settings.lengths, keep)
     if warm_up:
         prediction_log()  # before the work, not after it
-    if generation_config is not None:
-        head_settings["generation_config"] = generation_config
-    head_settings = dict(signatures_class.checked_settings(head_settings))
-    module = signatures_class(computing_in(model, compute_dtype), tokenizer, export_settings, **head_settings)
+    head_settings |= {} if generation_config is None else {"generation_config": generation_config}
+    settings = signatures_class.checked_settings(head_settings)
+    module = signatures_class(computing_in(model, compute_dtype), tokenizer, export_settings, **settings)
     with new_version(target, keep) as folder:
         _write(folder, target, module, names, tokenizer if warm_up else None, license)
     return target
