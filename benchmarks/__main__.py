@@ -8,6 +8,7 @@ python -m benchmarks gpu
 python -m benchmarks serving
 python -m benchmarks serving --mixed
 python -m benchmarks onnx
+python -m benchmarks serving --weights
 python -m benchmarks text
 python -m benchmarks training
 python -m benchmarks start --size tiny --only "led tiny"
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         "serving": (_serving_parser, _serving),
         "serving --mixed": (_mixed_parser, _mixed),
         "onnx": (_onnx_parser, _onnx),
+        "serving --weights": (_weight_serving_parser, _weight_serving),
         "weights": (_weights_parser, _weights),
         "text": (_text_parser, _text),
         "training": (_training_parser, _training),
@@ -49,8 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         "settings": (_settings_parser, _settings),
     }
     name = arguments[0] if arguments else ""
-    if name == "serving" and "--mixed" in arguments:
-        name = "serving --mixed"
+    for way in ("--mixed", "--weights"):
+        if name == "serving" and way in arguments:
+            name = f"serving {way}"
     make_parser, program = programs.get(name, (_suite_parser, _suite))
     options = make_parser().parse_args(arguments if program is _suite else arguments[1:])
     try:
@@ -176,6 +179,19 @@ def _mixed(options: argparse.Namespace) -> int:
     from benchmarks.mixed_serving import mixed
 
     return mixed(options)
+
+
+def _weight_serving_parser() -> argparse.ArgumentParser:
+    from benchmarks.weight_serving import weight_serving_parser
+
+    return weight_serving_parser()
+
+
+def _weight_serving(options: argparse.Namespace) -> int:
+    from benchmarks.weight_serving import weight_serving
+
+    _import_quietly()
+    return weight_serving(options)
 
 
 def _serving(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import functools
 import itertools
 import json
 import statistics
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,14 @@ def write(options: argparse.Namespace) -> dict[str, Any]:
             generation_config=settings,
             signatures=("serving_default",),
             jit_compile=jit_compile,
+            weights_dtype=options.weights_dtype,
+            compute_dtype=options.compute_dtype,
             warm_up=False,
         )
     documents = {str(tokens): document(tokenizer, tokens) for tokens in {*options.lengths, *options.documents}}
     (options.folder / DOCUMENTS).write_text(dumped(documents), encoding="utf-8")
-    return {"parameters": model.count_params()}
+    files = folder_of(options.folder, options.jit_compile[0]).glob("variables/*")
+    return {"parameters": model.count_params(), "disk_bytes": sum(file.stat().st_size for file in files)}
 
 
 def random_model(options: argparse.Namespace) -> tuple[Any, Any, Any]:
@@ -94,13 +98,17 @@ def ask(options: argparse.Namespace) -> dict[str, Any]:
     held = reset_peak()
     figures: dict[str, Any] = {"held_gb": None if held is None else held / 1e9, "cases": {}}
     times: dict[tuple[str, bool], list[float]] = {(name, jit): [] for name in texts for jit in loaded}
+    cpu: dict[tuple[str, bool], list[float]] = {key: [] for key in times}
     # In turn: what the machine does besides falls on all alike. The first of each, which compiles, does not count.
     for _ in range(1 + options.repeats):
         for name, jit in times:
+            before = time.process_time()
             times[name, jit].append(seconds(functools.partial(_answer, loaded[jit], texts[name])))
+            cpu[name, jit].append(time.process_time() - before)
     for (name, jit), all_seconds in times.items():
         first, *others = all_seconds
         case = {"first_seconds": first, "seconds": statistics.median(others), "all_seconds": others}
+        case["cpu_seconds"] = statistics.median(cpu[name, jit][1:])
         figures["cases"].setdefault(name, {})["xla" if jit else "plain"] = case
     return figures | {"peak_gb": peak_bytes() / 1e9}
 
@@ -149,6 +157,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--new-tokens", type=int, default=32)
     parser.add_argument("--batches", nargs="*", default=(), help="numbers of tokens, with + between them")
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--weights-dtype")
+    parser.add_argument("--compute-dtype")
     parser.add_argument("--jit-compile", type=lambda text: text == "yes", nargs="+", default=(False,))
     return parser
 

@@ -1,13 +1,14 @@
 """What smaller weights cost in quality: `python -m benchmarks weights --model FOLDER --documents held-out.jsonl`.
 
-A trained summariser is exported with each `weights_dtype`. The SavedModel answers held-out documents, whose ROUGE is
-that of the file's summaries, and the logits of those summaries are held against the whole weights'.
+A trained summariser is exported with each `weights_dtype` and `compute_dtype`. The SavedModel answers held-out
+documents, whose ROUGE is that of the file's summaries, and the logits of those summaries are held against the whole
+weights'.
 """
 
 import argparse
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -15,12 +16,29 @@ from rich.console import Console
 from benchmarks.report import make_console, make_table
 from benchmarks.task import positive
 from export.client.arguments import lengths
-from export.stored_weights import WEIGHTS_DTYPES, StoredWeights
+from export.compute_dtype import ComputeDtype, computing_in
+from export.stored_weights import StoredWeights, WeightsDtype
 from training.data.rows import BadRows, read_rows
 from training.demo.examples import Example, spread
 
 RESULTS = "weights.json"
 _BATCH = 16
+
+
+class Types(NamedTuple):
+    """How an export stores its matrices, and what it computes in."""
+
+    weights_dtype: WeightsDtype
+    compute_dtype: ComputeDtype
+
+
+VARIANTS = {
+    "as trained": Types(None, None),
+    "bfloat16": Types("bfloat16", None),
+    "int8": Types("int8", None),
+    "bfloat16, computed in it": Types("bfloat16", "bfloat16"),
+    "int8, computed in bfloat16": Types("int8", "bfloat16"),
+}
 
 
 def weights_parser() -> argparse.ArgumentParser:
@@ -36,7 +54,8 @@ def weights_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _read(path: Path) -> list[Example]:
+def read_examples(path: Path) -> list[Example]:
+    """Documents with their summaries, of JSON lines."""
     rows = read_rows([path], {"document": "document", "summary": "summary"}, None, BadRows([path.name]))
     return [Example(*row.texts) for row in rows]
 
@@ -53,38 +72,53 @@ def weights(options: argparse.Namespace) -> int:
     from tfmodels.utils.files import write_json
 
     model, tokenizer = load_pretrained(options.model)
-    examples = spread(_read(options.documents), options.examples)
+    examples = spread(read_examples(options.documents), options.examples)
     console = make_console()
-    results = [_measure(model, tokenizer, examples, options, dtype, console) for dtype in WEIGHTS_DTYPES]
+    results = measure_quality(model, tokenizer, examples, options.lengths, console)
     options.output.mkdir(parents=True, exist_ok=True)
     write_json(options.output / RESULTS, finite(results))
+    print_quality(console, results)
+    return 0
+
+
+def measure_quality(
+    model: Any, tokenizer: Any, examples: list[Example], exported: tuple[int, ...], console: Console
+) -> list[dict[str, Any]]:
+    """Size, errors and scores of each variant, the one as trained first."""
+    return [
+        {"variant": name, **_measure(model, tokenizer, examples, exported, types, console)}
+        for name, types in VARIANTS.items()
+    ]
+
+
+def print_quality(console: Console, results: list[dict[str, Any]]) -> None:
+    """Print a row for each variant."""
     headings = ("MB on disk", "logit error", "answers changed", "ROUGE-1", "ROUGE-2", "ROUGE-L")
-    table = make_table(console, f"{len(examples)} documents", "weights", headings)
+    table = make_table(console, f"{len(results[0]['answers'])} documents", "weights", headings)
     for row in results:
         changed = np.mean([now != before for now, before in zip(row["answers"], results[0]["answers"], strict=True)])
         scores = [f"{row['rouge'][name]:.1f}" for name in ("rouge1", "rouge2", "rougeL")]
         size, error = f"{row['bytes'] / 1e6:.2f}", f"{row['logit_error']:.2%}"
-        table.add_row(row["weights_dtype"] or "as trained", size, error, f"{changed:.0%}", *scores)
+        table.add_row(row["variant"], size, error, f"{changed:.0%}", *scores)
     console.print(table)
     console.print("logit error: root mean square of the difference over that of the logits")
-    return 0
 
 
 def _measure(
-    model: Any, tokenizer: Any, examples: list[Example], options: argparse.Namespace, dtype: Any, console: Console
+    model: Any, tokenizer: Any, examples: list[Example], exported: tuple[int, ...], types: Types, console: Console
 ) -> dict[str, Any]:
     from export import export_saved_model
     from export.client.saved_model_client import SavedModel
     from training.metrics import rouge
 
-    with console.status(f"weights: {dtype or 'as trained'}"), tempfile.TemporaryDirectory() as folder:
+    with console.status(f"weights: {types}"), tempfile.TemporaryDirectory() as folder:
         path = export_saved_model(
             model,
             tokenizer,
             Path(folder, "1"),
-            lengths=options.lengths,
+            lengths=exported,
             signatures=("serving_default",),
-            weights_dtype=dtype,
+            **types._asdict(),
             warm_up=False,
         )
         ask = SavedModel(path)
@@ -96,17 +130,18 @@ def _measure(
             for place, answer in zip(places, batch_answers, strict=True):
                 answers[place] = answer
         return {
-            "weights_dtype": dtype,
+            **types._asdict(),
             "bytes": sum(file.stat().st_size for file in path.glob("variables/*")),
-            "logit_error": _logit_error(model, tokenizer, examples, options.lengths[-1], dtype),
+            "logit_error": _logit_error(model, tokenizer, examples, exported[-1], types),
             "rouge": rouge(answers, [example.summary for example in examples]),
             "answers": answers,
         }
 
 
-def _logit_error(model: Any, tokenizer: Any, examples: list[Example], length: int, dtype: Any) -> float:
+def _logit_error(model: Any, tokenizer: Any, examples: list[Example], length: int, types: Types) -> float:
     """Of the reference summaries' tokens, given the ones before."""
-    stored = StoredWeights(model, dtype)
+    smaller = computing_in(model, types.compute_dtype)
+    stored = StoredWeights(smaller, types.weights_dtype)
     difference = size = 0.0
     for start in range(0, len(examples), _BATCH):
         rows = examples[start : start + _BATCH]
@@ -114,7 +149,7 @@ def _logit_error(model: Any, tokenizer: Any, examples: list[Example], length: in
         is_target = batch["labels"] >= 0
         whole = np.asarray(model(batch)["logits"], np.float64)[is_target]
         with stored.read():
-            quantized = np.asarray(model(batch)["logits"], np.float64)[is_target]
+            quantized = np.asarray(smaller(batch)["logits"], np.float64)[is_target]
         difference += float(((quantized - whole) ** 2).sum())
         size += float((whole**2).sum())
     return (difference / size) ** 0.5

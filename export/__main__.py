@@ -8,12 +8,13 @@ python -m export sign served/summaries --private-key key.pem
 python -m export verify served/summaries --public-key key.pub
 python -m export bulk served/summaries --input documents.jsonl --output summaries.jsonl
 python -m export onnx --model out/model --output out/onnx
+python -m export pack served/summaries --output model.tar.gz
 """
 
 import importlib
 import sys
 
-_OF_CLIENTS = ("ask", "check", "bulk", "sign", "verify")
+_OF_CLIENTS = ("ask", "check", "bulk", "pack", "sign", "verify")
 _MODULES = {
     "write": "export.write",
     "onnx": "export.write_onnx",

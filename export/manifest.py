@@ -23,7 +23,7 @@ class Manifest:
         batch_sizes: documents of a request; None: any number.
         settings: settings of the head.
         signatures: names and types of inputs and outputs.
-        weights: their stored type, and their size in bytes.
+        weights: their stored type, their size in bytes, and the type that the model computes in if it is not its own.
         jit_compile: whether XLA is needed.
         server_flags: flags that the server needs.
         batching: how documents share batches in the graph; None: not there.

@@ -16,6 +16,7 @@ from export.client.graph_file import wrong_graph
 from export.client.graphs import describe_signatures, foreign_ops, input_specs, op_names
 from export.client.integrity import digest
 from export.client.warmup import prediction_log, write_warm_ups
+from export.compute_dtype import ComputeDtype, computing_in
 from export.manifest import Manifest
 from export.model_card import FILE_NAME as CARD
 from export.model_card import model_card
@@ -52,6 +53,7 @@ def export_saved_model(
     keep: int | None = None,
     license: str | None = None,
     batching: Batching | None = None,
+    compute_dtype: ComputeDtype = None,
     **head_settings: Any,
 ) -> Path:
     """Write a SavedModel that turns text into text, for TensorFlow Serving and `tf.saved_model.load`.
@@ -70,6 +72,7 @@ def export_saved_model(
         signatures: names of signatures; None: all signatures of the head, see `export.signatures`.
         jit_compile: compile the model's part under XLA; a server needs the manifest's `server_flags` then.
         weights_dtype: None, "bfloat16" or "int8", the stored type of matrices, see `StoredWeights`.
+        compute_dtype: None, the model's own, or "bfloat16", for CPUs with products in 16 bits, see `computing_in`.
         warm_up: write warm-up requests, for which each program is run once; needs tensorflow-serving-api.
         keep: remove all older versions but this many; None: remove none.
         batching: let documents of like length share batches in the graph; None: the server may batch requests.
@@ -85,15 +88,14 @@ def export_saved_model(
         ImportError: a warm-up without tensorflow-serving-api.
     """
     target, signatures_class = Path(path), signatures_for(model)
-    export_settings = _settings(lengths, batch_sizes, jit_compile, weights_dtype, batching)
+    export_settings = _settings(lengths, batch_sizes, jit_compile, weights_dtype, batching, compute_dtype)
     names = _checked_names(signatures_class, signatures)
     _check(model, tokenizer, target, export_settings.lengths, keep)
     if warm_up:
         prediction_log()  # before the work, not after it
-    if generation_config is not None:
-        head_settings["generation_config"] = generation_config
-    head_settings = dict(signatures_class.checked_settings(head_settings))
-    module = signatures_class(model, tokenizer, export_settings, **head_settings)
+    head_settings |= {} if generation_config is None else {"generation_config": generation_config}
+    settings = signatures_class.checked_settings(head_settings)
+    module = signatures_class(computing_in(model, compute_dtype), tokenizer, export_settings, **settings)
     with new_version(target, keep) as folder:
         _write(folder, target, module, names, tokenizer if warm_up else None, license)
     return target
@@ -136,7 +138,11 @@ def _manifest(module: Signatures, functions: Mapping[str, Any], number: int) -> 
         batch_sizes=settings.batch_sizes,
         settings=module.head_settings,
         signatures=describe_signatures(functions),
-        weights={"dtype": settings.weights_dtype, "bytes": module.weights.bytes},
+        weights={
+            "dtype": settings.weights_dtype or settings.compute_dtype,
+            "bytes": module.weights.bytes,
+            "compute_dtype": settings.compute_dtype,
+        },
         jit_compile=settings.jit_compile,
         server_flags=server_flags(settings.jit_compile),
         batching=None if settings.batching is None else dataclasses.asdict(settings.batching),
@@ -149,7 +155,8 @@ def _manifest(module: Signatures, functions: Mapping[str, Any], number: int) -> 
 
 def _minimum_server_version(settings: ExportSettings) -> str:
     """The oldest release that gave the recorded answers; the exporting one for settings that were not tried there."""
-    is_tried = not settings.jit_compile and settings.batching is None and settings.weights_dtype is None
+    untried = (settings.jit_compile, settings.batching, settings.weights_dtype, settings.compute_dtype)
+    is_tried = not any(untried)
     return _OLDEST_TRIED if is_tried else ".".join(tf.__version__.split(".")[:2])
 
 
@@ -182,12 +189,18 @@ def _checked_names(signatures: type[Signatures], names: Sequence[str] | None) ->
 
 
 def _settings(
-    lengths: Sequence[int], batch_sizes: Sequence[int] | None, jit_compile: bool, weights_dtype: Any, batching: Any
+    lengths: Sequence[int],
+    batch_sizes: Sequence[int] | None,
+    jit_compile: bool,
+    weights_dtype: Any,
+    batching: Any,
+    compute_dtype: Any,
 ) -> ExportSettings:
     if not isinstance(batching, Batching | None):
         raise ValueError(f"batching must be None or a Batching. Received: batching={batching!r}")
     sizes = None if batch_sizes is None else _checked_sizes("batch_sizes", batch_sizes, least=1)
-    return ExportSettings(_checked_sizes("lengths", lengths, least=2), sizes, jit_compile, weights_dtype, batching)
+    lengths = _checked_sizes("lengths", lengths, least=2)
+    return ExportSettings(lengths, sizes, jit_compile, weights_dtype, batching, compute_dtype)
 
 
 def _checked_sizes(name: str, sizes: Sequence[int], least: int) -> tuple[int, ...]:

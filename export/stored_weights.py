@@ -21,7 +21,8 @@ class StoredWeights(tf.Module):
 
     "bfloat16" keeps 8 bits of precision of every matrix. "int8" keeps whole numbers from -127 to 127 and a float32
     scale for each group of a matrix (for each token of an embedding, else for each output), by the group's largest
-    size. Either is cast back when a program runs, so the arithmetic and its speed are those of the whole weights.
+    size. Either is cast back when a program runs, so the arithmetic and its speed are those of the model's weights, and
+    those take their memory besides; `export.compute_dtype` makes them smaller.
 
     Args:
         model: the model.
@@ -41,7 +42,7 @@ class StoredWeights(tf.Module):
         if dtype not in WEIGHTS_DTYPES:
             raise ValueError(f"weights_dtype must be one of {WEIGHTS_DTYPES}. Received: weights_dtype={dtype!r}")
         variables = list({id(variable): variable for variable in model.variables}.values())
-        small = [variable for variable in variables if dtype is not None and _is_large(variable)]
+        small = [one for one in variables if dtype not in (None, one.dtype) and _is_large(one)]
         self._stored = Untracked([(variable, _store(variable, dtype)) for variable in small])
         kept = {id(variable) for variable in small}
         self.whole = [variable.value for variable in variables if id(variable) not in kept]

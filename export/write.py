@@ -42,6 +42,7 @@ def main(arguments: list[str]) -> int:
         signatures=options.signatures,
         jit_compile=options.jit_compile,
         weights_dtype=options.weights_dtype,
+        compute_dtype=options.compute_dtype,
         warm_up=not options.no_warm_up,
         keep=options.keep,
         batching=_batching(options),
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-answer-length", type=count, help="longest answer to a question in tokens (default: 30)")
     parser.add_argument("--signatures", type=names, help="names with commas (default: all that the head has)")
     parser.add_argument("--weights-dtype", choices=("bfloat16", "int8"), help="store matrices smaller")
+    parser.add_argument("--compute-dtype", choices=("bfloat16",), help="compute in it too, on CPUs with its products")
     parser.add_argument("--jit-compile", action="store_true", help="compile under XLA; a server needs a flag for it")
     parser.add_argument("--no-warm-up", action="store_true", help="write no warm-up requests")
     parser.add_argument("--keep", type=int, help="remove older versions but this many (default: remove none)")

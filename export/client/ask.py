@@ -7,6 +7,7 @@ python -m export ask --server localhost:8501 --rest --name summaries --version 2
 python -m export ask --server localhost:8500 --signature summarize --set max_new_tokens=64 \
     --set num_return_sequences=2 "text"
 python -m export ask --server localhost:8500 --question "Who wrote it?" --file document.txt
+python -m export ask --server models.example.com:443 --tls --token-file token --label stable "text"
 """
 
 import argparse
@@ -19,11 +20,12 @@ import numpy as np
 
 from export.client.reading import decoded_text, read_text
 from export.client.saved_model_client import SavedModel, import_server_libraries
-from export.client.server_client import DEFAULT_NAME, Client, GrpcClient, RestClient
+from export.client.server_client import DEFAULT_NAME, TLS, Client, GrpcClient, RestClient
 from export.client.verification import add_trust_arguments, trust_of
 from export.client.version_folders import latest_version
 
-_SERVER_ONLY = ("rest", "name", "version", "timeout")
+_TLS = ("tls_roots", "tls_certificate", "tls_key")
+_SERVER_ONLY = ("rest", "name", "version", "label", "timeout", "token_file", "tls", *_TLS)
 
 
 def main(arguments: list[str]) -> int:
@@ -45,11 +47,13 @@ def main(arguments: list[str]) -> int:
     if options.text is not None and options.file is not None:
         parser.error("text and --file exclude each other")
     if options.server is None:
-        server_only = [f"--{name}" for name in _SERVER_ONLY if getattr(options, name) not in (None, False)]
+        server_only = [
+            f"--{name.replace('_', '-')}" for name in _SERVER_ONLY if getattr(options, name) not in (None, False)
+        ]
         if options.directory is None:
             parser.error("the following arguments are required: DIR")
         if server_only:
-            parser.error(f"{server_only[0]} needs --server")
+            parser.error(f"--{server_only[0]} needs --server")
         return _ask_folder(options)
     if options.directory is not None:
         parser.error("DIR and --server exclude each other")
@@ -85,7 +89,15 @@ def _parser() -> argparse.ArgumentParser:
     server.add_argument("--rest", action="store_true", help="HOST:PORT is the REST port")
     server.add_argument("--name", help=f"of the model on the server (default: {DEFAULT_NAME}, the stock image's)")
     server.add_argument("--version", type=int, help="of the model (default: the server's choice, the highest)")
+    server.add_argument("--label", help="of the version in the server's models.config, in place of --version")
     server.add_argument("--timeout", type=float, metavar="SECONDS", help="default: 60")
+    server.add_argument("--token-file", type=Path, help="a bearer token, which a command line would show to others")
+    server.add_argument(
+        "--tls", action="store_true", help="trust the authorities that gRPC, or over REST Python, trusts"
+    )
+    server.add_argument("--tls-roots", type=Path, help="PEM: the authorities to trust in their place")
+    server.add_argument("--tls-certificate", type=Path, help="PEM: the client's own certificate")
+    server.add_argument("--tls-key", type=Path, help="PEM: its private key")
     return parser
 
 
@@ -100,8 +112,13 @@ def _ask_server(options: argparse.Namespace) -> int:
     settings: dict[str, Any] = {
         "name": DEFAULT_NAME if options.name is None else options.name,
         "version": options.version,
+        "label": options.label,
         "timeout": 60.0 if options.timeout is None else options.timeout,
+        "token": None if options.token_file is None else options.token_file.read_text(encoding="utf-8").strip(),
     }
+    files = [getattr(options, name) for name in _TLS]
+    if options.tls or any(files):
+        settings["tls"] = TLS(*files)
     with _client(options, settings) as client:
         client.signatures()  # likewise for a wrong server
         return _print_answer(client, options, _document(options))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
+from export.compute_dtype import ComputeDtype
 from export.programs import Tensors, hidden_states
 from export.signatures.queues import Batching, LengthQueues
 from export.signatures.requests import check_ids, check_rows, check_texts, first_that_holds, padded_columns, padded_rows
@@ -36,6 +37,7 @@ class ExportSettings:
         jit_compile: compile the model's part under XLA, for which a server needs a flag.
         weights_dtype: the stored type of matrices, see `StoredWeights`.
         batching: how documents of like length share batches in the graph; None: not at all.
+        compute_dtype: of the model, which has it already; None: its own.
     """
 
     lengths: tuple[int, ...]
@@ -43,6 +45,7 @@ class ExportSettings:
     jit_compile: bool = False
     weights_dtype: WeightsDtype = None
     batching: Batching | None = None
+    compute_dtype: ComputeDtype = None
 
 
 class Signatures(tf.Module):
@@ -62,7 +65,8 @@ class Signatures(tf.Module):
     length and batch size, and requests are filled up with empty rows.
 
     With `batching` the rows of a request of texts part behind the first stage, each to the queue of its own length
-    (`LengthQueues`), where they share batches with other requests, and come together again in order.
+    (`LengthQueues`), where they share batches with other requests, and come together again in order. So do rows of ids
+    whose answers do not depend on the length.
 
     Args:
         model: the model.
@@ -199,6 +203,22 @@ class Signatures(tf.Module):
         else:
             outputs = self._queues.run(name, self._function(name, program), counts, batch_of, further)
         return {**outputs, "truncated": counts > self.export_settings.lengths[-1]}
+
+    def run_ids(self, name: str, program: Program, inputs: Tensors, **further: tf.Tensor) -> Tensors:
+        """The outputs of `run` for checked ids (B, L), in shapes that do not depend on the length.
+
+        Queues take each row by its own tokens, and put it into the batches of texts.
+        """
+        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+
+        def batch_of(length: int) -> Tensors:
+            return padded_columns(inputs, length)
+
+        if self._queues is None:
+            return self.run(name, program, tf.shape(ids)[1], batch_of, **further)
+        places = tf.range(1, tf.shape(ids)[1] + 1)
+        counts = tf.reduce_max(tf.where(mask != 0, places, 0), axis=1)  # (B,)
+        return self._queues.run(name, self._function(name, program), counts, batch_of, further)
 
     def checked(self, inputs: Mapping[str, tf.Tensor]) -> Tensors:
         """The inputs, behind checks that name a wrong one."""

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from export.programs import class_logits
 from export.signatures.base import Signatures, Tensors
-from export.signatures.requests import padded_columns
 
 
 class ClassificationSignatures(Signatures):
@@ -63,9 +62,7 @@ class ClassificationSignatures(Signatures):
 
     def logits(self, **inputs: tf.Tensor) -> Tensors:
         """Ids -> "logits" float32 (B, C); inputs as for `encode`, each row with an end token."""
-        inputs = self.checked(inputs)
-        tokens = tf.shape(inputs["input_ids"])[1]
-        return self.run("logits", self._program, tokens, lambda length: padded_columns(inputs, length))
+        return self.run_ids("logits", self._program, self.checked(inputs))
 
     def _program(self, batch: Tensors) -> Tensors:
         return class_logits(self.model, batch)

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from export.signatures.base import Signatures, Tensors
-from export.signatures.requests import check_range, padded_columns
+from export.signatures.requests import check_range
 from tfmodels import GenerationConfig
 
 
@@ -101,11 +101,8 @@ class GenerationSignatures(Signatures):
     def generate(self, **inputs: tf.Tensor) -> Tensors:
         """Ids -> ids: "sequences" int32 (B, T) and "scores" float32 (B,); inputs as for `encode`."""
         inputs = self.checked(inputs)
-        rows, tokens = tf.unstack(tf.shape(inputs["input_ids"]))
-        limits = tf.fill([rows], self._generation.most_new_tokens)
-        outputs = self.run(
-            "generate", self._program, tokens, lambda length: padded_columns(inputs, length), limits=limits
-        )
+        limits = tf.fill([tf.shape(inputs["input_ids"])[0]], self._generation.most_new_tokens)
+        outputs = self.run_ids("generate", self._program, inputs, limits=limits)
         return {"sequences": outputs["sequences"][:, 0], "scores": outputs["scores"][:, 0]}
 
     def _program(self, batch: Tensors, limits: tf.Tensor) -> Tensors:

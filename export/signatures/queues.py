@@ -143,6 +143,8 @@ class LengthQueues:
                 "max_enqueued_batches": self._batching.waiting,
                 "enable_large_batch_splitting": True,
                 "shared_name": f"{self._name}/{name}/{length}",
+                # The server's metrics tell the queues apart by it.
+                "name": f"{name}_{length}",
             }
             self._queues.value[key] = _Queue.traced(program, specs, attributes)
         return self._queues.value[key]

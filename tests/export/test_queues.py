@@ -34,7 +34,7 @@ def queued(tmp_path_factory):
     served = exported("led")
     path = tmp_path_factory.mktemp("queued") / "1"
     batching = Batching(tokens=TOKENS, timeout_ms=int(PATIENCE * 1000))
-    names = ("serving_default", "summarize")
+    names = ("serving_default", "summarize", "generate")
     export_saved_model(
         served.model, served.tokenizer, path, lengths=LENGTHS, signatures=names, warm_up=False, batching=batching
     )
@@ -72,6 +72,26 @@ def test_a_lone_document_waits_as_long_as_it_is_told_to(queued):
     wanted, start = alone(SHORT), time.monotonic()
     assert ask(queued, [SHORT]) == [wanted]
     assert PATIENCE / 2 < time.monotonic() - start < 3 * PATIENCE
+
+
+def test_rows_of_ids_share_the_batches_of_texts_by_their_own_tokens(queued):
+    rows = {text: exported("led").tokenizer([text], max_length=LENGTHS[-1]) for text in (SHORT, LONG)}
+    whole = loaded("led").signatures["generate"]
+    wanted = {text: whole(**{key: tf.constant(value) for key, value in one.items()}) for text, one in rows.items()}
+    # As a server pads them: with a row's own first token, and no mask.
+    padded = {key: np.concatenate([rows[SHORT][key], rows[LONG][key]]) for key in rows[SHORT]}
+    padded["input_ids"] = np.where(padded["attention_mask"] == 0, padded["input_ids"][:, :1], padded["input_ids"])
+    # What runs for the first time is prepared first.
+    queued("generate", **{key: value[[0, 0, 1]] for key, value in padded.items()})
+    start = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        text = pool.submit(ask, queued, [SHORT])
+        answer = queued("generate", **padded)
+        assert text.result() == [alone(SHORT)]
+    assert time.monotonic() - start < PATIENCE
+    for row, expected in zip(answer["sequences"], wanted.values(), strict=True):
+        np.testing.assert_array_equal(row, expected["sequences"].numpy()[0])
+    np.testing.assert_allclose(answer["scores"], [one["scores"].numpy()[0] for one in wanted.values()], atol=1e-4)
 
 
 def test_eight_threads_get_the_answers_of_documents_alone_in_order_whatever_is_asked_beside_them(queued):

@@ -181,11 +181,24 @@ def _toy_manifest(functions):
 
 @dataclass(frozen=True)
 class Running:
-    """A server's two addresses."""
+    """A server's addresses: "grpc", "rest", and with certificates further ones, see prediction_server.py."""
 
-    grpc: str
-    rest: str
+    ports: dict
     process: subprocess.Popen
+
+    @property
+    def grpc(self):
+        """The address of the gRPC port."""
+        return self.at("grpc")
+
+    @property
+    def rest(self):
+        """The address of the REST port."""
+        return self.at("rest")
+
+    def at(self, name):
+        """The address of a port."""
+        return f"localhost:{self.ports[name]}"
 
     def held_bytes(self):
         """The memory that it holds."""
@@ -195,9 +208,10 @@ class Running:
 
 
 @contextlib.contextmanager
-def serving(folder):
-    """A `prediction_server.py` in a process of its own, over `folder`."""
+def serving(folder, certificates=None):
+    """A `prediction_server.py` in a process of its own, over `folder`; `certificates`: the folder of those for TLS."""
     command = [sys.executable, str(Path(__file__).with_name("prediction_server.py")), str(folder)]
+    command += [] if certificates is None else ["--certificates", str(certificates)]
     with (
         tempfile.TemporaryFile() as messages,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages) as process,
@@ -207,8 +221,7 @@ def serving(folder):
             if not line:
                 messages.seek(0)
                 raise RuntimeError(messages.read().decode())
-            ports = json.loads(line)
-            yield Running(f"localhost:{ports['grpc']}", f"localhost:{ports['rest']}", process)
+            yield Running(json.loads(line), process)
         finally:
             process.stdin.close()
             process.wait(30)

@@ -2,8 +2,10 @@
 
 It takes the same messages over gRPC and REST, checks what the stock server checks (the names of the inputs) and runs
 the same session in C++ that the stock server does, with nothing of Python between a request and its checks: what the
-graph says to a wrong dtype or shape comes back as it is. It prints one line of JSON with both ports when it is ready,
-and for each line of its input the bytes that it holds.
+graph says to a wrong dtype or shape comes back as it is. It prints one line of JSON with its ports when it is ready,
+and for each line of its input the bytes that it holds. With `--certificates` it has two more pairs of ports behind TLS:
+"tls" and "elsewhere" (the certificate of another host), which want the token, and "mutual", which wants a client's
+certificate.
 """
 
 import argparse
@@ -12,8 +14,10 @@ import collections
 import ctypes
 import gc
 import json
+import ssl
 import sys
 import threading
+import urllib.parse
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +32,10 @@ THREADS = 8
 OVERDUE = b"overdue"
 # Documents whose batch the deadline of another request cancels, but for each third or thousandth time.
 CANCELLED = {b"cancelled twice": 3, b"cancelled always": 1000}
+# Documents for which the server is away, likewise.
+AWAY = {b"away twice": 3, b"away always": 1000}
+LABELS = {"stable": 3, "canary": 4}
+TOKEN = "a-secret"
 
 
 class ServedModel:
@@ -63,8 +71,11 @@ class ServedModel:
         # The public way would check and convert what is fed, which the stock server does not.
         return self._session._make_callable_from_options(options)
 
-    def check(self, name, version):
+    def check(self, name, version, label=""):
         errors = self.tf.errors
+        if label and label not in LABELS:
+            raise errors.InvalidArgumentError(None, None, f"Unrecognized servable version label: {label}")
+        version = LABELS[label] if label else version
         if name != self.name:
             raise errors.NotFoundError(None, None, f"Servable not found for request: Latest({name})")
         if version not in (None, self.version):
@@ -92,6 +103,8 @@ class ServedModel:
             self._asked[text] += 1
             if self._asked[text] % CANCELLED.get(text, 1):
                 raise self.tf.errors.CancelledError(None, None, "Loop execution was cancelled.")
+            if self._asked[text] % AWAY.get(text, 1):
+                raise self.tf.errors.UnavailableError(None, None, "Servable is not available.")
         outputs = self._callable(name)(*(inputs[key] for key in sorted(wanted)))
         return dict(zip(sorted(self.signatures[name].outputs), outputs, strict=True))
 
@@ -100,7 +113,19 @@ def _reason(error):
     return str(error.message).removeprefix("Graph execution error:").strip()
 
 
-def start_grpc(model, port):
+def lacks_token(headers):
+    """Whether a request lacks the token; headers by names in lower case."""
+    return headers.get("authorization") != f"Bearer {TOKEN}"
+
+
+def secured(certificates, name):
+    """(certificate, key, authorities of clients or None) of a pair of ports."""
+    server = "elsewhere" if name == "elsewhere" else "server"
+    authority = certificates / "authority.pem" if name == "mutual" else None
+    return certificates / f"{server}.pem", certificates / f"{server}.key", authority
+
+
+def start_grpc(model, port, security=None, token=False):
     import grpc
     from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
@@ -111,7 +136,7 @@ def start_grpc(model, port):
         def Predict(self, request, context):
             with errors_told(context):
                 spec = request.model_spec
-                model.check(spec.name, spec.version.value if spec.HasField("version") else None)
+                model.check(spec.name, spec.version.value if spec.HasField("version") else None, spec.version_label)
                 inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
                 answer = predict_pb2.PredictResponse()
                 for key, value in model.predict(spec.signature_name or "serving_default", inputs).items():
@@ -121,7 +146,7 @@ def start_grpc(model, port):
         def GetModelMetadata(self, request, context):
             with errors_told(context):
                 spec = request.model_spec
-                model.check(spec.name, spec.version.value if spec.HasField("version") else None)
+                model.check(spec.name, spec.version.value if spec.HasField("version") else None, spec.version_label)
                 found = get_model_metadata_pb2.SignatureDefMap(signature_def=model.signatures)
                 answer = get_model_metadata_pb2.GetModelMetadataResponse()
                 answer.metadata["signature_def"].Pack(found)
@@ -138,10 +163,26 @@ def start_grpc(model, port):
             if isinstance(error, tf.errors.OpError):
                 self.context.abort(codes[error.error_code], _reason(error))
 
+    class Guard(grpc.ServerInterceptor):
+        def intercept_service(self, continuation, details):
+            if not lacks_token(dict(details.invocation_metadata)):
+                return continuation(details)
+            # What was sent is said again, as a careless proxy does.
+            message = f"wrong authorization: {dict(details.invocation_metadata).get('authorization')}"
+            return grpc.unary_unary_rpc_method_handler(
+                lambda request, context: context.abort(grpc.StatusCode.UNAUTHENTICATED, message)
+            )
+
     limits = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-    server = grpc.server(futures.ThreadPoolExecutor(THREADS), options=limits)
+    guards = [Guard()] if token else []
+    server = grpc.server(futures.ThreadPoolExecutor(THREADS), interceptors=guards, options=limits)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Service(), server)
-    port = server.add_insecure_port(f"localhost:{port}")
+    if security is None:
+        port = server.add_insecure_port(f"localhost:{port}")
+    else:
+        certificate, key, authority = (None if path is None else path.read_bytes() for path in security)
+        credentials = grpc.ssl_server_credentials([(key, certificate)], authority, authority is not None)
+        port = server.add_secure_port(f"localhost:{port}", credentials)
     server.start()
     return server, port
 
@@ -149,7 +190,7 @@ def start_grpc(model, port):
 HTTP_STATUS = {1: 499, 3: 400, 5: 404, 8: 429, 9: 412, 14: 503}
 
 
-def start_rest(model, port):
+def start_rest(model, port, security=None, token=False):
     tf = model.tf
 
     class Handler(BaseHTTPRequestHandler):
@@ -161,12 +202,20 @@ def start_rest(model, port):
             self.answer(lambda: self.predict(json.loads(body)))
 
         def answer(self, work):
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            if token and lacks_token(headers):
+                return self.write(401, {"error": f"wrong authorization: {headers.get('authorization')}"})
             try:
                 parts = self.path.removesuffix("/metadata").partition(":")[0].split("/")
-                model.check(parts[3], int(parts[5]) if len(parts) > 5 else None)
+                place = dict(zip(parts[4::2], parts[5::2], strict=True))
+                version = int(place["versions"]) if "versions" in place else None
+                model.check(parts[3], version, urllib.parse.unquote(place.get("labels", "")))
                 status, found = 200, work()
             except tf.errors.OpError as error:
                 status, found = HTTP_STATUS.get(error.error_code, 500), {"error": _reason(error)}
+            return self.write(status, found)
+
+        def write(self, status, found):
             # As the stock server does: bytes that are not UTF-8 stay as they are.
             data = json.dumps(found, ensure_ascii=False).encode("utf-8", "surrogateescape")
             self.send_response(status)
@@ -201,6 +250,14 @@ def start_rest(model, port):
             pass
 
     server = ThreadingHTTPServer(("localhost", port), Handler)
+    if security is not None:
+        certificate, key, authority = security
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority)
+        context.verify_mode = ssl.CERT_NONE if authority is None else ssl.CERT_REQUIRED
+        context.load_cert_chain(certificate, key)
+        # The handshake belongs to the connection's own thread: one that fails must not end the server.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.handle_error = lambda request, address: None
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.server_port
 
@@ -227,15 +284,23 @@ def main():
     parser.add_argument("--name", default="model")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--rest-port", type=int, default=0)
+    parser.add_argument("--certificates", type=Path, help="a folder, see certificates.py")
     options = parser.parse_args()
     import_server_libraries()
     model = ServedModel(latest_version(options.directory), options.name)
     server, port = start_grpc(model, options.port)
-    print(json.dumps({"grpc": port, "rest": start_rest(model, options.rest_port)}), flush=True)
+    servers, ports = [server], {"grpc": port, "rest": start_rest(model, options.rest_port)}
+    for name in ("tls", "elsewhere", "mutual") if options.certificates is not None else ():
+        security, token = secured(options.certificates, name), name != "mutual"
+        server, ports[f"grpc-{name}"] = start_grpc(model, 0, security, token)
+        servers.append(server)
+        ports[f"rest-{name}"] = start_rest(model, 0, security, token)
+    print(json.dumps(ports), flush=True)
     # It ends when who started it closes its standard input, or ends.
     for _ in sys.stdin:
         print(held_bytes(), flush=True)
-    server.stop(None)
+    for server in servers:
+        server.stop(None)
 
 
 def held_bytes():

@@ -1,31 +1,53 @@
-"""Both clients and `ask --server` give the same answers and the same errors, over the wire."""
+"""All clients and `ask --server` give the same answers and the same errors, over the wire."""
 
+import asyncio
 import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from exported import serving, toy
 
-from export.client.server_client import GrpcClient, RestClient
-
-CLIENTS = (GrpcClient, RestClient)
+from export.client.async_client import AsyncGrpcClient
+from export.client.server_client import GrpcClient, RestClient, Retries
 
 
-@pytest.fixture(scope="module")
-def server():
-    with serving(toy()) as running:
-        yield running
+class AwaitedClient:
+    """The client for asyncio, with an event loop of its own."""
+
+    def __init__(self, *arguments, **settings):
+        self.runner = asyncio.Runner()
+
+        async def make():
+            return AsyncGrpcClient(*arguments, **settings)
+
+        try:
+            self.client = self.runner.run(make())
+        except BaseException:
+            self.runner.close()
+            raise
+
+    def __call__(self, *arguments, **inputs):
+        return self.runner.run(self.client(*arguments, **inputs))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.runner.run(self.client.close())
+        self.runner.close()
+
+
+CLIENTS = (GrpcClient, RestClient, AwaitedClient)
 
 
 def address(server, kind):
-    return server.grpc if kind is GrpcClient else server.rest
+    return server.rest if kind is RestClient else server.grpc
 
 
 @pytest.fixture(params=CLIENTS)
-def client(server, request):
-    with request.param(address(server, request.param)) as connected:
+def client(toy_server, request):
+    with request.param(address(toy_server, request.param)) as connected:
         yield connected
 
 
@@ -85,17 +107,25 @@ def test_bad_inputs_are_errors_that_name_them(client, signature, inputs, message
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
-def test_a_wrong_server_model_or_version_is_told(server, kind):
-    where = address(server, kind)
-    assert kind(where, version=3)("classify", text=["a"])["label"].tolist() == ["short"]
+def test_a_wrong_server_model_or_version_is_told(toy_server, kind):
+    def ask(where, **settings):
+        with kind(where, **settings) as client:
+            return client("classify", text=["a"])["label"].tolist()
+
+    where = address(toy_server, kind)
+    assert ask(where, version=3) == ask(where, label="stable") == ["short"]
     with pytest.raises(ValueError, match="Received: name=other, version=None"):
-        kind(where, name="other")(text=["a"])
+        ask(where, name="other")
     with pytest.raises(ValueError, match="Received: name=model, version=4"):
-        kind(where, version=4)(text=["a"])
+        ask(where, version=4)
+    with pytest.raises(ValueError, match="Received: name=model, label=canary"):
+        ask(where, label="canary")
+    with pytest.raises(ValueError, match="Unrecognized servable version label: other/one"):
+        ask(where, label="other/one")
     with pytest.raises(ConnectionError, match="server must be there and take requests. Received: server=localhost:1 "):
-        kind("localhost:1")(text=["a"])
+        ask("localhost:1", retries=Retries(attempts=1))
     with pytest.raises(ConnectionError):
-        kind(server.rest if kind is GrpcClient else server.grpc, timeout=10)(text=["a"])
+        ask(toy_server.grpc if kind is RestClient else toy_server.rest, timeout=10, retries=Retries(attempts=1))
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
@@ -103,9 +133,10 @@ def test_a_server_that_does_not_answer_is_given_up(kind):
     # Connections are made, and nobody takes them.
     with (
         socket.create_server(("localhost", 0)) as silent,
+        kind(f"localhost:{silent.getsockname()[1]}", timeout=0.2) as client,
         pytest.raises(TimeoutError, match="within timeout=0.2 seconds"),
     ):
-        kind(f"localhost:{silent.getsockname()[1]}", timeout=0.2)(text=["a"])
+        client(text=["a"])
 
 
 def test_a_request_that_waited_beyond_its_deadline_is_late_and_not_refused(client):
@@ -119,12 +150,29 @@ def test_a_request_whose_batch_another_cancels_is_sent_again(client):
         client("classify", text=["cancelled always"])
 
 
+def test_several_questions_under_asyncio_are_on_their_way_at_once(toy_server):
+    async def ask():
+        async with AsyncGrpcClient(toy_server.grpc) as client:
+            answers = await asyncio.gather(*(client("classify", text=["a" * size]) for size in range(1, 9)))
+            return [str(answer["label"][0]) for answer in answers], set(await client.signatures())
+
+    labels, names = asyncio.run(ask())
+    assert labels == ["short"] * 3 + ["long"] * 5
+    assert {"serving_default", "classify"} < names
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"server": "localhost"}, "server must be HOST:PORT. Received: server=localhost"),
         ({"server": "localhost:1", "name": ""}, "name must not be empty"),
         ({"server": "localhost:1", "version": 0}, "version must be positive. Received: version=0"),
+        ({"server": "localhost:1", "label": ""}, "label must not be empty"),
+        (
+            {"server": "localhost:1", "version": 1, "label": "stable"},
+            "version and label exclude each other. Received: version=1, label=stable",
+        ),
+        ({"server": "localhost:1", "token": 5}, "token must be a string or a function. Received: int"),
         ({"server": "localhost:1", "timeout": 0}, "timeout must be a positive number of seconds. Received: timeout=0"),
     ],
 )
@@ -152,14 +200,14 @@ def ask(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
 
 
-def test_the_program_asks_a_server_over_grpc(server):
-    done = ask("--server", server.grpc, "--question", "who", "text")
+def test_the_program_asks_a_server_over_grpc(toy_server):
+    done = ask("--server", toy_server.grpc, "--question", "who", "text")
     assert (done.stdout, done.stderr) == ("who: text\n", "")
 
 
-def test_the_program_asks_a_server_over_rest(server, tmp_path):
+def test_the_program_asks_a_server_over_rest(toy_server, tmp_path):
     (tmp_path / "document").write_text("summary")
-    rest = ("--server", server.rest, "--rest")
+    rest = ("--server", toy_server.rest, "--rest")
     done = ask(*rest, "--name", "model", "--version", 3, "--question", "is it longer than that", input="text")
     assert done.stdout == "is it longer than that: text\n"
     assert done.stderr == "(the document was longer than the longest exported length and was cut)\n"
@@ -173,6 +221,7 @@ def test_the_program_asks_a_server_over_rest(server, tmp_path):
     [
         ([], "the following arguments are required: DIR"),
         (["DIR", "text", "--rest"], "--rest needs --server"),
+        (["DIR", "text", "--tls-roots", "file"], "--tls-roots needs --server"),
         (["DIR", "text", "--server", "localhost:1"], "DIR and --server exclude each other"),
         (["text", "--file", "file", "--server", "localhost:1"], "text and --file exclude each other"),
         (["text", "--server", "localhost:1", "--set", "a"], "must be NAME=NUMBER. Received: 'a'"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from exported import TEXTS
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from server_messages import BATCHING, MONITORING, parsed
 
 import export
 from export.__main__ import main
@@ -29,34 +29,6 @@ FLAGS = (
     "xla_cpu_compilation_enabled",
 )
 ONCE = "file_system_poll_wait_seconds"
-INT64, BOOL, STRING = (
-    getattr(descriptor_pb2.FieldDescriptorProto, f"TYPE_{name}") for name in ("INT64", "BOOL", "STRING")
-)
-# Fields of TensorFlow Serving's messages, which its Python package does not hold.
-BATCHING = {
-    "max_batch_size": "Value",
-    "batch_timeout_micros": "Value",
-    "max_enqueued_batches": "Value",
-    "num_batch_threads": "Value",
-    "pad_variable_length_inputs": BOOL,
-}
-
-
-def parsed(name, **messages):
-    """A text proto as the last of the given messages: fields by name, with a scalar type or a message's name."""
-    file = descriptor_pb2.FileDescriptorProto(name="config.proto", package="config", syntax="proto3")
-    for message, fields in messages.items():
-        added = file.message_type.add(name=message)
-        for number, (field, kind) in enumerate(fields.items(), 1):
-            one = added.field.add(name=field, number=number, label=descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL)
-            if isinstance(kind, str):
-                one.type, one.type_name = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE, f".config.{kind}"
-            else:
-                one.type = kind
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    kind = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"config.{message}"))
-    return text_format.Parse((FOLDER / name).read_text(), kind())
 
 
 def kubernetes():
@@ -73,7 +45,7 @@ def container():
 
 
 def test_batching_bounds_what_is_worked_on_at_once():
-    batching = parsed("batching.txt", Value={"value": INT64}, BatchingParameters=BATCHING)
+    batching = parsed(FOLDER / "batching.txt", BATCHING)
     assert batching.max_batch_size.value >= 1
     assert batching.num_batch_threads.value >= 1
     assert batching.max_enqueued_batches.value >= batching.num_batch_threads.value
@@ -82,8 +54,8 @@ def test_batching_bounds_what_is_worked_on_at_once():
 
 
 def test_a_version_brings_the_settings_of_its_batches_and_the_flags_it_needs(led):
-    common = parsed("batching.txt", Value={"value": INT64}, BatchingParameters=BATCHING)
-    own = parsed(led.folder / "1" / SETTINGS, Value={"value": INT64}, BatchingParameters=BATCHING)
+    common = parsed(FOLDER / "batching.txt", BATCHING)
+    own = parsed(led.folder / "1" / SETTINGS, BATCHING)
     # The threads are the server's.
     assert not own.HasField("num_batch_threads")
     common.ClearField("num_batch_threads")
@@ -93,8 +65,7 @@ def test_a_version_brings_the_settings_of_its_batches_and_the_flags_it_needs(led
 
 
 def test_metrics_are_where_prometheus_is_sent():
-    prometheus = {"enable": BOOL, "path": STRING}
-    monitoring = parsed("monitoring.txt", Prometheus=prometheus, Monitoring={"prometheus_config": "Prometheus"})
+    monitoring = parsed(FOLDER / "monitoring.txt", MONITORING)
     annotations = kubernetes()[0]["spec"]["template"]["metadata"]["annotations"]
     assert monitoring.prometheus_config.enable
     assert annotations["prometheus.io/path"] == monitoring.prometheus_config.path
