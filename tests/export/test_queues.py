@@ -83,12 +83,14 @@ def test_rows_of_ids_share_the_batches_of_texts_by_their_own_tokens(queued):
     padded["input_ids"] = np.where(padded["attention_mask"] == 0, padded["input_ids"][:, :1], padded["input_ids"])
     # What runs for the first time is prepared first.
     queued("generate", **{key: value[[0, 0, 1]] for key, value in padded.items()})
+    assert ask(queued, [SHORT, SHORT]) == [alone(SHORT)] * 2
     start = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
         text = pool.submit(ask, queued, [SHORT])
         answer = queued("generate", **padded)
-        assert text.result() == [alone(SHORT)]
+        short = text.result()
     assert time.monotonic() - start < PATIENCE
+    assert short == [alone(SHORT)]
     for row, expected in zip(answer["sequences"], wanted.values(), strict=True):
         np.testing.assert_array_equal(row, expected["sequences"].numpy()[0])
     np.testing.assert_allclose(answer["scores"], [one["scores"].numpy()[0] for one in wanted.values()], atol=1e-4)
