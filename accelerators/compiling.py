@@ -1,5 +1,6 @@
 """One job compiled for one target, and the figures of it."""
 
+import math
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,8 +23,9 @@ class Figures:
 
     arguments_mb, temp_mb, peak_mb: memory. teraflop: of all matrix products of the traced program, of all chips.
     hbm_gb: read from and written to the main memory in one run. cycles_ms: the TPU compiler's estimate of the time of
-    one run; 0 from a GPU's, which makes none. collectives: how many of each kind. collective_mb: their results in one
-    run. custom_calls: how many of each target. heaviest_ms: the estimate by names of instructions.
+    one run; 0 from a GPU's, which makes none, and of a program with an operation that has none. collectives: how many
+    of each kind. collective_mb: their results in one run. custom_calls: how many of each target. heaviest_ms: the
+    estimate by names of instructions.
     """
 
     compile_s: float
@@ -75,7 +77,7 @@ def compile_job(job: Job, target_name: str) -> Compiled:
         peak_mb=round(memory.peak_memory_in_bytes / _MB, 2),
         teraflop=round(product_operations(traced.jaxpr.jaxpr) / 1e12, 6),
         hbm_gb=round(costs.hbm_bytes / 1e9, 4),
-        cycles_ms=round(costs.cycles / target.gigahertz / 1e6, 4),
+        cycles_ms=round(costs.cycles / target.gigahertz / 1e6, 4) if math.isfinite(costs.cycles) else 0.0,
         collectives=dict(program.collectives()),
         collective_mb=round(sum(costs.collective_bytes.values()) / _MB, 3),
         custom_calls=dict(program.custom_calls()),

@@ -14,6 +14,8 @@ from accelerators.hlo import HBM, Computation, Instruction, Program
 
 _TRIPS = re.compile(r"known_trip_count[^0-9]*(\d+)")
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+# What the compiler writes where it has no estimate of an operation.
+_UNRATED = 2**63 - 1
 _CLONE = re.compile(r"([.\d]+|\.clone|\.remat)+$")
 # They move nothing, or what they move is counted where it starts, or inside what they call.
 _FREE = {
@@ -26,8 +28,9 @@ _SLICES = ("dynamic-slice", "slice", "gather")
 
 @dataclass(frozen=True)
 class Costs:
-    """cycles: the TPU compiler's estimate; 0 from other compilers. hbm_bytes: what the device's main memory reads and
-    writes. collective_bytes: results of each kind of collective. heaviest: cycles by the names of instructions.
+    """cycles: the TPU compiler's estimate; 0 from other compilers, infinite where an operation has none. hbm_bytes:
+    what the main memory reads and writes. collective_bytes: results of each kind of collective. heaviest: cycles
+    by the names of instructions.
     """
 
     cycles: float = 0
@@ -75,9 +78,11 @@ def program_costs(program: Program, open_loops: int = 1) -> Costs:
         if each.opcode == "call":
             return of(each.called["to_apply"])
         found = _CYCLES.search(each.attributes)
-        cycles = int(found[1]) if found else 0
+        cycles = float(found[1]) if found else 0.0
+        if cycles >= _UNRATED:
+            cycles = math.inf
         collectives = Counter({each.collective: each.bytes_in()} if each.collective else {})
-        heaviest = Counter({_CLONE.sub("", each.name): cycles} if cycles else {})
+        heaviest = Counter({_CLONE.sub("", each.name): int(cycles)} if 0 < cycles < math.inf else {})
         return Costs(cycles, _hbm_bytes(each, computation, program), collectives, heaviest)
 
     return of(program.entry)

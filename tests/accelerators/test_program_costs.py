@@ -1,5 +1,7 @@
 """Costs of a compiled program: loops count as often as they run, and bytes where they are in main memory."""
 
+import math
+
 import jax
 import numpy as np
 import pytest
@@ -52,6 +54,12 @@ def test_a_loop_counts_as_often_as_it_runs(note, trips):
     assert costs.hbm_bytes == (16 + 4 + 16) * trips + 2 * 8 * 4 * 4
     assert costs.collective_bytes == {"all-reduce": 16 * trips}
     assert costs.heaviest == {"row": 10 * trips, "copy": 5}
+
+
+def test_an_operation_without_an_estimate_leaves_the_program_without_one():
+    costs = program_costs(parse(LOOP.replace("NOTE", "").replace('"10"', f'"{2**63 - 1}"')))
+    assert math.isinf(costs.cycles)
+    assert costs.heaviest == {"copy": 5}
 
 
 def test_a_loop_that_ends_by_a_value_counts_as_often_as_is_said():

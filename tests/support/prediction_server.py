@@ -190,6 +190,15 @@ def start_grpc(model, port, security=None, token=False):
 HTTP_STATUS = {1: 499, 3: 400, 5: 404, 8: 429, 9: 412, 14: 503}
 
 
+def secure(server, certificate, key, authority):
+    """TLS for an HTTP server's connections; clients need a certificate of `authority` unless it is None."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority)
+    context.verify_mode = ssl.CERT_NONE if authority is None else ssl.CERT_REQUIRED
+    context.load_cert_chain(certificate, key)
+    # The handshake belongs to the connection's own thread: one that fails must not end the server.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+
+
 def start_rest(model, port, security=None, token=False):
     tf = model.tf
 
@@ -251,12 +260,7 @@ def start_rest(model, port, security=None, token=False):
 
     server = ThreadingHTTPServer(("localhost", port), Handler)
     if security is not None:
-        certificate, key, authority = security
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority)
-        context.verify_mode = ssl.CERT_NONE if authority is None else ssl.CERT_REQUIRED
-        context.load_cert_chain(certificate, key)
-        # The handshake belongs to the connection's own thread: one that fails must not end the server.
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        secure(server, *security)
     server.handle_error = lambda request, address: None
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.server_port
