@@ -87,6 +87,9 @@ class GenerationSignatures(Signatures):
         rows, generation = tf.size(text), self._generation
         limits = check_range("max_new_tokens", max_new_tokens, rows, generation.most_new_tokens)
         counts = check_range("num_return_sequences", num_return_sequences, rows, generation.sequences)
+        # Behind all checks: a request that fails while its rows are in a batch ends the batch for its neighbours, too.
+        with tf.control_dependencies([limits, counts]):
+            text = tf.identity(text)
         outputs = self.run_text("generate", self._program, text, limits=limits)
         most = tf.reduce_max(tf.concat([counts, [1]], axis=0))
         sequences, scores = outputs["sequences"][:, :most], outputs["scores"][:, :most]

@@ -68,8 +68,11 @@ def test_documents_of_one_length_share_a_batch_and_others_do_not_wait_for_them(q
     assert time.monotonic() - start < PATIENCE
 
 
-def test_a_lone_document_waits_as_long_as_it_is_told_to(queued):
-    wanted, start = alone(SHORT), time.monotonic()
+def test_a_lone_document_waits_as_long_as_it_is_told_to_and_a_refused_one_is_no_company(queued):
+    wanted, numbers = alone(SHORT), {"max_new_tokens": [8], "num_return_sequences": [99]}
+    with pytest.raises(ValueError, match="num_return_sequences must be from 1 to"):
+        queued("summarize", text=[SHORT], **numbers)
+    start = time.monotonic()
     assert ask(queued, [SHORT]) == [wanted]
     assert PATIENCE / 2 < time.monotonic() - start < 3 * PATIENCE
 

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from exported import LENGTHS, TEXTS
+from exported import LENGTHS, TEXTS, serving
 
+from export import Batching, export_saved_model
 from export.client.server_client import GrpcClient, RestClient
 
 THREADS = 8
@@ -106,11 +107,16 @@ def test_rest_answers_and_refuses_alike(led, led_server):
 
 
 @pytest.mark.slow
-def test_the_server_keeps_its_memory_over_two_thousand_requests(led, led_server):
+@pytest.mark.parametrize("batching", [None, Batching(tokens=4 * LENGTHS[-1])], ids=["no batches", "in the graph"])
+def test_the_server_keeps_its_memory_over_two_thousand_requests(led, batching, tmp_path):
+    folder = led.folder if batching is None else tmp_path / "served"
+    if batching is not None:
+        export_saved_model(led.model, led.tokenizer, folder / "1", lengths=LENGTHS, batching=batching)
     good, bad = list(good_requests(led)), list(bad_requests())
-    assert ask_all(led_server, good, bad, 1000, seed=1) == []
-    before = led_server.held_bytes()
-    assert ask_all(led_server, good, bad, 1000, seed=2) == []
-    after = led_server.held_bytes()
+    with serving(folder) as server:
+        assert ask_all(server, good, bad, 1000, seed=1) == []
+        before = server.held_bytes()
+        assert ask_all(server, good, bad, 1000, seed=2) == []
+        after = server.held_bytes()
     print(f"server: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB after")
     assert after <= 1.03 * before
