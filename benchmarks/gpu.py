@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.jobs import chosen_by_name
 from benchmarks.models import FAMILIES, SHRINK
 from benchmarks.processes import WorkerError, run_task
 from benchmarks.report import make_table, number
@@ -72,11 +73,7 @@ def gpu_rows(size: str = "base", only: Sequence[str] = ()) -> list[GpuRow]:
         GpuRow(family, job, length if size == "base" else length // SHRINK, batch)
         for (family, job), length, batch in itertools.product(jobs, LENGTHS, BATCHES)
     ]
-    for text in only:
-        if not any(text in row.name for row in rows):
-            names = ", ".join(row.name for row in rows)
-            raise ValueError(f"--only must be part of a row's name: {names}. Received: --only {text}")
-    return [row for row in rows if not only or any(text in row.name for text in only)]
+    return chosen_by_name(rows, only)
 
 
 def run_gpu(

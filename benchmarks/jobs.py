@@ -22,7 +22,9 @@ Ours beside that of the row named in `compared_to`, each where a target speaks o
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from benchmarks.models import FAMILIES, SHRINK, config_fields
 from benchmarks.task import COMPILED, OURS, PEERS, SIDES, THEIRS, Task
@@ -234,12 +236,25 @@ def chosen_rows(rows: Sequence[Row], only: Sequence[str], quick: bool) -> list[R
     >>> [row.name for row in chosen_rows(all_rows(), ["led train"], quick=True)]
     ['led train 4096']
     """
-    candidates = [row for row in rows if row.is_quick or not quick]
+    return chosen_by_name([row for row in rows if row.is_quick or not quick], only)
+
+
+def chosen_by_name(
+    candidates: Sequence[Any], only: Sequence[str], name_of: Callable[[Any], str] = operator.attrgetter("name")
+) -> list[Any]:
+    """The candidates whose names hold one of the texts of `only`, all where it is empty.
+
+    Raises:
+        ValueError: a text that no name holds.
+
+    >>> chosen_by_name(["led train", "led encode"], ["train"], str)
+    ['led train']
+    """
     for text in only:
-        if not any(text in row.name for row in candidates):
-            names = ", ".join(row.name for row in candidates)
+        if not any(text in name_of(each) for each in candidates):
+            names = ", ".join(map(name_of, candidates))
             raise ValueError(f"--only must be part of a row's name: {names}. Received: --only {text}")
-    return [row for row in candidates if not only or any(text in row.name for text in only)]
+    return [each for each in candidates if not only or any(text in name_of(each) for text in only)]
 
 
 def verdicts(row: Row, figures: Mapping[str, float]) -> dict[str, bool | None]:

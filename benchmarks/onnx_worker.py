@@ -8,7 +8,6 @@ python -m benchmarks.onnx_worker transformers FOLDER led --lengths 4096
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from benchmarks.memory import peak_bytes
 from benchmarks.models import FAMILIES, SIZES, class_name, config_fields, make_inputs
 from benchmarks.task import Task, positive
-from benchmarks.timing import seconds
+from benchmarks.timing import clocked
 from benchmarks.worker import set_environment
 from export.client.arguments import sizes
 from export.client.strict_json import dumped
@@ -109,11 +108,7 @@ def _inputs(options: argparse.Namespace) -> Any:
 def _figures(run: Callable[[], Any], repeats: int) -> dict[str, Any]:
     """Medians of runs after a first one, seconds by the clock and of all cores together."""
     run()
-    wall, cpu = [], []
-    for _ in range(repeats):
-        before = time.process_time()
-        wall.append(seconds(run))
-        cpu.append(time.process_time() - before)
+    wall, cpu = zip(*(clocked(run) for _ in range(repeats)), strict=True)
     return {"seconds": statistics.median(wall), "cpu_seconds": statistics.median(cpu), "peak_gb": peak_bytes() / 1e9}
 
 

@@ -9,14 +9,13 @@ import functools
 import itertools
 import json
 import statistics
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.memory import peak_bytes, reset_peak
 from benchmarks.models import FAMILIES, SIZES, class_name, config_fields
-from benchmarks.timing import seconds
+from benchmarks.timing import clocked
 from export.client.arguments import lengths
 from export.client.strict_json import dumped
 
@@ -97,18 +96,15 @@ def ask(options: argparse.Namespace) -> dict[str, Any]:
     texts = {name: [documents[part] for part in name.split("+")] for name in options.batches}
     held = reset_peak()
     figures: dict[str, Any] = {"held_gb": None if held is None else held / 1e9, "cases": {}}
-    times: dict[tuple[str, bool], list[float]] = {(name, jit): [] for name in texts for jit in loaded}
-    cpu: dict[tuple[str, bool], list[float]] = {key: [] for key in times}
+    times: dict[tuple[str, bool], list[tuple[float, float]]] = {(name, jit): [] for name in texts for jit in loaded}
     # In turn: what the machine does besides falls on all alike. The first of each, which compiles, does not count.
     for _ in range(1 + options.repeats):
         for name, jit in times:
-            before = time.process_time()
-            times[name, jit].append(seconds(functools.partial(_answer, loaded[jit], texts[name])))
-            cpu[name, jit].append(time.process_time() - before)
-    for (name, jit), all_seconds in times.items():
-        first, *others = all_seconds
-        case = {"first_seconds": first, "seconds": statistics.median(others), "all_seconds": others}
-        case["cpu_seconds"] = statistics.median(cpu[name, jit][1:])
+            times[name, jit].append(clocked(functools.partial(_answer, loaded[jit], texts[name])))
+    for (name, jit), ((first, _), *others) in times.items():
+        wall, cpu = zip(*others, strict=True)
+        case = {"first_seconds": first, "seconds": statistics.median(wall), "all_seconds": list(wall)}
+        case["cpu_seconds"] = statistics.median(cpu)
         figures["cases"].setdefault(name, {})["xla" if jit else "plain"] = case
     return figures | {"peak_gb": peak_bytes() / 1e9}
 

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.instructions import instructions
+from benchmarks.jobs import chosen_by_name
 from benchmarks.models import SHRINK, SIZES
 from benchmarks.processes import run_task
 from benchmarks.report import make_console, make_table, number
@@ -83,11 +84,7 @@ def chosen_tasks(only: Sequence[str], size: str = "base", repeats: int = 2) -> l
         for length, batch in shapes
         for checkpointing in ((False, True) if job == "train" and (length, batch) == _TRAINED[-1] else (False,))
     ]
-    for text in only:
-        if not any(text in name_of(task) for task in tasks):
-            names = ", ".join(map(name_of, tasks))
-            raise ValueError(f"--only must be part of a row's name: {names}. Received: --only {text}")
-    return [task for task in tasks if not only or any(text in name_of(task) for text in only)]
+    return chosen_by_name(tasks, only, name_of)
 
 
 def run_settings(

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.jobs import chosen_by_name
 from benchmarks.models import SHRINK, SIZES
 from benchmarks.processes import run_module
 from benchmarks.report import make_console, make_table, number
@@ -92,11 +93,7 @@ def chosen_cells(only: Sequence[str], sizes: Sequence[str]) -> list[Cell]:
         for backend in BACKENDS
         for job in JOBS
     ]
-    for text in only:
-        if not any(text in cell.name for cell in cells):
-            names = ", ".join(cell.name for cell in cells)
-            raise ValueError(f"--only must be part of a row's name: {names}. Received: --only {text}")
-    return [cell for cell in cells if not only or any(text in cell.name for text in only)]
+    return chosen_by_name(cells, only)
 
 
 def run_start(

@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
         if options.directory is None:
             parser.error("the following arguments are required: DIR")
         if server_only:
-            parser.error(f"--{server_only[0]} needs --server")
+            parser.error(f"{server_only[0]} needs --server")
         return _ask_folder(options)
     if options.directory is not None:
         parser.error("DIR and --server exclude each other")

@@ -237,13 +237,7 @@ def start_rest(model, port, security=None, token=False):
             return {"model_version_status": [{**state, "status": {"error_code": "OK", "error_message": ""}}]}
 
         def metadata(self):
-            from google.protobuf.json_format import MessageToDict
-
-            found = {
-                key: MessageToDict(one, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-                for key, one in model.signatures.items()
-            }
-            return {"metadata": {"signature_def": {"signature_def": found}}}
+            return {"metadata": {"signature_def": {"signature_def": in_json(model.signatures)}}}
 
         def predict(self, request):
             name = request.get("signature_name", "serving_default")
@@ -264,6 +258,13 @@ def start_rest(model, port, security=None, token=False):
     server.handle_error = lambda request, address: None
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.server_port
+
+
+def in_json(signatures):
+    from google.protobuf.json_format import MessageToDict
+
+    options = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
+    return {key: MessageToDict(one, **options) for key, one in signatures.items()}
 
 
 def as_bytes(values):

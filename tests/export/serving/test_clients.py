@@ -220,8 +220,8 @@ def test_the_program_asks_a_server_over_rest(toy_server, tmp_path):
     ("arguments", "message"),
     [
         ([], "the following arguments are required: DIR"),
-        (["DIR", "text", "--rest"], "--rest needs --server"),
-        (["DIR", "text", "--tls-roots", "file"], "--tls-roots needs --server"),
+        (["DIR", "text", "--rest"], "error: --rest needs --server"),
+        (["DIR", "text", "--tls-roots", "file"], "error: --tls-roots needs --server"),
         (["DIR", "text", "--server", "localhost:1"], "DIR and --server exclude each other"),
         (["text", "--file", "file", "--server", "localhost:1"], "text and --file exclude each other"),
         (["text", "--server", "localhost:1", "--set", "a"], "must be NAME=NUMBER. Received: 'a'"),
