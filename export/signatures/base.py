@@ -14,6 +14,7 @@ from export.programs import Tensors, hidden_states
 from export.signatures.queues import Batching, LengthQueues
 from export.signatures.requests import check_ids, check_rows, check_texts, first_that_holds, padded_columns, padded_rows
 from export.stored_weights import StoredWeights, Untracked, WeightsDtype
+from tfmodels.backend.shared_calls import calls_one_by_one
 from tfmodels.modeling.seq2seq import Seq2SeqModel
 from tfmodels.utils.plain_values import plain
 
@@ -127,7 +128,9 @@ class Signatures(tf.Module):
             if names is None or name in names:
                 # A function with two names is written once.
                 if function not in traced:
-                    traced[function] = tf.function(function, autograph=False).get_concrete_function(**specs)
+                    # Other runtimes, and converters, read graphs without functions of their own.
+                    with calls_one_by_one():
+                        traced[function] = tf.function(function, autograph=False).get_concrete_function(**specs)
                 functions[name] = traced[function]
         return functions
 

@@ -22,6 +22,7 @@ import tensorflow as tf
 from export.to_onnx.graph import Axes, Graph, is_float
 from tfmodels.backend.autocast import scope_of_values
 from tfmodels.backend.scan import loops_for_converters
+from tfmodels.backend.shared_calls import calls_one_by_one
 
 OPSET = 18
 _PASSES = (
@@ -88,7 +89,8 @@ def _traced(graph: Graph, variables: list[keras.Variable]) -> tuple[Any, dict[st
         for name, axes in graph.inputs.items()
     }
     held = {name: tf.TensorSpec(weight.shape, weight.dtype, name) for name, weight in weights.items()}
-    return tf.function(run, autograph=False).get_concrete_function(specs, held), weights
+    with calls_one_by_one():
+        return tf.function(run, autograph=False).get_concrete_function(specs, held), weights
 
 
 def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:

@@ -15,7 +15,7 @@ from tfmodels.modeling.cache import StaticCache
 from tfmodels.modeling.config import ModelConfig, config_of
 from tfmodels.modeling.decoder_block import BlockOutputs, DecoderBlock, DecoderContext, LayerInputs
 from tfmodels.modeling.inputs import DecoderInputs
-from tfmodels.modeling.stack import block_call, keep_or_drop, per_layer
+from tfmodels.modeling.stack import block_calls, keep_or_drop, per_layer
 from tfmodels.utils.checks import check_shape
 
 
@@ -249,10 +249,11 @@ class Decoder(keras.layers.Layer):
     ) -> tuple[Tensor, list[Tensor], list[BlockOutputs]]:
         """Run all blocks: the last hidden states, the states before each block, and the outputs of each block."""
         states, outputs = [], []
+        call = block_calls(self.blocks, bool(self.gradient_checkpointing and training))
         for block, layer in zip(self.blocks, layers, strict=True):
             states.append(hidden_states)
-            call = block_call(block, bool(self.gradient_checkpointing and training))
             after = call(
+                block,
                 hidden_states,
                 context=context,
                 layer=layer,

@@ -14,7 +14,7 @@ from tfmodels.layers.resizing import check_plain
 from tfmodels.modeling.config import config_of
 from tfmodels.modeling.inputs import ENCODER_OPTIONS, EncoderInputs, exactly_one, unpack_inputs
 from tfmodels.modeling.pretrained import PretrainedModel
-from tfmodels.modeling.stack import block_call, keep_or_drop, per_layer
+from tfmodels.modeling.stack import block_calls, keep_or_drop, per_layer
 from tfmodels.utils.checks import check_shape
 
 
@@ -146,12 +146,12 @@ class Encoder(PretrainedModel):
         head_masks = per_layer("head_mask", inputs.head_mask, len(self.blocks), self.num_heads)
 
         states, attentions = [], []
+        call = block_calls(self.blocks, bool(self.gradient_checkpointing and training))
         for block, mask in zip(self.blocks, head_masks, strict=True):
             states.append(hidden_states)
             if attention_context is not None:
                 attentions.append(block.attention_probabilities(hidden_states, attention_context, mask))
-            call = block_call(block, bool(self.gradient_checkpointing and training))
-            after = call(hidden_states, context=context, head_mask=mask, training=training)
+            after = call(block, hidden_states, context=context, head_mask=mask, training=training)
             hidden_states = keep_or_drop(after, hidden_states, self.layerdrop, self.layerdrop_seed, training)
         hidden_states = self.finalize(hidden_states, training)
         outputs: dict[str, Any] = {"last_hidden_state": hidden_states}

@@ -14,6 +14,7 @@ import keras
 from tfmodels.backend.exporting import export_arguments
 from tfmodels.backend.initializers import filled_from_file
 from tfmodels.backend.keras_internals import sublayers
+from tfmodels.backend.shared_calls import calls_one_by_one
 from tfmodels.checkpoints import check_landmarks, load_checkpoint, open_checkpoint, save_weights
 from tfmodels.checkpoints.mapping import WeightMap
 from tfmodels.modeling import adaptation
@@ -262,7 +263,8 @@ class PretrainedModel(keras.Model):
             **kwargs: as in Keras.
         """
         tokens = {name: "target" if name in DECODER_INPUTS else "source" for name in self.exported_inputs}
-        super().export(filepath, format, verbose, **{**export_arguments(tokens, format, input_signature), **kwargs})
+        with calls_one_by_one():
+            super().export(filepath, format, verbose, **{**export_arguments(tokens, format, input_signature), **kwargs})
 
     def get_input_embeddings(self) -> keras.layers.Layer:
         """The layer that looks up token embeddings."""

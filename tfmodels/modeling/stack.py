@@ -3,7 +3,7 @@
 The encoder or decoder holds the settings: `gradient_checkpointing`, `layerdrop` and its seeds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,12 +11,23 @@ import keras
 from keras import ops
 
 from tfmodels.backend.remat_layer import remat_layer
+from tfmodels.backend.shared_calls import SharedCalls
 from tfmodels.backend.types import Tensor
 
 
-def block_call(block: keras.layers.Layer, is_recomputed: bool) -> Callable[..., Any]:
-    """The block's call, or its recomputed call, whose intermediate values are recomputed in the backward pass."""
-    return partial(remat_layer, block) if is_recomputed else block
+def block_calls(blocks: Sequence[keras.layers.Layer], is_recomputed: bool) -> Callable[..., Any]:
+    """The call of a block with arguments, `call(block, ...)`; blocks that are alike are traced once.
+
+    Args:
+        blocks: all blocks.
+        is_recomputed: recompute a block's intermediate values in the backward pass.
+    """
+    shared = SharedCalls(blocks)
+
+    def call(block: keras.layers.Layer, /, *args: Any, **kwargs: Any) -> Any:
+        return shared(block, partial(remat_layer, block) if is_recomputed else block, *args, **kwargs)
+
+    return call
 
 
 def layerdrop_seeds(rate: float) -> keras.random.SeedGenerator | None:
