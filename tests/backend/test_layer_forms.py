@@ -49,6 +49,13 @@ def adapted():
     return layer
 
 
+def container(rate):
+    layer = Pair()
+    layer.wide = keras.Sequential([layer.wide, keras.layers.Dropout(rate)])
+    layer.wide.build((None, 4))
+    return layer
+
+
 def tied():
     layer = Pair()
     layer.narrow = layer.wide
@@ -94,3 +101,8 @@ def test_whatever_a_call_depends_on_is_part_of_the_form(make):
 @pytest.mark.parametrize("make", [Foreign, replaced_call, regularized, lambda: Pair(scale=object())])
 def test_a_layer_that_may_do_more_than_compute_has_no_form(make):
     assert layer_form(make()) is None
+
+
+def test_layers_within_a_container_count_or_the_container_has_no_form():
+    forms = [layer_form(container(rate)) for rate in (0.1, 0.2)]
+    assert forms[0] != forms[1] or forms == [None, None]

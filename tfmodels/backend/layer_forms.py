@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfmodels.backend.keras_internals import sublayers
+
 _OURS = ("tfmodels.", "keras.")
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic, FunctionType, BuiltinFunctionType, type)
 # What makes and bounds weights, but is not part of a call.
@@ -28,11 +30,8 @@ def layer_form(layer: keras.layers.Layer) -> Any:
         nothing that can be compared: one with a part that is neither Keras' nor tfmodels', whose `call` was replaced,
         that adds losses, or with a setting of an unknown type.
 
-    >>> def form(units, rate):
-    ...     layer = keras.Sequential([keras.layers.Dense(units), keras.layers.Dropout(rate)])
-    ...     layer.build((None, 2))
-    ...     return layer_form(layer)
-    >>> form(3, 0.1) == form(3, 0.1), form(3, 0.1) == form(3, 0.2)
+    >>> first, second, other = (layer_form(keras.layers.Dropout(rate)) for rate in (0.1, 0.1, 0.2))
+    >>> first == second, first == other
     (True, False)
     """
     try:
@@ -90,7 +89,9 @@ class _Form:
         if layer.activity_regularizer is not None or "call" in settings or not all(map(_is_ours, _origins(layer))):
             raise _Unknown
         of_all = (layer.dtype_policy, layer.trainable, layer.autocast, layer.supports_masking)
-        return type(layer), self.of(of_all), tuple((name, self.of(settings[name])) for name in sorted(settings))
+        own = tuple((name, self.of(settings[name])) for name in sorted(settings))
+        # A container keeps its layers where Keras keeps those of any layer.
+        return type(layer), self.of(of_all), own, self.of(sublayers(layer, include_self=False))
 
 
 def _origins(layer: keras.layers.Layer) -> tuple[str, str]:
