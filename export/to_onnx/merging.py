@@ -59,11 +59,10 @@ def _branch(converted: Any, graph: Graph, outputs: Mapping[str, Axes]) -> Any:
     found = dict(graph.outputs)
     for name, axes in outputs.items():
         if name not in found:
-            found[name] = tuple(
-                0 if place == 0 else 1 if isinstance(size, str) else size for place, size in enumerate(axes)
-            )
-            value = numpy_helper.from_array(np.zeros(found[name], "float32"))
-            branch.node.append(helper.make_node("Constant", [], [name], value=value))
+            sizes = [1 if isinstance(size, str) else size for size in axes]
+            empty = np.zeros([0, *sizes[1:]], "float32")
+            branch.node.append(helper.make_node("Constant", [], [name], value=numpy_helper.from_array(empty)))
+            found[name] = empty.shape
             branch.output.append(_described(name, found[name]))
     describe(branch.output, {name: found[name] for name in outputs})
     return branch
