@@ -15,6 +15,7 @@ from export.bill_of_materials import bill_of_materials
 from export.client.graph_file import wrong_graph
 from export.client.graphs import describe_signatures, foreign_ops, input_specs, op_names
 from export.client.integrity import digest
+from export.client.version_folders import is_version
 from export.client.warmup import prediction_log, write_warm_ups
 from export.compute_dtype import ComputeDtype, computing_in
 from export.manifest import Manifest
@@ -216,7 +217,7 @@ def _checked_sizes(name: str, sizes: Sequence[int], least: int) -> tuple[int, ..
 
 
 def _check(model: Seq2SeqModel, tokenizer: Any, target: Path, lengths: tuple[int, ...], keep: int | None) -> None:
-    if not target.name.isdigit():
+    if not is_version(target.name):
         raise ValueError(
             f"path must end in a version number, as in 'served/summaries/1'. Received: path={os.fspath(target)}"
         )
