@@ -16,7 +16,7 @@ from export.client.graph_file import wrong_graph
 from export.client.graphs import describe_signatures, foreign_ops, input_specs, op_names
 from export.client.integrity import digest
 from export.client.version_folders import is_version
-from export.client.warmup import prediction_log, write_warm_ups
+from export.client.warmup import MOST, prediction_log, write_warm_ups
 from export.compute_dtype import ComputeDtype, computing_in
 from export.manifest import Manifest
 from export.model_card import FILE_NAME as CARD
@@ -94,6 +94,7 @@ def export_saved_model(
     _check(model, tokenizer, target, export_settings.lengths, keep)
     if warm_up:
         prediction_log()  # before the work, not after it
+        _check_warm_ups(export_settings, names)
     head_settings |= {} if generation_config is None else {"generation_config": generation_config}
     settings = signatures_class.checked_settings(head_settings)
     module = signatures_class(computing_in(model, compute_dtype), tokenizer, export_settings, **settings)
@@ -214,6 +215,15 @@ def _checked_sizes(name: str, sizes: Sequence[int], least: int) -> tuple[int, ..
         if size < least:
             raise ValueError(f"{name} must be at least {least}. Received: {name}={tuple(sizes)}")
     return tuple(sorted(set(sizes)))
+
+
+def _check_warm_ups(settings: ExportSettings, names: Sequence[str]) -> None:
+    count = len(settings.lengths) * len(settings.batch_sizes or (1,)) * len(names)
+    if count > MOST:
+        raise ValueError(
+            f"lengths, batch_sizes and signatures must make at most {MOST:,} warm-up requests, as many as a server "
+            f"takes; warm_up=False and --no-warm-up write none. Received: {count:,}"
+        )
 
 
 def _check(model: Seq2SeqModel, tokenizer: Any, target: Path, lengths: tuple[int, ...], keep: int | None) -> None:

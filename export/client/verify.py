@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from export.client.quiet import import_tensorflow_quietly
+from export.client.untrusted import printable
 from export.client.verification import add_trust_arguments, trust_of, verify
 from export.client.version_folders import latest_version, version_folders
 
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> int:
             verify(folder, trust)
         except ValueError as error:
             wrong += 1
-            print(f"WRONG: {error}")
+            print(f"WRONG: {printable(str(error))}")
         else:
             signed = "as signed" if trust.public_key else "as written; NO SIGNATURE was asked for (--public-key)"
             print(f"{folder}: {signed}")

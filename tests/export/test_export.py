@@ -222,6 +222,8 @@ def test_the_program_names_what_is_wrong(tmp_path):
     ("arguments", "error", "message"),
     [
         ({"path": "served"}, ValueError, "path must end in a version number"),
+        ({"path": "²"}, ValueError, "path must end in a version number"),
+        ({"lengths": range(2, 60), "batch_sizes": range(1, 9)}, ValueError, "at most 1,000 .*Received: 1,856"),
         ({"lengths": ()}, ValueError, "lengths must hold at least one size"),
         ({"lengths": (0,)}, ValueError, "lengths must be a positive integer. Received: lengths=0"),
         ({"lengths": (1,)}, ValueError, "lengths must be at least 2"),
