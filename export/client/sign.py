@@ -7,6 +7,7 @@ python -m export sign served/summaries --private-key key.pem
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 
 from export.client.integrity import SIGNATURE
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> int:
     import_tensorflow_quietly()
     sign(folder, options.private_key)
     print(f"wrote {folder / SIGNATURE}")
-    print(f"verify it: python -m export verify {options.directory} --public-key FILE")
+    print(f"verify it: python -m export verify {shlex.quote(options.directory)} --public-key FILE")
     return 0
 
 
