@@ -10,7 +10,7 @@ from pathlib import Path
 
 from export.client.quiet import import_tensorflow_quietly
 from export.client.untrusted import printable
-from export.client.verification import add_trust_arguments, trust_of, verify
+from export.client.verification import add_trust_arguments, trust_of, verifier, verify
 from export.client.version_folders import latest_version, version_folders
 
 
@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
         arguments: the command line's arguments behind `verify`.
 
     Raises:
-        ValueError: no SavedModel in the folder.
+        ValueError: no SavedModel in the folder, or a file that holds no public key.
         ImportError: a signature, and model-signing is not installed.
     """
     parser = argparse.ArgumentParser("python -m export verify", description="Hold exports to hashes and signatures.")
@@ -35,6 +35,8 @@ def main(arguments: list[str]) -> int:
     # The protos are in its package.
     import_tensorflow_quietly()
     trust = trust_of(options)
+    if trust.public_key is not None:
+        verifier(trust.public_key)  # a wrong key is no fault of any version
     wrong = 0
     for folder in folders:
         try:

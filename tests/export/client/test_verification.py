@@ -377,6 +377,34 @@ def test_a_signature_of_another_key_none_and_one_that_is_broken_are_refused(sign
             verify(signed, Trust(public_key=keys / "other.pub"))
 
 
+def test_a_file_that_is_no_such_key_is_named_and_no_fault_of_the_export(copy, keys, tmp_path, capsys, monkeypatch):
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    other = ed25519.Ed25519PrivateKey.generate()
+    locked = serialization.load_pem_private_key((keys / "key.pem").read_bytes(), None)
+    wrong = {
+        "other.pem": other.private_bytes(pem, pkcs8, serialization.NoEncryption()),
+        "other.pub": other.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo),
+        "locked.pem": locked.private_bytes(pem, pkcs8, serialization.BestAvailableEncryption(b"secret")),
+        "junk": b"junk",
+        "nothing": b"",
+    }
+    for name, content in wrong.items():
+        (tmp_path / name).write_bytes(content)
+        for command, option in (("sign", "--private-key"), ("verify", "--public-key")):
+            assert main([command, str(copy), option, str(tmp_path / name)]) == 2
+            told = capsys.readouterr()
+            assert told.err.startswith(f"error: {option} must be a key of the curve P-256")
+            assert f"{tmp_path / name} (" in told.err
+            assert not told.out
+    # The folder that one is in has no name.
+    monkeypatch.chdir(copy)
+    assert main(["sign", ".", "--private-key", str(keys / "key.pem")]) == 0
+    assert main(["verify", ".", "--public-key", str(keys / "key.pub")]) == 0
+
+
 def test_the_programs_sign_and_verify_without_a_network(copy, keys, capsys):
     assert main(["sign", str(copy.parent), "--private-key", str(keys / "key.pem")]) == 0
     capsys.readouterr()
