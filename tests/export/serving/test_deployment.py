@@ -89,6 +89,10 @@ def test_compose_and_kubernetes_run_the_same_server():
 
 def test_the_servers_may_do_nothing_but_serve_and_are_reached_from_nowhere_unasked():
     pod = kubernetes()[0]["spec"]["template"]["spec"]
+    *_, policy = yaml.safe_load_all((FOLDER / "envoy" / "kubernetes.yaml").read_text())
+    # It asks nobody: there is no rule for it.
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in policy["spec"]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     # Kubernetes' "restricted" standard, and no key to its API.
     assert pod["securityContext"]["runAsNonRoot"] is True
