@@ -93,7 +93,6 @@ def export_saved_model(
     names = _checked_names(signatures_class, signatures)
     _check(model, tokenizer, target, export_settings.lengths, keep)
     if warm_up:
-        prediction_log()  # before the work, not after it
         _check_warm_ups(export_settings, names)
     head_settings |= {} if generation_config is None else {"generation_config": generation_config}
     settings = signatures_class.checked_settings(head_settings)
@@ -218,6 +217,8 @@ def _checked_sizes(name: str, sizes: Sequence[int], least: int) -> tuple[int, ..
 
 
 def _check_warm_ups(settings: ExportSettings, names: Sequence[str]) -> None:
+    """Before the work, not after it: can requests be written, and will a server take them."""
+    prediction_log()
     count = len(settings.lengths) * len(settings.batch_sizes or (1,)) * len(names)
     if count > MOST:
         raise ValueError(
