@@ -27,6 +27,9 @@ _MAY_CHANGE = re.compile(
     r"steps\..*|logging\..*|evaluation\..*|generation|output|data\.(train|validation|test|cache|workers|max_bad_rows)"
 )
 
+# Files of a checkpoint from which size on are not copied.
+_LINKED_BYTES = 1 << 20
+
 # Settings that say where a run ends.
 LENGTH = ("steps.epochs", "steps.max_steps", "steps.max_minutes", "steps.patience")
 
@@ -129,9 +132,7 @@ class RunFolder:
         with written_whole(self.model) as partial:
             shutil.copytree(source, partial, copy_function=_linked)
             if by_hand is not None:
-                # Under a new name: the checkpoint's file is linked here.
-                with written_whole(partial / MODEL_CARD) as new:
-                    new.write_bytes(by_hand)
+                (partial / MODEL_CARD).write_bytes(by_hand)
             before = partial.with_name(f"{partial.name}-before")
             if self.model.exists():
                 os.replace(self.model, before)
@@ -202,8 +203,11 @@ class RunFolder:
 
 
 def _linked(source: str, target: str) -> str:
-    """A second name for a file; a copy on a disk without such names."""
+    """A second name for a file of weights; a copy of small files, and on a disk without such names."""
     try:
+        # Small ones are edited by hand, which would change the checkpoint's.
+        if os.path.getsize(source) < _LINKED_BYTES:
+            raise OSError
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)

@@ -196,11 +196,24 @@ def test_the_card_of_the_run_gives_way_to_its_next_one_and_one_by_hand_stays(fol
     assert not [path for path in folder.path.iterdir() if path.name.startswith(".partial-")]
 
 
+def test_files_of_the_model_that_are_edited_in_place_leave_the_checkpoint_whole(folder, monkeypatch):
+    monkeypatch.setattr("training.run.folder._LINKED_BYTES", 9)
+    checkpoints = Checkpoints(folder.checkpoints)
+    checkpoints.save(1, write_model)
+    folder.keep_model(checkpoints, TrainerState(step=1))
+    with (folder.model / "weights").open("a") as file:
+        file.write("changed")
+    assert checkpoints.newest_whole() == 1
+    # A large file, which nobody edits, is there once.
+    assert (folder.model / "README.md").samefile(checkpoints.path(1) / "model" / "README.md")
+
+
 def test_a_model_is_copied_where_files_have_no_second_names(folder, monkeypatch):
     def no_links(source, target):
         raise OSError("no links here")
 
     monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr("training.run.folder._LINKED_BYTES", 0)
     checkpoints = Checkpoints(folder.checkpoints)
     checkpoints.save(1, write_model)
     folder.keep_model(checkpoints, TrainerState(step=1))
