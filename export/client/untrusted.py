@@ -1,8 +1,11 @@
 """Files and texts that somebody else may have written; needs the standard library alone."""
 
 import os
+import re
 import stat
 from pathlib import Path
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def bounded_bytes(path: Path, most: int) -> bytes:
@@ -24,6 +27,15 @@ def bounded_bytes(path: Path, most: int) -> bytes:
         return file.read(most)
 
 
+def without_commands(text: str) -> str:
+    """A text for a terminal: its control characters but line breaks and tabs are spelled out, joiners of letters stay.
+
+    >>> print(without_commands("one\\x1b[2J"))
+    one\\x1b[2J
+    """
+    return _CONTROLS.sub(lambda found: _spelled(found[0]), text)
+
+
 def printable(text: str, kept: str = "") -> str:
     """A text as a line that can be printed: what would move a cursor, hide letters or end the line is spelled out.
 
@@ -34,4 +46,8 @@ def printable(text: str, kept: str = "") -> str:
     >>> print(printable("one\\ntwo\\x1b[2J \\u202eten"))
     one\\ntwo\\x1b[2J \\u202eten
     """
-    return "".join(one if one.isprintable() or one in kept else one.encode("unicode_escape").decode() for one in text)
+    return "".join(one if one.isprintable() or one in kept else _spelled(one) for one in text)
+
+
+def _spelled(character: str) -> str:
+    return character.encode("unicode_escape").decode()
