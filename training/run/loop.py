@@ -70,6 +70,7 @@ class Run:
         return self.checkpoints.save(self.state.step, self._write, self.state.best_step)
 
     def _write(self, folder: Path) -> None:
+        (folder / MODEL).mkdir()
         write_card(self.model, folder / MODEL, self.output.resolve().name, source=MODEL)
         self.model.save_pretrained(folder / MODEL)
         self.tokenizer.save_pretrained(folder / MODEL)
