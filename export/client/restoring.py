@@ -19,7 +19,7 @@ def wrong_restoring(meta: Any) -> Iterator[str]:
     >>> meta = meta_graph_pb2.MetaGraphDef()
     >>> _ = meta.graph_def.node.add(name="weights", op="RestoreV2")
     >>> list(wrong_restoring(meta))
-    ['restores in the node weights, which is not the loader\\'s']
+    ["restores in the node weights, which is not the loader's"]
     """
     graph, saver = meta.graph_def, meta.saver_def
     path = saver.filename_tensor_name.partition(":")[0]
