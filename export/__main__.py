@@ -14,7 +14,10 @@ python -m export pack served/summaries --output model.tar.gz
 import importlib
 import sys
 
+from export.client.untrusted import printable
+
 _OF_CLIENTS = ("ask", "check", "bulk", "pack", "sign", "verify")
+_LAYOUT = "\n\t"
 _MODULES = {
     "write": "export.write",
     "onnx": "export.write_onnx",
@@ -32,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return importlib.import_module(_MODULES[command]).main(rest)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        # Servers, files and their names have a say in it.
+        print(f"error: {printable(str(error), kept=_LAYOUT)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

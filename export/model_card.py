@@ -1,7 +1,9 @@
 """The README of an exported version: inputs, outputs, and a request to copy."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from export.client.strict_json import dumped, finite
 from export.manifest import Manifest
@@ -50,8 +52,8 @@ Documents in a request: {_documents(manifest)}. {_weights(manifest)}
 
 ## Ask it
 ```sh
-python -m export ask --server HOST:8500 --name {name} "text"
-curl http://HOST:8501/v1/models/{name}:predict -d '{{"inputs": {_shell(request)}}}'
+python -m export ask --server HOST:8500 --name {shlex.quote(name)} "text"
+curl http://HOST:8501/v1/models/{quote(name, safe="")}:predict -d '{{"inputs": {_shell(request)}}}'
 ```
 
 `{_cut(request)}` was answered with `{_cut(answer)}`.

@@ -15,7 +15,8 @@ from export.bill_of_materials import bill_of_materials
 from export.client.graph_file import wrong_graph
 from export.client.graphs import describe_signatures, foreign_ops, input_specs, op_names
 from export.client.integrity import digest
-from export.client.warmup import prediction_log, write_warm_ups
+from export.client.version_folders import is_version
+from export.client.warmup import MOST, prediction_log, write_warm_ups
 from export.compute_dtype import ComputeDtype, computing_in
 from export.manifest import Manifest
 from export.model_card import FILE_NAME as CARD
@@ -92,7 +93,7 @@ def export_saved_model(
     names = _checked_names(signatures_class, signatures)
     _check(model, tokenizer, target, export_settings.lengths, keep)
     if warm_up:
-        prediction_log()  # before the work, not after it
+        _check_warm_ups(export_settings, names)
     head_settings |= {} if generation_config is None else {"generation_config": generation_config}
     settings = signatures_class.checked_settings(head_settings)
     module = signatures_class(computing_in(model, compute_dtype), tokenizer, export_settings, **settings)
@@ -215,8 +216,19 @@ def _checked_sizes(name: str, sizes: Sequence[int], least: int) -> tuple[int, ..
     return tuple(sorted(set(sizes)))
 
 
+def _check_warm_ups(settings: ExportSettings, names: Sequence[str]) -> None:
+    """Before the work, not after it: can requests be written, and will a server take them."""
+    prediction_log()
+    count = len(settings.lengths) * len(settings.batch_sizes or (1,)) * len(names)
+    if count > MOST:
+        raise ValueError(
+            f"lengths, batch_sizes and signatures must make at most {MOST:,} warm-up requests, as many as a server "
+            f"takes; warm_up=False and --no-warm-up write none. Received: {count:,}"
+        )
+
+
 def _check(model: Seq2SeqModel, tokenizer: Any, target: Path, lengths: tuple[int, ...], keep: int | None) -> None:
-    if not target.name.isdigit():
+    if not is_version(target.name):
         raise ValueError(
             f"path must end in a version number, as in 'served/summaries/1'. Received: path={os.fspath(target)}"
         )

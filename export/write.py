@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ def main(arguments: list[str]) -> int:
         **head_settings,
     )
     print(f"wrote {path}")
-    print(f'ask it: python -m export ask {os.fspath(options.output)} "text"')
-    print(f"check it: python -m export check {os.fspath(options.output)}")
+    folder = shlex.quote(os.fspath(options.output))
+    print(f'ask it: python -m export ask {folder} "text"')
+    print(f"check it: python -m export check {folder}")
     return 0
 
 

@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m export onnx", description="Write ONNX graphs of ids and masks.")
     parser.add_argument("--model", required=True, help="folder with config.json, weights and tokenizer files")
     parser.add_argument("--output", type=Path, required=True, help="new folder, in optimum's layout")
-    parser.add_argument("--graphs", type=names, help="names with commas (default: all that the head has)")
+    parser.add_argument("--graphs", type=names, help="names with commas (default: all of the head, one decoder)")
     parser.add_argument("--lengths", type=sizes, help="in tokens, with commas: where graphs and model are compared")
     parser.add_argument("--first-is-global", action="store_true", help="make each first token global, without a mask")
     return parser

@@ -111,10 +111,10 @@ class _Fit:
             except Diverged:
                 self._folder.keep_model(run.checkpoints, run.state)
                 raise
-            self._folder.keep_model(run.checkpoints, run.state)
+            step = self._folder.keep_model(run.checkpoints, run.state)
             state = run.state
             del run  # its weights and moments need not lie beside those of the best model
-            return self._finish(state, tokenizer, prepared)
+            return self._finish(state, tokenizer, prepared, step)
         finally:
             self._report.close()
 
@@ -211,8 +211,8 @@ class _Fit:
             self._stop.poll,
         )
 
-    def _finish(self, state: Any, tokenizer: Any, prepared: Prepared) -> Result:
-        """Measure the best model on the test rows, and write the report."""
+    def _finish(self, state: Any, tokenizer: Any, prepared: Prepared, step: int | None) -> Result:
+        """Measure the model of a step, the best, on the test rows, and write card and report."""
         from training.evaluating import evaluate_rows
         from training.run.build import load_model
 
@@ -228,9 +228,25 @@ class _Fit:
             self._report.test(scored, self._config.evaluation.samples)
         else:
             self._report.note("no test rows: nothing was scored")
+        if step is not None:
+            self._write_card(step, figures, prepared)
         self._report.finish(self._checked, state, prepared, figures)
         self._folder.write_status(FINISHED, steps=state.step)
         return Result(self._folder.model, figures, state.step)
+
+    def _write_card(self, step: int, figures: dict[str, Any], prepared: Prepared) -> None:
+        """Put the scores of the model of a step into its card."""
+        from training.run.card import scored_card
+        from training.run.scores import scores_of
+
+        card = self._folder.saved_card(step)
+        if not card:  # the checkpoint of an earlier release
+            return
+        sizes = {part: len(store) for part, store in prepared.parts.stores.items()}
+        scores = scores_of(self._folder, step, figures, self._config, self._checked.files, sizes)
+        text = scored_card(card, self._folder.path.resolve().name, scores)
+        if not self._folder.write_card(text, step):
+            self._report.note(f"the model's card is by hand and stays; the scores are in {self._folder.card}")
 
 
 def check_same_data(state: Any, prepared: Prepared) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from export.client.reading import decoded_text, read_text
 from export.client.saved_model_client import SavedModel, import_server_libraries
 from export.client.server_client import DEFAULT_NAME, TLS, Client, GrpcClient, RestClient
+from export.client.untrusted import without_commands
 from export.client.verification import add_trust_arguments, trust_of
 from export.client.version_folders import latest_version
 
@@ -138,7 +139,9 @@ def _print_answer(client: Client | SavedModel, options: argparse.Namespace, docu
     if texts is None:
         raise ValueError(f"signature must answer with text, label or values. Received: signature={options.signature}")
     # Several answers to one document are a row.
-    print("\n".join(map(str, np.ravel(texts[0]))))
+    lines = "\n".join(map(str, np.ravel(texts[0])))
+    # A program gets the answer as it is, a terminal without what would command it.
+    print(without_commands(lines) if sys.stdout.isatty() else lines)
     if bool(answer["truncated"][0]):
         print("(the document was longer than the longest exported length and was cut)", file=sys.stderr)
     return 0

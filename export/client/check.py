@@ -15,6 +15,7 @@ import numpy as np
 
 from export.client.manifest_file import read_manifest
 from export.client.saved_model_client import import_server_libraries, load_saved_model
+from export.client.untrusted import printable
 from export.client.verification import Trust, add_trust_arguments, trust_of
 from export.client.version_folders import latest_version
 
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
     import_server_libraries()
     failures = check(folder, trust_of(options), options.xla)
     for failure in failures:
-        print(f"WRONG: {failure}")
+        print(f"WRONG: {printable(failure)}")
     print(f"{folder}: {f'{len(failures)} wrong' if failures else 'as exported'}")
     return 1 if failures else 0
 
@@ -104,30 +105,47 @@ def _needs_xla(signatures: Mapping[str, Any], manifest: Mapping[str, Any], xla: 
 
 
 def _wrong_answers(folder: Path, signatures: Mapping[str, Any]) -> Iterator[str]:
-    import tensorflow as tf
-
-    from export.client.warmup import PATH, read_warm_ups
+    from export.client.warmup import MOST, PATH, read_warm_ups
 
     count = 0
-    for count, warm_up in enumerate(read_warm_ups(folder), start=1):
-        if warm_up.signature not in signatures:
-            yield f"warm-up request {count} is for the signature {warm_up.signature}, which is not there"
-            continue
-        try:
-            answer, first, second = _answer(signatures[warm_up.signature], warm_up.request)
-        except tf.errors.OpError as error:
-            yield f"{warm_up.signature} (request {count}) must answer. It failed: {error.message:.300}"
-            continue
-        rows = len(next(iter(warm_up.request.values())))
-        tokens = "" if "input_ids" not in warm_up.request else f", {warm_up.request['input_ids'].shape[1]} tokens"
-        size = "" if "text" not in warm_up.request else f", {len(warm_up.request['text'][0]):,} bytes of text"
-        print(f"{warm_up.signature}, {rows} documents{tokens}{size}: {first:.3f} s, then {second:.3f} s")
-        for name, expected in warm_up.answer.items():
-            if not _is_same(answer.get(name), expected):
-                is_now = f"It is {answer.get(name)!r:.200}"
-                yield f"{name} of {warm_up.signature} (request {count}) must be {expected!r:.200}. {is_now}"
+    try:
+        for count, warm_up in enumerate(read_warm_ups(folder), start=1):
+            if count > MOST:
+                yield f"{PATH} must hold at most {MOST:,} requests, as many as a server takes. It holds more"
+                return
+            yield from _wrong_answer(f"{warm_up.signature} (request {count})", warm_up, signatures)
+    except ValueError as error:
+        yield str(error)
     if not count:
         print(f"no warm-up requests: no {PATH} there")
+
+
+def _wrong_answer(name: str, warm_up: Any, signatures: Mapping[str, Any]) -> Iterator[str]:
+    """How the answer to one request differs from the kept one."""
+    import tensorflow as tf
+
+    if warm_up.signature not in signatures:
+        yield f"{name} must be for a signature of the model. There is no such signature"
+        return
+    wanted = signatures[warm_up.signature].structured_input_signature[1]
+    if set(warm_up.request) != set(wanted):
+        yield f"{name} must have the inputs {', '.join(sorted(wanted))}. It has {', '.join(sorted(warm_up.request))}"
+        return
+    try:
+        answer, first, second = _answer(signatures[warm_up.signature], warm_up.request)
+    except tf.errors.OpError as error:
+        yield f"{name} must be answered. It failed: {error.message:.300}"
+        return
+    except (ValueError, TypeError) as error:
+        yield f"{name} must have inputs of the signature's types. It failed: {error!s:.300}"
+        return
+    rows = len(next(iter(warm_up.request.values())))
+    tokens = "" if "input_ids" not in warm_up.request else f", {warm_up.request['input_ids'].shape[1]} tokens"
+    size = "" if "text" not in warm_up.request else f", {sum(map(len, warm_up.request['text'][:1])):,} bytes of text"
+    print(f"{warm_up.signature}, {rows} documents{tokens}{size}: {first:.3f} s, then {second:.3f} s")
+    for key, expected in warm_up.answer.items():
+        if not _is_same(answer.get(key), expected):
+            yield f"{key} of {name} must be {expected!r:.200}. It is {answer.get(key)!r:.200}"
 
 
 def _answer(signature: Any, request: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], float, float]:

@@ -17,12 +17,14 @@ from export.client.signature import Signature, find_signature
 
 Result = TypeVar("Result")
 
+# What the parts of an answer may raise that somebody else has made up.
+_STRANGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError)
 # Of a request whose batch others cancel, within its own time.
 _MOST_ATTEMPTS_OF_A_BATCH = 4
 
 
 class Messages(Protocol):
-    """The form of questions and answers."""
+    """The form of questions and answers; of an answer of another form they raise what comes."""
 
     def metadata(self) -> Any:
         """A question for the signatures."""
@@ -73,7 +75,10 @@ class Exchange:
         if not self._signatures:
             end = self._end() if end is None else end
             answer = await self._ask(self._messages.metadata(), "a question for the signatures", end)
-            self._signatures = self._messages.signatures(answer)
+            try:
+                self._signatures = self._messages.signatures(answer)
+            except _STRANGE as error:
+                raise self._strange(error) from None
         return self._signatures
 
     async def predict(
@@ -82,7 +87,15 @@ class Exchange:
         """The outputs of a signature for arrays as they are."""
         end = self._end() if end is None else end
         answer = await self._ask(self._messages.predict(name, arrays), _described(name, arrays), end)
-        return self._messages.outputs(fields, answer)
+        try:
+            return fields.checked_answers(self._messages.outputs(fields, answer))
+        except _STRANGE as error:
+            raise self._strange(error) from None
+
+    def _strange(self, error: Exception) -> ConnectionError:
+        reason = f"{type(error).__name__}: {error!s:.300}"
+        rule = "server must be TensorFlow Serving, and answer as the signatures of an export"
+        return ConnectionError(f"{rule}. Received: server={self._model.server} ({reason})")
 
     def _end(self) -> float:
         return time.monotonic() + self._model.timeout

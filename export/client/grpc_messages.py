@@ -52,8 +52,15 @@ class GrpcMessages:
 
     def signatures(self, answer: Any) -> dict[str, Signature]:
         """The signatures in its answer."""
+        from google.protobuf.message import DecodeError
+
         definitions = self._metadata.SignatureDefMap()
-        answer.metadata["signature_def"].Unpack(definitions)
+        try:
+            is_map = answer.metadata["signature_def"].Unpack(definitions)
+        except DecodeError as error:
+            raise ValueError(str(error)) from None
+        if not is_map:
+            raise ValueError("it tells of no signatures")
         # Signatures without inputs belong to the loader.
         return {
             name: Signature(_fields(one.inputs), _fields(one.outputs))

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from export.client.manifest_file import FILE_NAME as MANIFEST
+from export.client.untrusted import printable
+from export.client.version_folders import is_version
 
 SIGNATURE = "model.sig"
 """The file of the signature, which covers all others, the manifest among them."""
 
 _NAMES = re.compile(
     r"saved_model\.pb|README\.md|model\.cdx\.json|batching_params\.pbtxt|"
-    r"variables/variables\.(index|data-\d{5}-of-\d{5})|assets\.extra/tf_serving_warmup_requests"
+    r"variables/variables\.(index|data-[0-9]{5}-of-[0-9]{5})|assets\.extra/tf_serving_warmup_requests"
 )
 _FOLDERS = ("assets", "assets.extra", "variables")
 
@@ -44,8 +46,8 @@ def wrong_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     failures += [f"{name} is not in the manifest" for name in names if name not in files]
     failures += [f"{name} is missing" for name in files if name not in names and _NAMES.fullmatch(name)]
     number = manifest.get("version")
-    # Resolved: the folder may be named by a link or by ".".
-    if folder.resolve().name != str(number):
+    # A link or "." may name the folder, but no link that is itself a number, which servers take for the version's.
+    if {folder.resolve().name, *filter(is_version, [folder.name])} != {str(number)}:
         failures.append(f"the folder must be named {number}, as the version in the manifest. It is {folder.name}")
     return failures or [
         f"{name} has another SHA-256 than in the manifest" for name in names if digest(folder / name) != files[name]
@@ -67,9 +69,7 @@ def _names_below(folder: Path) -> tuple[list[str], list[str]]:
         if kind == "file" and _NAMES.fullmatch(name):
             names.append(name)
         else:
-            failures.append(
-                f"{name} is {'a' if kind != 'file' else 'no'} {kind if kind != 'file' else 'file of an export'}"
-            )
+            failures.append(f"{printable(name)} is {'no file of an export' if kind == 'file' else f'a {kind}'}")
     return names, failures
 
 

@@ -59,7 +59,8 @@ def pack(version: Path, output: Path, trust: Trust | None = None) -> None:
         with (
             beside.open("xb") as file,
             gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed,
-            tarfile.open(fileobj=packed, mode="w") as archive,
+            # A second name of a file is a file, too.
+            tarfile.open(fileobj=packed, mode="w", dereference=True) as archive,
         ):
             for path in sorted(path for path in version.rglob("*") if path.is_file()):
                 archive.add(path, str(Path(version.parent.name, path.relative_to(version.parent))), filter=_plain)

@@ -23,7 +23,6 @@ class RestMessages:
     """The pages of a model."""
 
     def __init__(self, model: ServedModel) -> None:
-        self._model = model
         suffix = "" if model.version is None else f"/versions/{model.version}"
         suffix = suffix if model.label is None else f"/labels/{urllib.parse.quote(model.label, safe='')}"
         self._path = f"/v1/models/{urllib.parse.quote(model.name, safe='')}{suffix}"
@@ -34,15 +33,12 @@ class RestMessages:
 
     def signatures(self, answer: Any) -> dict[str, Signature]:
         """The signatures in its answer."""
-        try:
-            definitions = answer["metadata"]["signature_def"]["signature_def"]
-            return {
-                name: Signature(_fields(one["inputs"]), _fields(one["outputs"]))
-                for name, one in definitions.items()
-                if one.get("inputs")
-            }
-        except (KeyError, TypeError, AttributeError):
-            raise ConnectionError(f"server must be TensorFlow Serving. Received: server={self._model.server}") from None
+        definitions = answer["metadata"]["signature_def"]["signature_def"]
+        return {
+            name: Signature(_fields(one["inputs"]), _fields(one["outputs"]))
+            for name, one in definitions.items()
+            if one.get("inputs")
+        }
 
     def predict(self, name: str, arrays: Mapping[str, np.ndarray]) -> Page:
         """A question to a signature."""
@@ -51,14 +47,11 @@ class RestMessages:
 
     def outputs(self, signature: Signature, answer: Any) -> dict[str, np.ndarray]:
         """The outputs in its answer."""
-        try:
-            outputs = answer["outputs"]
-            if len(signature.outputs) == 1:
-                # A lone output comes without its name.
-                outputs = dict.fromkeys(signature.outputs, outputs)
-            return {key: np.array(outputs[key], dtype=field.dtype) for key, field in signature.outputs.items()}
-        except (KeyError, TypeError, ValueError):
-            raise ConnectionError(f"server must answer with {', '.join(signature.outputs)}. It did not") from None
+        outputs = answer["outputs"]
+        if len(signature.outputs) == 1:
+            # A lone output comes without its name.
+            outputs = dict.fromkeys(signature.outputs, outputs)
+        return {key: np.array(outputs[key], dtype=field.dtype) for key, field in signature.outputs.items()}
 
 
 def _fields(tensors: Mapping[str, Any]) -> dict[str, Field]:

@@ -7,11 +7,12 @@ python -m export sign served/summaries --private-key key.pem
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 
 from export.client.integrity import SIGNATURE
 from export.client.quiet import import_tensorflow_quietly
-from export.client.verification import Trust, hashed_files, import_model_signing, verify
+from export.client.verification import Trust, hashed_files, import_model_signing, reading_key, verify
 from export.client.version_folders import latest_version
 
 
@@ -34,19 +35,18 @@ def main(arguments: list[str]) -> int:
     import_tensorflow_quietly()
     sign(folder, options.private_key)
     print(f"wrote {folder / SIGNATURE}")
-    print(f"verify it: python -m export verify {options.directory} --public-key FILE")
+    print(f"verify it: python -m export verify {shlex.quote(options.directory)} --public-key FILE")
     return 0
 
 
 def sign(folder: Path, private_key: Path) -> None:
     """Sign a version that is as it was written; errors as in `main`."""
     hashing, signing, _ = import_model_signing()
-    if not private_key.is_file():
-        raise FileNotFoundError(f"--private-key must be a file. Received: {private_key}")
+    with reading_key("--private-key", private_key):
+        config = signing.Config().use_elliptic_key_signer(private_key=private_key)
     verify(folder, Trust())
     # Beside the folder, whose files are hashed meanwhile.
-    partial = folder.with_name(f".partial-{os.getpid()}-{SIGNATURE}")
-    config = signing.Config().use_elliptic_key_signer(private_key=private_key)
+    partial = folder.resolve().with_name(f".partial-{os.getpid()}-{SIGNATURE}")
     try:
         config.set_hashing_config(hashed_files(hashing)).sign(folder, partial)
         os.replace(partial, folder / SIGNATURE)

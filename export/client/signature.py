@@ -74,6 +74,27 @@ class Signature:
             )
         return {name: _fitting(name, values[name], field) for name, field in self.inputs.items()}
 
+    def checked_answers(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs, strings as `str`, if they are those of the signature.
+
+        Raises:
+            ValueError: an output that is missing, or has another dtype or number of axes.
+
+        >>> score = Signature({}, {"score": Field.of("DT_FLOAT", 1)})
+        >>> score.checked_answers({"score": np.float32(0.5)})
+        Traceback (most recent call last):
+        ValueError: score must be float32 with axes 1. Received: float32 of shape ()
+        """
+        for name, field in self.outputs.items():
+            if name not in arrays:
+                raise ValueError(f"{name} must be among the outputs. Received: {', '.join(sorted(arrays)) or 'none'}")
+            array = np.asarray(arrays[name])
+            is_right = array.dtype == field.dtype and field.rank in (None, array.ndim)
+            if not is_right or (field.is_text and not all(isinstance(value, str) for value in array.flat)):
+                rule = f"{name} must be {'text' if field.is_text else field.dtype} with axes {field.rank}"
+                raise ValueError(f"{rule}. Received: {array.dtype} of shape {array.shape}")
+        return dict(arrays)
+
 
 def find_signature(signatures: Mapping[str, Signature], name: str) -> Signature:
     """The signature of that name.

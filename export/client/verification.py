@@ -1,7 +1,9 @@
 """Holding an export to its manifest, its ops and its signature, before anything of it is loaded."""
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,10 @@ from export.client.graph_file import wrong_graph
 from export.client.integrity import SIGNATURE, wrong_files
 from export.client.manifest_file import FILE_NAME as MANIFEST
 from export.client.manifest_file import read_manifest
+from export.client.untrusted import bounded_bytes
+
+# Of a signature, which lists the files' hashes.
+_MOST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -76,20 +82,44 @@ def has_hashes(folder: Path) -> bool:
 
 def wrong_signature(folder: Path, public_key: Path) -> list[str]:
     """Why a version is not what the owner of a key has signed; [] if it is."""
-    hashing, _, verifying = import_model_signing()
+    hashing, _, _ = import_model_signing()
     signature = folder / SIGNATURE
-    if not public_key.is_file():
-        raise FileNotFoundError(f"--public-key must be a file. Received: {public_key}")
+    config = verifier(public_key)
     if not signature.is_file():
         return [f"{SIGNATURE} is missing: it is not signed"]
-    config = verifying.Config().use_elliptic_key_verifier(public_key=public_key)
     try:
+        bounded_bytes(signature, _MOST_BYTES)
         config.set_hashing_config(hashed_files(hashing)).verify(folder, signature)
     # A parser of hostile bytes: whatever it raises, nothing is proved.
     except Exception as error:
         reason = str(error) or type(error).__name__
         return [f"{SIGNATURE} is not a signature of these files by that key ({reason:.200})"]
     return []
+
+
+def verifier(public_key: Path) -> Any:
+    """What verifies signatures by the owner of a key.
+
+    Raises:
+        ValueError: a file that holds no such key.
+        FileNotFoundError: no file.
+        ImportError: model-signing is not installed.
+    """
+    _, _, verifying = import_model_signing()
+    with reading_key("--public-key", public_key):
+        return verifying.Config().use_elliptic_key_verifier(public_key=public_key)
+
+
+@contextlib.contextmanager
+def reading_key(option: str, path: Path) -> Iterator[None]:
+    """A scope in which the library reads a key; its errors, of any kind, name the option that gave it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{option} must be a file. Received: {path}")
+    try:
+        yield
+    except Exception as error:
+        rule = f"{option} must be a key of the curve P-256, P-384 or P-521 in PEM, without a password"
+        raise ValueError(f"{rule}. Received: {path} ({error!s:.200})") from None
 
 
 def import_model_signing() -> tuple:

@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 from export.client.quiet import import_tensorflow_quietly
-from export.client.verification import add_trust_arguments, trust_of, verify
+from export.client.untrusted import printable
+from export.client.verification import add_trust_arguments, trust_of, verifier, verify
 from export.client.version_folders import latest_version, version_folders
 
 
@@ -20,7 +21,7 @@ def main(arguments: list[str]) -> int:
         arguments: the command line's arguments behind `verify`.
 
     Raises:
-        ValueError: no SavedModel in the folder.
+        ValueError: no SavedModel in the folder, or a file that holds no public key.
         ImportError: a signature, and model-signing is not installed.
     """
     parser = argparse.ArgumentParser("python -m export verify", description="Hold exports to hashes and signatures.")
@@ -34,13 +35,15 @@ def main(arguments: list[str]) -> int:
     # The protos are in its package.
     import_tensorflow_quietly()
     trust = trust_of(options)
+    if trust.public_key is not None:
+        verifier(trust.public_key)  # a wrong key is no fault of any version
     wrong = 0
     for folder in folders:
         try:
             verify(folder, trust)
         except ValueError as error:
             wrong += 1
-            print(f"WRONG: {error}")
+            print(f"WRONG: {printable(str(error))}")
         else:
             signed = "as signed" if trust.public_key else "as written; NO SIGNATURE was asked for (--public-key)"
             print(f"{folder}: {signed}")

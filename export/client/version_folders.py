@@ -3,10 +3,21 @@
 import os
 from pathlib import Path
 
+_HIGHEST, _DIGITS = 2**63 - 1, 19
+
+
+def is_version(name: str) -> bool:
+    """Whether servers take a folder of this name for a version: a number of 64 bits, in ASCII.
+
+    >>> is_version("12"), is_version("²"), is_version("٣"), is_version("9" * 20)
+    (True, False, False, False)
+    """
+    return name.isascii() and name.isdigit() and len(name) <= _DIGITS and int(name) <= _HIGHEST
+
 
 def version_folders(folder: Path) -> list[Path]:
     """The versions' folders, oldest first."""
-    return sorted((child for child in folder.glob("*/") if child.name.isdigit()), key=lambda child: int(child.name))
+    return sorted((child for child in folder.glob("*/") if is_version(child.name)), key=lambda child: int(child.name))
 
 
 def holds_model(folder: Path) -> bool:

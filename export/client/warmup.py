@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 PATH = Path("assets.extra", "tf_serving_warmup_requests")
+MOST = 1000
+"""Requests that a server takes; with more it does not load the version."""
 
 
 class WarmUp(NamedTuple):
@@ -44,17 +46,25 @@ def write_warm_ups(folder: Path, model_name: str, warm_ups: Iterator[WarmUp]) ->
 
 
 def read_warm_ups(folder: Path) -> Iterator[WarmUp]:
-    """Yield the requests of `write_warm_ups`; none if the file is missing."""
+    """Yield the requests of `write_warm_ups`; none if the file is missing.
+
+    Raises:
+        ValueError: a file that holds something else.
+    """
+    from google.protobuf.message import DecodeError
+
     if not (folder / PATH).is_file():
         return
     log_proto = prediction_log()
-    for record in tf.data.TFRecordDataset(str(folder / PATH)).as_numpy_iterator():
-        log = log_proto.FromString(record).predict_log
-        yield WarmUp(
-            log.request.model_spec.signature_name,
-            {name: tf.make_ndarray(value) for name, value in log.request.inputs.items()},
-            {name: tf.make_ndarray(value) for name, value in log.response.outputs.items()},
-        )
+    try:
+        for record in tf.data.TFRecordDataset(str(folder / PATH)).as_numpy_iterator():
+            log = log_proto.FromString(record).predict_log
+            request = {name: tf.make_ndarray(value) for name, value in log.request.inputs.items()}
+            answer = {name: tf.make_ndarray(value) for name, value in log.response.outputs.items()}
+            yield WarmUp(log.request.model_spec.signature_name, request, answer)
+    # A tensor may claim any shape and type.
+    except (tf.errors.OpError, DecodeError, ValueError, TypeError, MemoryError) as error:
+        raise ValueError(f"{PATH} must hold requests. Received: {error!s:.200}") from None
 
 
 def prediction_log() -> Any:

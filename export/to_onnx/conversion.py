@@ -33,6 +33,7 @@ _PASSES = (
     "ReshapeOptimizer",
     "IdentityOptimizer",
 )
+Weights = dict[str, keras.Variable]
 
 
 def onnx_model(graph: Graph, variables: Sequence[keras.Variable]) -> Any:
@@ -46,6 +47,13 @@ def onnx_model(graph: Graph, variables: Sequence[keras.Variable]) -> Any:
         ImportError: a package of the extra `onnx` is missing.
         ValueError: an operation that cannot be converted.
     """
+    model, weights = without_weights(graph, variables)
+    store_weights(model, weights)
+    return model
+
+
+def without_weights(graph: Graph, variables: Sequence[keras.Variable]) -> tuple[Any, Weights]:
+    """The graph as a `ModelProto`, and the weights for `store_weights`: the same variables have the same names."""
     from tf2onnx import optimizer, tf_loader, tfonnx
 
     variables = list({id(variable): variable for variable in variables}.values())
@@ -66,13 +74,12 @@ def onnx_model(graph: Graph, variables: Sequence[keras.Variable]) -> Any:
         )
         passes = {name: getattr(optimizer, name) for name in _PASSES}
         model = optimizer.optimize_graph(converted, catch_errors=False, optimizers=passes).make_model("tfmodels")
-    _store_weights(model, weights)
-    _describe(model.graph.input, graph.inputs)
-    _describe(model.graph.output, graph.outputs)
-    return model
+    describe(model.graph.input, graph.inputs)
+    describe(model.graph.output, graph.outputs)
+    return model, weights
 
 
-def _traced(graph: Graph, variables: list[keras.Variable]) -> tuple[Any, dict[str, keras.Variable]]:
+def _traced(graph: Graph, variables: list[keras.Variable]) -> tuple[Any, Weights]:
     """The concrete function of the graph's inputs and of the weights, and the weights by their inputs' names."""
     weights = {f"weight_{index}": variable for index, variable in enumerate(variables)}
 
@@ -103,7 +110,7 @@ def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
     context.copy_shape(output, difference.output[0])
 
 
-def _store_weights(model: Any, weights: dict[str, keras.Variable]) -> None:
+def store_weights(model: Any, weights: Weights) -> None:
     """Make initializers of the weights' inputs, under the variables' paths; unused ones go."""
     from onnx import numpy_helper
 
@@ -123,7 +130,7 @@ def _nodes(graph: Any) -> list[Any]:
     return [*graph.node, *(node for part in inner for node in _nodes(part))]
 
 
-def _describe(values: Any, axes: dict[str, Axes]) -> None:
+def describe(values: Any, axes: dict[str, Axes]) -> None:
     """Reduce inputs or outputs to those of `axes`, in its order, and name their axes."""
     described = {value.name: value for value in values if value.name in axes}
     for name, value in described.items():

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from export.to_onnx.conversion import onnx_model
-from export.to_onnx.graph import Graph
+from export.to_onnx.generation import PARTS_OF_MERGED
+from export.to_onnx.graph import Graph, MergedGraphs
 from export.to_onnx.graphs import graphs_of
-from export.to_onnx.proof import differences
+from export.to_onnx.merging import Branch, merged_model
+from export.to_onnx.proof import differences, session
 from tfmodels.backend.keras_internals import sublayers
 from tfmodels.modeling.seq2seq import Seq2SeqModel
 from tfmodels.utils.checks import check_positive
@@ -37,10 +39,11 @@ def export_onnx(
     Args:
         model: a float32 model, with a head or without.
         folder: a new folder. It gets, as optimum names them, `encoder_model.onnx` ("encode"), `model.onnx` ("classify",
-            "answer"), `decoder_model.onnx` ("decode"), `decoder_with_past_model.onnx` ("decode_with_past"), and
-            `config.json`, settings of generation and the tokenizer's files.
+            "answer"), `decoder_model_merged.onnx` ("decode_merged"), and `config.json`, settings of generation and the
+            tokenizer's files.
         tokenizer: the model's tokenizer; None: no files of it.
-        graphs: names of graphs; None: all of the head.
+        graphs: names of graphs; None: all of the head. "decode" (`decoder_model.onnx`) and "decode_with_past"
+            (`decoder_with_past_model.onnx`), the parts of "decode_merged", are made where they are named.
         lengths: lengths in tokens at which graphs and model are compared; None: a few up to 600.
         first_is_global: make graphs without `global_attention_mask`, in which each document's first token is global:
             programs that know ids and masks alone, such as optimum's, can then run an LED.
@@ -65,9 +68,7 @@ def export_onnx(
     with written_whole(target) as partial:
         partial.mkdir()
         for name, graph in chosen.items():
-            path = partial / graph.file
-            _save(onnx_model(graph, model.variables), path)
-            found[name] = differences(graph, path, lengths)
+            found[name] = _write(graph, model, partial / graph.file, lengths)
         model.config.to_json(
             partial / "config.json", architecture=model.reference_name or type(model).__name__, dtype="float32"
         )
@@ -75,6 +76,18 @@ def export_onnx(
         if tokenizer is not None:
             tokenizer.save_pretrained(partial)
     return found
+
+
+def _write(graph: Graph | MergedGraphs, model: Seq2SeqModel, path: Path, lengths: Sequence[int]) -> dict[int, float]:
+    """Write a graph, and return its largest difference from the model by length."""
+    if not isinstance(graph, MergedGraphs):
+        _save(onnx_model(graph, model.variables), path)
+        return differences(graph, session(path), lengths)
+    _save(merged_model(graph, model.variables), path)
+    running = session(path)
+    first = differences(graph.first, Branch(running, graph, has_past=False), lengths)
+    later = differences(graph.later, Branch(running, graph, has_past=True), lengths)
+    return {length: max(first[length], later[length]) for length in lengths}
 
 
 def _save(model: Any, path: Path) -> None:
@@ -103,9 +116,9 @@ def _check_packages() -> None:
         raise ImportError(f"export_onnx needs {', '.join(missing)}: install tfmodels[onnx]")
 
 
-def _chosen(graphs: dict[str, Graph], names: Sequence[str] | None) -> dict[str, Graph]:
+def _chosen(graphs: dict[str, Graph | MergedGraphs], names: Sequence[str] | None) -> dict[str, Graph | MergedGraphs]:
     if names is None:
-        return graphs
+        return {name: graph for name, graph in graphs.items() if name not in PARTS_OF_MERGED}
     unknown = sorted(set(names) - set(graphs))
     if isinstance(names, str) or unknown or not names:
         raise ValueError(f"graphs must be some of {tuple(graphs)}. Received: graphs={names!r}")

@@ -1,4 +1,4 @@
-"""The decoder as two graphs, in optimum's layout: the first tokens, and one more token with what is known of them."""
+"""The decoder as graphs in optimum's layout: the first tokens, one more token with what is known of them, and both."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -8,18 +8,23 @@ import numpy as np
 import tensorflow as tf
 
 from export.programs import Tensors
-from export.to_onnx.graph import Axes, Graph
+from export.to_onnx.graph import Axes, Graph, MergedGraphs
 
 _TARGET, _SOURCE, _PAST = "decoder_sequence_length", "encoder_sequence_length", "past_decoder_sequence_length"
-_FILES = {"decode": "decoder_model.onnx", "decode_with_past": "decoder_with_past_model.onnx"}
+PARTS_OF_MERGED = ("decode", "decode_with_past")
+_FILES = {
+    "decode": "decoder_model.onnx",
+    "decode_with_past": "decoder_with_past_model.onnx",
+    "decode_merged": "decoder_model_merged.onnx",
+}
 # Of each layer, in the order of transformers' caches.
 _PARTS = ("decoder.key", "decoder.value", "encoder.key", "encoder.value")
 # Tokens of an example; few, so that any model has positions for one more.
 _TOKENS = 5
 
 
-def decoder_graphs(model: Any) -> dict[str, Graph]:
-    """ "decode" and "decode_with_past" of a model with a language model's head."""
+def decoder_graphs(model: Any) -> dict[str, Graph | MergedGraphs]:
+    """ "decode", "decode_with_past" and both as "decode_merged", of a model with a language model's head."""
     config, layers = model.config, len(model.decoder.blocks)
     heads, size = model.decoder.init_cache(1, 1)[0][0].shape[1:3]
     mask: dict[str, Axes] = {"encoder_attention_mask": ("batch", _SOURCE)}
@@ -47,7 +52,8 @@ def decoder_graphs(model: Any) -> dict[str, Graph]:
         {"logits": ("batch", 1, config.vocab_size), **caches("present", _PARTS[:2], f"{_PAST} + 1")},
         partial(_later_example, model),
     )
-    return {"decode": first, "decode_with_past": later}
+    merged = MergedGraphs(_FILES["decode_merged"], first, later)
+    return {"decode": first, "decode_with_past": later, "decode_merged": merged}
 
 
 def _decode(model: Any, inputs: Mapping[str, tf.Tensor]) -> Tensors:

@@ -34,3 +34,31 @@ def is_float(name: str) -> bool:
     (False, True)
     """
     return not name.endswith(("_ids", "_mask"))
+
+
+class MergedGraphs(NamedTuple):
+    """Two graphs in one file, of which an input chooses one.
+
+    Attributes:
+        file: the file.
+        first, later: the decoder without a past, and with one.
+    """
+
+    file: str
+    first: Graph
+    later: Graph
+
+    @property
+    def inputs(self) -> dict[str, Axes]:
+        """The inputs of both, but for the one that chooses.
+
+        A caller without a past gives an empty one, whose heads and their size may be others: optimum divides the
+        model's size by the encoder's heads.
+        """
+        free = {1: "past_heads", 3: "past_head_size"}
+        past = {
+            name: tuple(free.get(place, size) for place, size in enumerate(axes))
+            for name, axes in self.later.inputs.items()
+            if name not in self.first.inputs
+        }
+        return {**self.first.inputs, **past}

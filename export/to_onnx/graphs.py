@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from export.programs import Tensors, class_logits, hidden_states, span_logits
 from export.to_onnx.generation import decoder_graphs
-from export.to_onnx.graph import Axes, Graph
+from export.to_onnx.graph import Axes, Graph, MergedGraphs
 from tfmodels.modeling.heads import Seq2SeqForQuestionAnswering, Seq2SeqForSequenceClassification
 from tfmodels.modeling.language_model import Seq2SeqLM
 
@@ -17,8 +17,8 @@ GLOBAL_MASK = "global_attention_mask"
 _ROW: Axes = ("batch", "sequence")
 
 
-def graphs_of(model: Any, first_is_global: bool = False) -> dict[str, Graph]:
-    """The graphs of a model by name: "encode", and of the head "classify", "answer", or "decode", "decode_with_past".
+def graphs_of(model: Any, first_is_global: bool = False) -> dict[str, Graph | MergedGraphs]:
+    """The graphs of a model by name: "encode", and of the head "classify", "answer", or those of `decoder_graphs`.
 
     Args:
         model: a `Seq2SeqModel`.
@@ -37,7 +37,9 @@ def graphs_of(model: Any, first_is_global: bool = False) -> dict[str, Graph]:
         run = partial(_with_first_global, function) if first_is_global else function
         return Graph(file, partial(run, model), dict.fromkeys(names, _ROW), outputs, example)
 
-    graphs = {"encode": graph("encoder_model.onnx", hidden_states, {"last_hidden_state": (*_ROW, config.d_model)})}
+    graphs: dict[str, Graph | MergedGraphs] = {
+        "encode": graph("encoder_model.onnx", hidden_states, {"last_hidden_state": (*_ROW, config.d_model)})
+    }
     if isinstance(model, Seq2SeqForSequenceClassification):
         graphs["classify"] = graph("model.onnx", class_logits, {"logits": ("batch", config.num_labels)})
     if isinstance(model, Seq2SeqForQuestionAnswering):

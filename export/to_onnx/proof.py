@@ -37,18 +37,17 @@ def largest_difference(graph: Graph, running: Any, inputs: Mapping[str, np.ndarr
     return max(float(np.where(np.isfinite(x), x, np.inf).max()) for x in differences)
 
 
-def differences(graph: Graph, path: Path | str, lengths: Iterable[int]) -> dict[int, float]:
+def differences(graph: Graph, running: Any, lengths: Iterable[int]) -> dict[int, float]:
     """The largest difference at each length, for two documents: a padded one and a whole one.
 
     Args:
         graph: the graph.
-        path: the graph's file.
+        running: a session of it.
         lengths: in tokens.
 
     Raises:
         ValueError: a difference above `TOLERANCE`.
     """
-    running = session(path)
     found = {length: largest_difference(graph, running, graph.example(length, length)) for length in lengths}
     worst = max(found, key=lambda length: found[length])
     if found[worst] > TOLERANCE:

@@ -1,8 +1,10 @@
 """The SavedModel of a summariser answers as the Python pipeline does, alone, for every length."""
 
 import json
+import shlex
 import subprocess
 import sys
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ import tfmodels
 from export import export_saved_model
 from export.client.saved_model_client import SavedModel, ask_in_fresh_process
 from export.client.warmup import read_warm_ups
+from export.manifest import Manifest
+from export.model_card import model_card
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -146,6 +150,18 @@ def test_the_model_card_tells_every_signature_and_an_answer():
     assert json.dumps(answer, ensure_ascii=False)[1:-1] in card
 
 
+def test_commands_of_a_card_are_for_the_model_whatever_its_name():
+    manifest = Manifest(**json.loads((exported("led").folder / "1" / "manifest.json").read_text()))
+    name = "two 'words' $(touch x) \"/`y`"
+    card = model_card(manifest, name, ({"text": ["it's"]}, {"text": ["so"]}))
+    ask, curl = (shlex.split(line) for line in card.split("```sh\n")[1].split("```")[0].splitlines())
+    assert ask[ask.index("--name") + 1] == name
+    path = urllib.parse.urlsplit(curl[1]).path
+    assert urllib.parse.unquote(path.removeprefix("/v1/models/").removesuffix(":predict")) == name
+    assert "/" not in path.removeprefix("/v1/models/")
+    assert json.loads(curl[3]) == {"inputs": {"text": ["it's"]}}
+
+
 def test_every_signature_and_length_has_a_warm_up_request_with_its_answer():
     served = exported("led")
     warm_ups = list(read_warm_ups(served.folder / "1"))
@@ -222,6 +238,8 @@ def test_the_program_names_what_is_wrong(tmp_path):
     ("arguments", "error", "message"),
     [
         ({"path": "served"}, ValueError, "path must end in a version number"),
+        ({"path": "²"}, ValueError, "path must end in a version number"),
+        ({"lengths": range(2, 60), "batch_sizes": range(1, 9)}, ValueError, "at most 1,000 .*Received: 1,856"),
         ({"lengths": ()}, ValueError, "lengths must hold at least one size"),
         ({"lengths": (0,)}, ValueError, "lengths must be a positive integer. Received: lengths=0"),
         ({"lengths": (1,)}, ValueError, "lengths must be at least 2"),

@@ -14,6 +14,7 @@ from export.__main__ import main
 from export.to_onnx import folder as writing
 from export.to_onnx.conversion import onnx_model
 from export.to_onnx.graphs import example_inputs, graphs_of
+from export.to_onnx.merging import Branch, merged_model
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 pytest.importorskip("tf2onnx", reason="the extra onnx is not installed")
@@ -86,29 +87,39 @@ def run(graph, running, inputs):
 
 
 def generated(model, inputs, tokens):
-    """The ids of a greedy search with the three graphs alone."""
+    """The ids of a greedy search with the graphs of encoder and merged decoder alone, and the merged graph."""
     graphs = graphs_of(model)
-    encode, decode, further = ((graphs[x], session(graphs[x], model)) for x in ("encode", "decode", "decode_with_past"))
+    merged = graphs["decode_merged"]
+    proto = merged_model(merged, model.variables)
+    running = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    decode, further = merged.first, merged.later
     fixed = {"encoder_attention_mask": inputs["attention_mask"]}
     ids = np.full((len(inputs["input_ids"]), 1), model.config.decoder_start_token_id)
-    states = run(*encode, inputs)["last_hidden_state"]
-    outputs, past = run(*decode, {**fixed, "input_ids": ids, "encoder_hidden_states": states}), {}
+    states = run(graphs["encode"], session(graphs["encode"], model), inputs)["last_hidden_state"]
+    first = {**fixed, "input_ids": ids, "encoder_hidden_states": states}
+    outputs, past = run(decode, Branch(running, merged, has_past=False), first), {}
     for _ in range(tokens):
         ids = np.concatenate([ids, outputs.pop("logits")[:, -1:].argmax(-1)], axis=1)
         past |= {name.replace("present", "past_key_values"): x for name, x in outputs.items()}
-        outputs = run(*further, {**fixed, **past, "input_ids": ids[:, -1:]})
-    return ids
+        outputs = run(further, Branch(running, merged, has_past=True), {**fixed, **past, "input_ids": ids[:, -1:]})
+    return ids, proto
 
 
 @pytest.mark.quick("led")
 @pytest.mark.parametrize("kind", KINDS)
-def test_encoder_and_decoder_graphs_write_what_the_model_writes(kind):
+def test_encoder_and_decoder_graphs_write_what_the_model_writes_and_hold_each_weight_once(kind):
     model = peaked_model(kind, "generate")
     inputs = {name: x[[20, 64, 3]] for name, x in documents(model).items()}
     search = {"do_sample": False, "num_beams": 1, "max_new_tokens": 8, "eos_token_id": None}
     search |= {"forced_bos_token_id": None, "forced_eos_token_id": None}
     expected = model.generate(**{name: x.astype("int32") for name, x in inputs.items()}, **search)
-    np.testing.assert_array_equal(generated(model, inputs, 8), np.asarray(expected))
+    ids, merged = generated(model, inputs, 8)
+    np.testing.assert_array_equal(ids, np.asarray(expected))
+    names = [weight.name for weight in merged.graph.initializer]
+    assert len(names) == len(set(names))
+    assert set(names) <= {variable.path for variable in model.variables}
+    constants = [value for branch in merged.graph.node[0].attribute for value in branch.g.initializer]
+    assert max(np.prod(value.dims, dtype=int) for value in constants) < 100
 
 
 @pytest.mark.quick("12")

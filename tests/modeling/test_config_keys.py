@@ -260,7 +260,8 @@ def test_numbers_and_arrays_of_other_libraries_mean_what_they_hold(kind, given, 
     assert found == wanted
     assert repr(found) == repr(wanted)
     found.to_json(tmp_path / "config.json")
-    assert type(found).from_json(tmp_path / "config.json").to_dict() == wanted.to_dict()
+    # Numbers that a field of None stands for are in the file.
+    assert type(found).from_json(tmp_path / "config.json").to_dict() == wanted.to_dict() | wanted.written_out
     assert make_config(kind).replace(**given).to_dict() == wanted.to_dict()
 
 

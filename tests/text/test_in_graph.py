@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfmodels import LEDTokenizer
+from tfmodels import LEDTokenizer, LongT5Tokenizer
 from tfmodels.text.in_graph import strip_white_space
 
 TEXTS = ["def encode(self, text):", "", "  the <mask> longest <extra_id_3> row\n\n  of the batch and then some"]
@@ -210,3 +210,16 @@ def test_the_first_use_may_be_inside_a_traced_function(source_texts):
     dataset = tf.data.Dataset.from_tensors(TEXTS).map(lambda texts: tokenizer.in_graph().encode(texts))
     assert next(iter(dataset)).to_list() == [tokenizer.encode(text) for text in TEXTS]
     _assert_equal(tokenizer, TEXTS)
+
+
+@pytest.mark.parametrize("family", [LEDTokenizer, LongT5Tokenizer])
+def test_texts_have_one_axis_before_anything_runs_and_odd_tokens_of_ones_own_in_them(family):
+    tokenizer = family.train_from_iterator(TEXTS * 9, vocab_size=300 if family is LEDTokenizer else 140)
+    odd = ["<\x1b[31m>", "line\nbreak", "\u2028", "😀😀", " lead", "trail ", "x" * 300, "\u202e"]
+    tokenizer.add_tokens(odd)
+    decode = tf.function(
+        tokenizer.in_graph().decode, autograph=False, input_signature=[tf.TensorSpec([None, None], "int32")]
+    )
+    # An export writes the axes of its outputs down.
+    assert decode.get_concrete_function().output_shapes.rank == 1
+    _assert_equal(tokenizer, ["a ".join(odd), "".join(odd), *odd, ""])

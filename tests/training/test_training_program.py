@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import huggingface_hub
 import numpy as np
 import pytest
 
@@ -69,6 +70,11 @@ def test_a_users_file_becomes_a_model_with_report_plot_and_logs(trained):
     assert "chosen by the model: " in printed
     assert "lead" in printed
     assert len((output / "predictions.jsonl").read_text().splitlines()) == min(3, report["rows"]["test"])
+    card = huggingface_hub.ModelCard((output / "model" / "README.md").read_text()).data
+    scores = {(one.dataset_split, one.metric_name): one.metric_value for one in card.eval_results}
+    assert scores["test", "ROUGE-L"] == pytest.approx(report["scores"]["model"]["rougeL"][0], abs=1e-4)
+    assert scores["validation", "loss"] == pytest.approx(report["state"]["best"], abs=1e-4)
+    assert {(one.dataset_name, one.dataset_type) for one in card.eval_results} == {("mine.jsonl", "json")}
     model, tokenizer = load_pretrained(output / "model")
     summaries = tokenizer.batch_decode(model.generate(**tokenizer(["alpha beta"], max_length=32)))
     assert len(summaries) == 1
@@ -79,8 +85,12 @@ def test_a_finished_run_says_so_and_goes_on_with_more_steps(trained):
     again = run(*flags(**settings))
     assert again.returncode == 2
     assert "has finished" in again.stderr
+    card = settings["output"] / "model" / "README.md"
+    card.write_text("by hand")
     more = run(*flags(**{**settings, "steps.max_steps": 7}))
     assert more.returncode == 0, more.stderr
+    assert card.read_text() == "by hand"
+    assert "the model's card is by hand and stays" in more.stdout
     assert json.loads((settings["output"] / "report.json").read_text())["state"]["step"] == 7
 
 

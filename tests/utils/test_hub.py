@@ -42,6 +42,23 @@ def test_a_name_that_leads_nowhere_is_an_error_that_names_it(cached, name):
         local_folder(name)
 
 
+@pytest.mark.parametrize(
+    "revision",
+    ["../../outside", "..", "refs/../../../outside", "/etc/passwd", "a//b", "a b", "a\n", ".", "a/.b", "~", ""],
+)
+def test_a_revision_leads_nowhere_out_of_the_cache(cached, revision):
+    outside = cached.parent.parent.parent / "outside"
+    outside.write_text("../../../elsewhere")
+    (outside.parent / "elsewhere").mkdir()
+    with pytest.raises(ValueError, match="revision must be a branch, tag or commit"):
+        local_folder("someone/tiny-led", revision)
+    if revision:
+        with pytest.raises(ValueError, match="revision must be a branch, tag or commit"):
+            local_folder(f"hf://someone/tiny-led@{revision}")
+    for usual in ("main", cached.name):
+        assert local_folder("someone/tiny-led", usual) == cached
+
+
 COMMIT = "fedcba9876543210fedcba9876543210fedcba98"
 
 

@@ -149,6 +149,11 @@ class LongT5Config(ModelConfig):
         return self.num_layers if self.num_decoder_layers is None else self.num_decoder_layers
 
     @property
+    def written_out(self) -> dict[str, Any]:
+        """The number of decoder layers, as transformers writes it; transformers.js takes None for none."""
+        return {"num_decoder_layers": self.decoder_layers}
+
+    @property
     def is_gated(self) -> bool:
         """Whether the feed-forward parts are gated."""
         return self.feed_forward_proj.startswith("gated-")

@@ -270,6 +270,11 @@ class ModelConfig:
         architectures = {} if architecture is None else {"architectures": [architecture]}
         return {**named, **self.extra, **values, **architectures}
 
+    @property
+    def written_out(self) -> dict[str, Any]:
+        """The fields of a file whose None means another field's value, for programs that do not know that."""
+        return {}
+
     def to_json(self, path: str | os.PathLike[str], architecture: str | None = None, dtype: str | None = None) -> None:
         """Write a `config.json` file, whole or not at all.
 
@@ -278,7 +283,7 @@ class ModelConfig:
             architecture: transformers' name of the model, or None.
             dtype: the dtype of the weights beside the file, or None.
         """
-        values = self.to_dict(architecture)
+        values = {**self.to_dict(architecture), **self.written_out}
         if dtype is not None:
             values = {key: value for key, value in values.items() if key != "dtype"} | {"torch_dtype": dtype}
         write_json(path, values)

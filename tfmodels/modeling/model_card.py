@@ -23,23 +23,29 @@ def with_source(config: Any, name_or_folder: str | os.PathLike[str]) -> Any:
     return config if hub_id is None else config.replace(extra={**config.extra, _SOURCE_KEY: hub_id})
 
 
-def write_card(model: Any, folder: Path, name: str | None = None, card: Mapping[str, Any] | None = None) -> None:
+def write_card(
+    model: Any,
+    folder: Path,
+    name: str | None = None,
+    card: Mapping[str, Any] | None = None,
+    source: str | None = None,
+) -> None:
     """Write the card of a model into a folder; an earlier one stays.
 
     Args:
         model: a model or encoder.
         folder: the folder.
         name: the model's name; None: the folder's.
-        card: see `model_card`.
+        card, source: see `model_card`.
     """
     path = folder / FILE_NAME
     if not path.exists():
-        text = model_card(model, name or final_name(folder), card or {})
+        text = model_card(model, name or final_name(folder), card or {}, source)
         with written_whole(path) as partial:
             partial.write_text(text, encoding="utf-8")
 
 
-def model_card(model: Any, name: str, card: Mapping[str, Any]) -> str:
+def model_card(model: Any, name: str, card: Mapping[str, Any], source: str | None = None) -> str:
     """The card in Markdown.
 
     Args:
@@ -47,13 +53,14 @@ def model_card(model: Any, name: str, card: Mapping[str, Any]) -> str:
         name: the model's name, or its id on a hub.
         card: fields of the front matter besides those that the model tells, such as `license`, `language`, `datasets`,
             `base_model`; `metrics` as {name: value} also makes a table.
+        source: the folder or hub id to load it from; None: its name.
 
     Raises:
         ValueError: a card that is no such mapping.
     """
     fields = _fields(model, name, card)
     kind = type(model).__name__
-    loading = json.dumps(name)
+    loading = json.dumps(name if source is None else source)
     return f"""{front_matter(fields)}
 # {name}
 

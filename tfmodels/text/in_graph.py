@@ -172,6 +172,8 @@ class InGraphTokenizer(tf.Module, abc.ABC):
         in_range = (ids >= 0) & (ids < self.spec.vocab_size)
         is_text = in_range & tf.gather(self._is_text, tf.where(in_range, ids, 0))
         texts = self._detokenize(tf.ragged.boolean_mask(ids, is_text))
+        # Joined pieces have lost it, and a server's signature must have it.
+        texts.set_shape([None])
         if self.spec.cleans_up_spaces:
             for old, new in REPLACEMENTS:
                 texts = tf.strings.regex_replace(texts, re2_literal(old), new)

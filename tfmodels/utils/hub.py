@@ -1,6 +1,7 @@
 """Folders on disk for names on the Hugging Face hub."""
 
 import os
+import re
 from pathlib import Path
 
 # Files of the repository's root. Each kind of weights is fetched only if the kinds before it are missing.
@@ -20,6 +21,8 @@ _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin", "tf_model*.h5", "flax_mo
 
 
 _SCHEME = "hf://"
+# One part of a branch's or tag's name, as git has them; a part such as ".." would lead out of the cache.
+_REVISION_PART = re.compile(r"[^\x00-\x20\x7f~^:?*\[\\.][^\x00-\x20\x7f~^:?*\[\\]*")
 _CACHED = "models--"
 _PACKAGED = Path(__file__).parent.parent / "pretrained"
 
@@ -44,7 +47,8 @@ def local_folder(name_or_folder: str | os.PathLike[str], revision: str | None = 
         revision: branch, tag or commit of the repository.
 
     Raises:
-        ValueError: a name of no folder and no repository, two revisions, or an unreachable hub.
+        ValueError: a name of no folder and no repository, two revisions or none that there can be, or an unreachable
+            hub.
         ImportError: a hub id without the extra `hub`.
 
     >>> local_folder(".")
@@ -57,6 +61,8 @@ def local_folder(name_or_folder: str | os.PathLike[str], revision: str | None = 
     if None not in (revision, named_revision) and revision != named_revision:
         raise ValueError(f"revision must be that of the name. Received: {revision=}, {os.fspath(name_or_folder)!r}")
     revision = named_revision if revision is None else revision
+    if revision is not None and not all(map(_REVISION_PART.fullmatch, revision.split("/"))):
+        raise ValueError(f"revision must be a branch, tag or commit. Received: {revision=}")
     for pattern in _WEIGHTS:
         fetched = _snapshot(hub_id, revision, [*_SMALL_FILES, pattern])
         if any(fetched.glob(pattern)):

@@ -11,18 +11,24 @@ from typing import Any
 
 import yaml
 
+from tfmodels.modeling.model_card import FILE_NAME as MODEL_CARD
 from tfmodels.utils.files import PARTIAL, nearest_existing, read_json_object, write_json, written_whole
 from training.config import Config, flat, from_dict, to_dict
 from training.run.checkpoints import Checkpoints
 from training.run.state import TrainerState
 
 CONFIG, STATUS, MODEL, LOCK = "config.yaml", "run.json", "model", ".lock"
+# The last card that the run gave its model.
+CARD = "model_card.md"
 RUNNING, STOPPED, FINISHED, FAILED = "running", "stopped", "finished", "failed"
 
 # Settings that leave the steps so far as they are. The data is compared by its content.
 _MAY_CHANGE = re.compile(
     r"steps\..*|logging\..*|evaluation\..*|generation|output|data\.(train|validation|test|cache|workers|max_bad_rows)"
 )
+
+# Files of a checkpoint from which size on are not copied.
+_LINKED_BYTES = 1 << 20
 
 # Settings that say where a run ends.
 LENGTH = ("steps.epochs", "steps.max_steps", "steps.max_minutes", "steps.patience")
@@ -64,6 +70,11 @@ class RunFolder:
         """The folder of the finished model."""
         return self.path / MODEL
 
+    @property
+    def card(self) -> Path:
+        """The last card that the run wrote for its model."""
+        return self.path / CARD
+
     def check_usable(self) -> None:
         """Raise `FileExistsError` for a folder that holds something else, `PermissionError` for one without rights."""
         if self.path.exists() and not self.path.is_dir():
@@ -104,15 +115,49 @@ class RunFolder:
         except (yaml.YAMLError, TypeError, AttributeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} must be as the run wrote it. Received: {error}") from None
 
-    def keep_model(self, checkpoints: Checkpoints, state: TrainerState) -> None:
-        """Give the best model, or without an evaluation the newest, its final place."""
+    def keep_model(self, checkpoints: Checkpoints, state: TrainerState) -> int | None:
+        """Give the best model, or without an evaluation the newest, its final place.
+
+        A model card that somebody has written there by hand stays.
+
+        Returns:
+            The step of the model; None without a checkpoint.
+        """
         step = state.best_step if state.best_step in checkpoints.steps() else checkpoints.newest_whole()
         if step is None:
-            return
-        if self.model.exists():
-            shutil.rmtree(self.model)
+            return None
+        source = checkpoints.path(step) / MODEL
+        card = self.model / MODEL_CARD
+        by_hand = card.read_bytes() if card.is_file() and not self._is_own_card(card, source) else None
         with written_whole(self.model) as partial:
-            shutil.copytree(checkpoints.path(step) / MODEL, partial, copy_function=_linked)
+            shutil.copytree(source, partial, copy_function=_linked)
+            if by_hand is not None:
+                (partial / MODEL_CARD).write_bytes(by_hand)
+            before = partial.with_name(f"{partial.name}-before")
+            if self.model.exists():
+                os.replace(self.model, before)
+        shutil.rmtree(before, ignore_errors=True)
+        return step
+
+    def saved_card(self, step: int) -> str:
+        """The card in the checkpoint of a step; "" without one."""
+        path = Checkpoints(self.checkpoints).path(step) / MODEL / MODEL_CARD
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    def write_card(self, text: str, step: int) -> bool:
+        """Give the model of a step its card, and return whether it took it: one written by hand stays."""
+        card = self.model / MODEL_CARD
+        is_own = not card.exists() or self._is_own_card(card, Checkpoints(self.checkpoints).path(step) / MODEL)
+        # This one first: a process that is killed in between leaves the checkpoint's in the model, the run's own too.
+        for path in (self.card, card) if is_own else (self.card,):
+            with written_whole(path) as partial:
+                partial.write_text(text, encoding="utf-8")
+        return is_own
+
+    def _is_own_card(self, card: Path, checkpoint: Path) -> bool:
+        """Whether a model's card is one that this run wrote."""
+        written = [path.read_bytes() for path in (checkpoint / MODEL_CARD, self.card) if path.is_file()]
+        return card.read_bytes() in written
 
     def start(self, config: Config) -> None:
         """Write the settings of a run."""
@@ -158,8 +203,11 @@ class RunFolder:
 
 
 def _linked(source: str, target: str) -> str:
-    """A second name for a file; a copy on a disk without such names."""
+    """A second name for a file of weights; a copy of small files, and on a disk without such names."""
     try:
+        # Small ones are edited by hand, which would change the checkpoint's.
+        if os.path.getsize(source) < _LINKED_BYTES:
+            raise OSError
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from tfmodels.backend.trainer_state import sync_variables
+from tfmodels.modeling.model_card import write_card
 from training.config import Config, known
 from training.data.feed import feed
 from training.data.plan import Batch, Plan
@@ -69,6 +70,8 @@ class Run:
         return self.checkpoints.save(self.state.step, self._write, self.state.best_step)
 
     def _write(self, folder: Path) -> None:
+        (folder / MODEL).mkdir()
+        write_card(self.model, folder / MODEL, self.output.resolve().name, source=MODEL)
         self.model.save_pretrained(folder / MODEL)
         self.tokenizer.save_pretrained(folder / MODEL)
         save_variables(folder / VARIABLES, training_variables(self.model))

@@ -1,6 +1,7 @@
 """What a run tells: on the screen, in `metrics.jsonl` and TensorBoard, as a plot, and in `report.json`."""
 
 import dataclasses
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -152,7 +153,8 @@ class Reporter:
         write_line(
             self.console, f"figures: {folder / 'report.json'}, {folder / 'metrics.jsonl'}, {folder / 'loss.png'}"
         )
-        write_line(self.console, f"serve it: python -m export --model {model} --output {folder / 'served'}")
+        command = ["python", "-m", "export", "--model", str(model), "--output", str(folder / "served")]
+        write_line(self.console, f"serve it: {shlex.join(command)}")
 
     def _curves(self, folder: Path) -> None:
         lines = read_metrics(folder)

@@ -4,11 +4,13 @@ import json
 import shutil
 
 import pytest
-from exported import exported
+from exported import exported, toy
 from fresh_process import fresh_process
 
+from export.client.check import check as failures_of
 from export.client.integrity import digests_below
-from export.client.warmup import read_warm_ups, write_warm_ups
+from export.client.untrusted import printable
+from export.client.warmup import PATH, WarmUp, read_warm_ups, write_warm_ups
 
 
 def check(folder, *options):
@@ -55,6 +57,54 @@ def test_another_answer_and_another_manifest_are_told(copy):
     assert "WRONG: score of serving_default (request 1) must be" in done.stdout
     assert "WRONG: ops must be those of the manifest. There is TFText>FastSentencepieceTokenize" in done.stdout
     assert "4 wrong" in done.stdout
+
+
+@pytest.fixture
+def toy_copy(tmp_path):
+    shutil.copytree(toy() / "3", tmp_path / "3")
+    return tmp_path / "3"
+
+
+def hash_again(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "files": digests_below(folder)}))
+
+
+def test_warm_up_requests_that_no_server_would_answer_are_told_one_by_one(toy_copy):
+    good = WarmUp("classify", {"text": [b"a"]}, {"label": [b"short"]})
+    bad = [
+        good._replace(signature="tr\x1banslate"),
+        good._replace(request={"texts": [b"a"]}),
+        good._replace(request={"text": [1]}),
+        good._replace(request={"text": [[b"a"]]}),
+        good._replace(answer={"other": [1]}),
+        WarmUp("summarize", {"text": [b"a"], "max_new_tokens": [1], "num_return_sequences": [-1]}, {}),
+    ]
+    write_warm_ups(toy_copy, "toy", iter([good, *bad, good]))
+    hash_again(toy_copy)
+    found = failures_of(toy_copy)
+    wanted = [
+        r"tr\x1banslate (request 2) must be for a signature",
+        "classify (request 3) must have the inputs text. It has texts",
+        "classify (request 4) must have inputs of the signature's types",
+        "label of classify (request 5) must be",
+        "other of classify (request 6) must be",
+        "summarize (request 7) must be answered",
+    ]
+    for start, failure in zip(wanted, found, strict=True):
+        assert printable(failure).startswith(start)
+
+
+def test_more_warm_up_requests_than_a_server_takes_and_no_requests_at_all_are_told(toy_copy, monkeypatch):
+    monkeypatch.setattr("export.client.warmup.MOST", 2)
+    good = WarmUp("classify", {"text": [b"a"]}, {})
+    write_warm_ups(toy_copy, "toy", iter([good] * 3))
+    hash_again(toy_copy)
+    assert failures_of(toy_copy) == [f"{PATH} must hold at most 2 requests, as many as a server takes. It holds more"]
+    (toy_copy / PATH).write_bytes((toy_copy / PATH).read_bytes()[:-5])
+    hash_again(toy_copy)
+    (failure,) = failures_of(toy_copy)
+    assert failure.startswith(f"{PATH} must hold requests. Received: ")
 
 
 def test_broken_weights_are_an_error(copy):

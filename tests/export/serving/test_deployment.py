@@ -77,7 +77,7 @@ def test_compose_and_kubernetes_run_the_same_server():
     assert {flag.partition("=")[0].removeprefix("--") for flag in container()["args"]} == {*FLAGS, ONCE}
     assert compose()["image"] == f"${{IMAGE:-{container()['image']}}}"
     mounts = {mount["mountPath"] for mount in container()["volumeMounts"]}
-    assert mounts == {f"/models/{DEFAULT_NAME}", "/config"}
+    assert mounts == {f"/models/{DEFAULT_NAME}", "/config", "/tmp"}
     # The last two parts are the place in the container and the mode.
     volumes = [volume.rsplit(":", 2)[1:] for volume in compose()["volumes"]]
     assert volumes == [
@@ -85,6 +85,35 @@ def test_compose_and_kubernetes_run_the_same_server():
         ["/config/batching.txt", "ro"],
         ["/config/monitoring.txt", "ro"],
     ]
+
+
+def test_the_servers_may_do_nothing_but_serve_and_are_reached_from_nowhere_unasked():
+    pod = kubernetes()[0]["spec"]["template"]["spec"]
+    *_, policy = yaml.safe_load_all((FOLDER / "envoy" / "kubernetes.yaml").read_text())
+    # It asks nobody: there is no rule for it.
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in policy["spec"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    # Kubernetes' "restricted" standard, and no key to its API.
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    for one in (*pod["initContainers"], *pod["containers"]):
+        settings = one["securityContext"]
+        assert settings["capabilities"] == {"drop": ["ALL"]}
+        assert (settings["allowPrivilegeEscalation"], settings["readOnlyRootFilesystem"]) == (False, True)
+        writable = [mount for mount in one["volumeMounts"] if not mount.get("readOnly")]
+        assert [(mount["mountPath"], "emptyDir" in volumes[mount["name"]]) for mount in writable] == [("/tmp", True)]
+    assert all(port.startswith("${ADDRESS:-127.0.0.1}:") for port in compose()["ports"])
+
+
+def test_an_image_holds_the_package_and_nothing_else_of_the_folder_it_is_built_in():
+    root = FOLDER.parents[1]
+    lines = (FOLDER / "verify.Dockerfile").read_text().splitlines()
+    copied = [name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]]
+    assert all((root / name).exists() for name in copied)
+    packages = {path.parent.name for path in root.glob("*/__init__.py")} & {"tfmodels", "training", "export"}
+    assert set(copied) == packages | {"setup.cfg", "pyproject.toml", "README.md", "LICENSE"}
 
 
 def test_probes_ask_for_the_state_of_the_model():

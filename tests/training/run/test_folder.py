@@ -160,6 +160,7 @@ def test_a_folder_of_no_run_cannot_go_on(tmp_path):
 
 def write_model(folder):
     (folder / "model").mkdir()
+    (folder / "model" / "README.md").write_text(f"# {folder.parent.name}")
     (folder / "model" / "weights").write_text(folder.name.rpartition("step-")[2])
 
 
@@ -175,11 +176,44 @@ def test_the_model_is_the_best_or_else_the_newest(folder, best, expected):
     assert (folder.model / "weights").read_text() == expected
 
 
+def test_the_card_of_the_run_gives_way_to_its_next_one_and_one_by_hand_stays(folder):
+    checkpoints = Checkpoints(folder.checkpoints)
+    for step in (1, 2):
+        checkpoints.save(step, write_model)
+    card = folder.model / "README.md"
+    for step in (1, 2):
+        folder.keep_model(checkpoints, TrainerState(step=2, best_step=step))
+        assert card.read_text() == folder.saved_card(step)
+        assert folder.write_card(f"scores of {step}", step)
+        assert card.read_text() == folder.card.read_text() == f"scores of {step}"
+    card.write_text("by hand")
+    folder.keep_model(checkpoints, TrainerState(step=2, best_step=1))
+    assert not folder.write_card("scores of 1", 1)
+    assert card.read_text() == "by hand"
+    assert folder.card.read_text() == "scores of 1"
+    assert (folder.model / "weights").read_text() == "00000001"
+    assert folder.saved_card(1) == folder.saved_card(2) == "# checkpoints"
+    assert not [path for path in folder.path.iterdir() if path.name.startswith(".partial-")]
+
+
+def test_files_of_the_model_that_are_edited_in_place_leave_the_checkpoint_whole(folder, monkeypatch):
+    monkeypatch.setattr("training.run.folder._LINKED_BYTES", 9)
+    checkpoints = Checkpoints(folder.checkpoints)
+    checkpoints.save(1, write_model)
+    folder.keep_model(checkpoints, TrainerState(step=1))
+    with (folder.model / "weights").open("a") as file:
+        file.write("changed")
+    assert checkpoints.newest_whole() == 1
+    # A large file, which nobody edits, is there once.
+    assert (folder.model / "README.md").samefile(checkpoints.path(1) / "model" / "README.md")
+
+
 def test_a_model_is_copied_where_files_have_no_second_names(folder, monkeypatch):
     def no_links(source, target):
         raise OSError("no links here")
 
     monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr("training.run.folder._LINKED_BYTES", 0)
     checkpoints = Checkpoints(folder.checkpoints)
     checkpoints.save(1, write_model)
     folder.keep_model(checkpoints, TrainerState(step=1))
