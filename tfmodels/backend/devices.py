@@ -17,7 +17,7 @@ import keras
 _QUERIES_PER_STEP = {"cpu": 1, "gpu": 4096, "tpu": 256}
 # The most bytes of a step's float32 scores. A v5e's on-chip memory of 128 MiB holds them, what is made of them, and the
 # step's keys and values (docs/performance.md).
-_SCORE_BYTES = {"tpu": 32 << 20}
+_SCORE_BYTES = {"tpu": 64 << 20}
 KINDS = tuple(_QUERIES_PER_STEP)
 _PLATFORMS = {"cuda": "gpu", "rocm": "gpu"}
 

@@ -236,13 +236,13 @@ def _forward(step: BlockAttentionStep, tensors: StepTensors) -> tuple[Tensor, Te
             partial(kernels.attend, step), partial(_forward, _without_kernels(step, tensors)), tensors
         )
     heads = heads_at_a_time(step, tensors)
+    if step.is_joined:
+        return attend_in_long_blocks(step, tensors, heads)
     return _attend(step, tensors) if heads is None else attend_by_heads(_attend, heads, step, tensors)
 
 
 def _attend(step: BlockAttentionStep, tensors: StepTensors) -> tuple[Tensor, Tensor]:
     """The same by a loop over the steps."""
-    if step.is_joined:
-        return attend_in_long_blocks(step, tensors)
     batch, heads, _, size = tensors.value.shape
     outputs = [((batch, heads, step.queries, size), tensors.value.dtype), ((batch, heads, step.queries, 1), "float32")]
     # A step's output is written over its queries, which no later step reads.

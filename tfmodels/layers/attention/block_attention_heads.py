@@ -40,10 +40,10 @@ def heads_at_a_time(step: BlockAttentionStep, tensors: StepTensors) -> int | Non
         step: as it runs.
         tensors: the engine's, padded to whole steps.
     """
-    batch, heads = tensors.query.shape[:2]
+    batch, heads, queries = tensors.query.shape[:3]
     side_keys = 0 if tensors.side_key is None else tensors.side_key.shape[2]
     most = devices.most_score_bytes(step.device_kind)
-    if most is None or not all(isinstance(size, int) for size in (batch, heads, side_keys)):
+    if most is None or not all(isinstance(size, int) for size in (batch, heads, queries, side_keys)):
         return None
     keys = step.queries + 2 * step.geometry.margin + side_keys
     of_a_head = batch // batch_parts(batch) * step.queries * keys * _FLOAT32_BYTES
