@@ -45,29 +45,6 @@ class HashDropout:
         bits = random_bits(self.seed, self._stream(stream, part), prod(rows), columns)
         return self._factors(ops.reshape(bits, shape))
 
-    def scale_of_heads(
-        self, first: Tensor, heads: int, shape: tuple[Any, ...], stream: Tensor, part: int = 0
-    ) -> Tensor:
-        """The factors of some heads in `scale((B, heads, ..., X), stream, part)`.
-
-        Args:
-            first: int32 scalar, the first of them.
-            heads: the number of all.
-            shape: (B, some heads, ..., X), of the factors.
-            stream, part: as there.
-
-        >>> dropout, one = HashDropout(0.5, ops.array([1, 2], "uint32")), ops.ones((), "int32")
-        >>> whole = dropout.scale((2, 3, 5, 4), one)
-        >>> bool(ops.all(dropout.scale_of_heads(one, 3, (2, 2, 5, 4), one) == whole[:, 1:]))
-        True
-        """
-        batch, count, *rows, columns = shape
-        head = ops.arange(batch, dtype="int32")[:, None] * heads + first + ops.arange(count, dtype="int32")  # (B, H)
-        row = head[..., None] * prod(rows) + ops.arange(prod(rows), dtype="int32")
-        column = ops.arange(columns, dtype="int32")
-        bits = random_bits_at(self.seed, self._stream(stream, part), ops.reshape(row, (-1,)), column, columns)
-        return self._factors(ops.reshape(bits, shape))
-
     def scale_at(self, rows: Tensor, columns: Tensor, width: int) -> Tensor:
         """The factors at some rows and columns of `scale((all rows, width), 0)`.
 

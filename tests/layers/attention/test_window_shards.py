@@ -56,8 +56,10 @@ def in_shards(tensors, mask, dropout):
     return ops.concatenate(outputs, axis=2)
 
 
-@pytest.mark.parametrize("device_kind", ["cpu", "tpu", "tpu, a head at a time"])
-@pytest.mark.parametrize("rate", [0.0, 0.4])
+@pytest.mark.parametrize(
+    ("rate", "device_kind"),
+    [(0.0, "cpu"), (0.4, "cpu"), (0.0, "tpu"), (0.4, "tpu"), (0.0, "tpu, a head at a time")],
+)
 def test_shards_attend_as_the_whole_document(rate, device_kind, monkeypatch):
     tensors, mask = make_tensors()
     # Steps of two blocks where the kind allows them.

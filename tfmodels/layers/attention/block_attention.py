@@ -23,14 +23,7 @@ from tfmodels.backend.gradients import Gradient, custom_gradient
 from tfmodels.backend.scan import can_reuse, scan
 from tfmodels.backend.types import Tensor
 from tfmodels.layers.attention import block_attention_gpu as kernels
-from tfmodels.layers.attention.block_attention_heads import attend_by_heads, gradient_by_heads, heads_at_a_time
-from tfmodels.layers.attention.block_attention_step import (
-    BlockAttentionStep,
-    StepTensors,
-    additive_mask,
-    filled,
-    present,
-)
+from tfmodels.layers.attention.block_attention_step import BlockAttentionStep, StepTensors, additive_mask
 from tfmodels.layers.attention.block_attention_tpu import attend_in_long_blocks
 from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.blocks import pad_axis, padding_to_multiple
@@ -101,20 +94,20 @@ def block_attention(
     tensors = _padded_tensors(query, key, value, key_mask, step, window_bias, side, shard is not None)
     if dropout and shard is not None:
         dropout = dropout.from_stream(shard * (tensors.query.shape[2] // step.queries))
-    inputs, seeds = present(tensors), [dropout.seed] if dropout else []
+    present, seeds = _present(tensors), [dropout.seed] if dropout else []
 
     def attend(*values: Tensor) -> tuple[Tensor, Gradient]:
-        given = filled(tensors, values[: len(inputs)])
+        inputs = _filled(tensors, values[: len(present)])
         seeded = replace(step, dropout=replace(dropout, seed=values[-1])) if dropout else step
-        output, lse = _forward(seeded, given)
+        output, lse = _forward(seeded, inputs)
 
         def gradient(d_output: Tensor) -> list[Tensor]:
-            gradients = present(_backward(seeded, given, output, lse, d_output))
-            return [ops.cast(dx, x.dtype) for dx, x in zip(gradients, present(given), strict=True)]
+            gradients = _present(_backward(seeded, inputs, output, lse, d_output))
+            return [ops.cast(dx, x.dtype) for dx, x in zip(gradients, _present(inputs), strict=True)]
 
         return output, gradient
 
-    return custom_gradient(attend, inputs, seeds)[:, :, : ops.shape(query)[2]]
+    return custom_gradient(attend, present, seeds)[:, :, : ops.shape(query)[2]]
 
 
 def attention_probabilities(
@@ -229,20 +222,25 @@ def _padded_tensors(
     return tensors._replace(side_bias=pad_axis(side.bias, 2, after=rows - ops.shape(side.bias)[2]))
 
 
+def _present(tensors: StepTensors) -> list[Tensor]:
+    """The tensors that are not None, in the order of the fields."""
+    return [x for x in tensors if x is not None]
+
+
+def _filled(template: StepTensors, values: Sequence[Tensor]) -> StepTensors:
+    """Inverse of `_present`: `values` in the fields that are not None in `template`."""
+    remaining = iter(values)
+    return StepTensors(*(None if x is None else next(remaining) for x in template))
+
+
 def _forward(step: BlockAttentionStep, tensors: StepTensors) -> tuple[Tensor, Tensor]:
     """Output (B, H, P, D), and float32 log-sum-exp (B, H, P, 1)."""
     if step.in_kernels:
         return kernels.on_cuda(
             partial(kernels.attend, step), partial(_forward, _without_kernels(step, tensors)), tensors
         )
-    heads = heads_at_a_time(step, tensors)
     if step.is_joined:
-        return attend_in_long_blocks(step, tensors, heads)
-    return _attend(step, tensors) if heads is None else attend_by_heads(_attend, heads, step, tensors)
-
-
-def _attend(step: BlockAttentionStep, tensors: StepTensors) -> tuple[Tensor, Tensor]:
-    """The same by a loop over the steps."""
+        return attend_in_long_blocks(step, tensors)
     batch, heads, _, size = tensors.value.shape
     outputs = [((batch, heads, step.queries, size), tensors.value.dtype), ((batch, heads, step.queries, 1), "float32")]
     # A step's output is written over its queries, which no later step reads.
@@ -259,10 +257,10 @@ def _each_step(
 ) -> list[Tensor]:
     """The results of `function(index, tensors)` for each step, stacked."""
     cut = _cut(tensors, step)
-    inputs = present(cut)
+    inputs = _present(cut)
 
     def body(index: Tensor, _: list[Tensor], *parts: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        return [], function(index, _with_parts(tensors, filled(cut, parts)))
+        return [], function(index, _with_parts(tensors, _filled(cut, parts)))
 
     return scan(body, [], outputs, ops.shape(cut.query)[0], inputs, _possible(reuse, outputs, inputs))[1]
 
@@ -291,53 +289,44 @@ _SHARED = ("window_bias", "side_key", "side_value")
 def _backward(
     step: BlockAttentionStep, tensors: StepTensors, output: Tensor, lse: Tensor, d_output: Tensor
 ) -> StepTensors:
-    """The gradient of each tensor; zeros for the masks."""
-    if step.in_kernels:
-        otherwise = partial(_backward, _without_kernels(step, tensors))
-        return kernels.on_cuda(partial(kernels.gradient, step), otherwise, tensors, output, lse, d_output)
-    step = step.one_by_one()
-    heads = heads_at_a_time(step, tensors)
-    differentiate = _differentiate if heads is None else partial(gradient_by_heads, _differentiate, heads)
-    return differentiate(step, tensors, output, lse, d_output)
-
-
-def _differentiate(
-    step: BlockAttentionStep, tensors: StepTensors, output: Tensor, lse: Tensor, d_output: Tensor
-) -> StepTensors:
-    """The same by a second loop over the steps.
+    """The gradient of each tensor, by a second loop over the steps; zeros for the masks.
 
     The slices of neighbouring steps overlap. Of a slice's dk and dv, the first Q keys are in no later slice: their
     gradients are complete, and a result of the step. The gradients of the last 2 * margin keys are pending: the carry
     takes them to the next step. The carry also sums the gradients of the tensors that all steps share.
     """
+    if step.in_kernels:
+        otherwise = partial(_backward, _without_kernels(step, tensors))
+        return kernels.on_cuda(partial(kernels.gradient, step), otherwise, tensors, output, lse, d_output)
+    step = step.one_by_one()
     cut = _cut(tensors, step)
     pending = ops.zeros_like(tensors.key[:, :, : 2 * step.geometry.margin], dtype="float32")
     shared = StepTensors(None, pending, pending, None, tensors.window_bias, tensors.side_key, tensors.side_value)
-    start = [ops.zeros_like(x, dtype="float32") for x in present(shared)]
-    count = len(present(cut))
+    start = [ops.zeros_like(x, dtype="float32") for x in _present(shared)]
+    count = len(_present(cut))
 
     def body(index: Tensor, carry: list[Tensor], *inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        parts = _with_parts(tensors, filled(cut, inputs[:count]))
-        gradient, before = step.gradient(index, parts, *inputs[count:]), filled(shared, carry)
+        parts = _with_parts(tensors, _filled(cut, inputs[:count]))
+        gradient, before = step.gradient(index, parts, *inputs[count:]), _filled(shared, carry)
         dk = gradient.key + pad_axis(before.key, 2, after=step.queries)
         dv = gradient.value + pad_axis(before.value, 2, after=step.queries)
         sums = [_plus(getattr(before, name), getattr(gradient, name)) for name in _SHARED]
         pending = dk[:, :, step.queries :], dv[:, :, step.queries :]
         complete = dk[:, :, : step.queries], dv[:, :, : step.queries]
-        results = present(StepTensors(gradient.query, *complete, None, side_bias=gradient.side_bias))
-        carry = present(StepTensors(None, *pending, None, *sums))
+        results = _present(StepTensors(gradient.query, *complete, None, side_bias=gradient.side_bias))
+        carry = _present(StepTensors(None, *pending, None, *sums))
         return carry, [ops.cast(x, dtype) for x, (_, dtype) in zip(results, outputs, strict=True)]
 
-    inputs = [*present(cut), *(_by_step(x, step.queries) for x in (output, lse, d_output))]
+    inputs = [*_present(cut), *(_by_step(x, step.queries) for x in (output, lse, d_output))]
     template = StepTensors(tensors.query, tensors.key, tensors.value, None, side_bias=tensors.side_bias)
     outputs = [
         ((*x.shape[:2], rows, x.shape[3]), x.dtype)
-        for x, rows in zip(present(template), _rows(step, tensors), strict=True)
+        for x, rows in zip(_present(template), _rows(step, tensors), strict=True)
     ]
     # dq over the queries, dk over the output, dv over its gradient, and the side bias' gradient over the side bias.
     reuse = {0: 0, 1: count, 2: count + 2} | ({3: 1} if tensors.side_bias is not None else {})
     carry, results = scan(body, start, outputs, ops.shape(cut.query)[0], inputs, _possible(reuse, outputs, inputs))
-    sums, whole = filled(shared, carry), filled(template, [_in_order(x) for x in results])
+    sums, whole = _filled(shared, carry), _filled(template, [_in_order(x) for x in results])
     return StepTensors(
         query=whole.query,
         key=ops.concatenate([whole.key, ops.cast(sums.key, whole.key.dtype)], axis=2),

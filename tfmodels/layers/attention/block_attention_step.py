@@ -4,7 +4,7 @@ N are here the blocks of a step. Further shape letters: Y keys of one block's sl
 queries of all steps, A rows of the side keys' bias, q queries that share a row of it, X any width.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -45,29 +45,11 @@ class StepTensors(NamedTuple):
     side_bias: Tensor | None = None
 
 
-def present(tensors: StepTensors) -> list[Tensor]:
-    """The tensors that are not None, in the order of the fields."""
-    return [x for x in tensors if x is not None]
-
-
-def filled(template: StepTensors, values: Sequence[Tensor]) -> StepTensors:
-    """Inverse of `present`: `values` in the fields that are not None in `template`."""
-    remaining = iter(values)
-    return StepTensors(*(None if x is None else next(remaining) for x in template))
-
-
 class Keys(NamedTuple):
     """Keys, or values, of one step. window: (B, H, N, Y, D), the blocks' slices. side: (B, H, G, D), or None."""
 
     window: Tensor
     side: Tensor | None
-
-
-class HeadGroup(NamedTuple):
-    """Some heads of all: the first one, int32 scalar, and the number of all."""
-
-    first: Tensor
-    of: int
 
 
 def additive_mask(mask: Tensor) -> Tensor:
@@ -89,7 +71,6 @@ class BlockAttentionStep:
         dropout: of the probabilities, or None.
         device_kind: "cpu", "gpu" or "tpu"; the gradient may be traced where no scope says it any more.
         in_kernels: whether a program for CUDA works on all steps at once, in kernels of its own.
-        group: which heads the tensors hold; None: all.
     """
 
     geometry: WindowGeometry
@@ -98,7 +79,6 @@ class BlockAttentionStep:
     dropout: HashDropout | None = None
     device_kind: str = "cpu"
     in_kernels: bool = False
-    group: HeadGroup | None = None
 
     @property
     def queries(self) -> int:
@@ -113,10 +93,6 @@ class BlockAttentionStep:
     def one_by_one(self) -> "BlockAttentionStep":
         """The same work, on a TPU in steps of one block, where it is not joined: neighbouring slices are no copies."""
         return replace(self, blocks=1) if self.device_kind == "tpu" else self
-
-    def of_heads(self, first: Tensor, of: int) -> "BlockAttentionStep":
-        """The same work on tensors of some heads, from `first` on: with the dropout that they have among all."""
-        return replace(self, group=HeadGroup(first, of))
 
     def attend(self, index: Tensor, tensors: StepTensors) -> list[Tensor]:
         """Output (B, H, Q, D) in the dtype of the value, and each query's float32 log-sum-exp (B, H, Q, 1)."""
@@ -199,8 +175,7 @@ class BlockAttentionStep:
         """The dropout factors of the probabilities: the same for the same step, forwards and backwards."""
         if self.dropout is None:
             return None
-        scale = self.dropout.scale if self.group is None else partial(self.dropout.scale_of_heads, *self.group)
-        return [scale(ops.shape(x), index, part) for part, x in enumerate(parts)]
+        return [self.dropout.scale(ops.shape(x), index, part) for part, x in enumerate(parts)]
 
     def _products_per_key(self, rows: Tensor, keys: Keys) -> list[Tensor]:
         """The products of rows (B, H, N, C, D) with keys: (B, H, N, C, Y) and, with side keys, (B, H, N, C, G)."""

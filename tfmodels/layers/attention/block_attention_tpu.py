@@ -5,6 +5,10 @@ a small product. So here the sum of the exponentials is one more column of the p
 step are one long block, masks and biases are added up before the loop, and each step's output is written over its
 queries. Dropout needs the sum before it is applied: it has no such form.
 
+A step works on all documents, so its scores grow with the batch. Where those of all heads would leave the chip's fast
+memory, a step has a few heads. Heads, and not documents: a batch may be divided over devices where nothing here can
+know of it, and a loop over its documents would bring each to every device.
+
 Further shape letters: Q queries of a step, Y keys of its slice, P queries of all steps, q queries that share a row of
 the side keys' bias.
 """
@@ -15,6 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
+from tfmodels.backend import devices
+from tfmodels.backend.batch_parts import batch_parts, divides_batches_alone
 from tfmodels.backend.precision import float32_product
 from tfmodels.backend.scan import computed_before, scan
 from tfmodels.backend.types import Tensor
@@ -29,6 +35,8 @@ from tfmodels.layers.attention.block_attention_step import (
 )
 from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.blocks import pad_axis
+
+_FLOAT32_BYTES = 4
 
 
 class _LoopTensors(NamedTuple):
@@ -78,21 +86,44 @@ class _Place(NamedTuple):
         return x if self.heads is None else self.rows(x, np.int32(0), x.shape[2])
 
 
-def attend_in_long_blocks(
-    step: BlockAttentionStep, tensors: StepTensors, heads: int | None = None
-) -> tuple[Tensor, Tensor]:
+def heads_at_a_time(step: BlockAttentionStep, tensors: StepTensors) -> int | None:
+    """The heads of a step: the most that divide all heads and whose scores stay on the chip, at least 1.
+
+    Of a batch that `keras.distribution` divides, a device's part counts; of one that JAX divides by itself, the whole.
+
+    Args:
+        step: its blocks are worked on as one.
+        tensors: the engine's, padded to whole steps.
+
+    Returns:
+        None for all heads: where they fit, where a size is unknown, where the device has no limit, and where
+        `keras.distribution` divides heads over devices.
+    """
+    batch, heads, queries = tensors.query.shape[:3]
+    side_keys = 0 if tensors.side_key is None else tensors.side_key.shape[2]
+    most = devices.most_score_bytes(step.device_kind)
+    if most is None or not all(isinstance(size, int) for size in (batch, heads, queries, side_keys)):
+        return None
+    keys = step.queries + 2 * step.geometry.margin + side_keys
+    of_a_head = batch // batch_parts(batch) * step.queries * keys * _FLOAT32_BYTES
+    if heads == 1 or heads * of_a_head <= most or not divides_batches_alone():
+        return None
+    fitting = [count for count in range(2, heads) if heads % count == 0 and count * of_a_head <= most]
+    return max(fitting, default=1)
+
+
+def attend_in_long_blocks(step: BlockAttentionStep, tensors: StepTensors) -> tuple[Tensor, Tensor]:
     """The attention of all queries, without dropout.
 
     Args:
         step: its blocks are worked on as one.
         tensors: the engine's, padded to whole steps.
-        heads: of a step; None: all. A divisor of all heads.
 
     Returns:
         Output (B, H, P, D) in the dtype of the value, and each query's float32 log-sum-exp (B, H, P, 1).
     """
     batch, all_heads, length, _ = ops.shape(tensors.query)
-    rows, zero = step.queries, np.int32(0)
+    rows, zero, heads = step.queries, np.int32(0), heads_at_a_time(step, tensors)
     groups, blocks = (1 if heads is None else all_heads // heads), length // rows
     geometry = WindowGeometry(step.geometry.window, rows, step.geometry.margin)
     shared = _loop_tensors(step, geometry, tensors)
