@@ -42,7 +42,7 @@ _PARALLEL: dict[str, tuple[tuple[float, float], frozenset[str]]] = {
 _GATHERED_BYTES = 8192
 # So many documents that a step of attention takes a few heads at a time: the batch stays divided over the chips.
 _MANY_DOCUMENTS = 64
-_MANY_LIMITS: dict[str, tuple[float, float]] = {"led": (60, 60), "longt5-tglobal": (60, 60)}
+_MANY_LIMITS: dict[str, tuple[float, float]] = {"led": (2, 35), "longt5-tglobal": (2, 80)}
 # All scores of a layer at once would be 600 MB for the window of LED, in 16 bits.
 _LAYER_LENGTH = 16384
 _LAYER_LIMITS: dict[str, dict[str, tuple[float, float]]] = {
