@@ -37,6 +37,8 @@ from tfmodels.layers.attention.window import WindowGeometry
 from tfmodels.layers.blocks import pad_axis
 
 _FLOAT32_BYTES = 4
+# So far above the limit, all heads together are still rated better than a few at a time (docs/performance.md).
+_TOLERANCE = 1.25
 
 
 class _LoopTensors(NamedTuple):
@@ -96,7 +98,7 @@ def heads_at_a_time(step: BlockAttentionStep, tensors: StepTensors) -> int | Non
         tensors: the engine's, padded to whole steps.
 
     Returns:
-        None for all heads: where they fit, where a size is unknown, where the device has no limit, and where
+        None for all heads: where they fit, or nearly, where a size is unknown, where the device has no limit, and where
         `keras.distribution` divides heads over devices.
     """
     batch, heads, queries = tensors.query.shape[:3]
@@ -106,7 +108,7 @@ def heads_at_a_time(step: BlockAttentionStep, tensors: StepTensors) -> int | Non
         return None
     keys = step.queries + 2 * step.geometry.margin + side_keys
     of_a_head = batch // batch_parts(batch) * step.queries * keys * _FLOAT32_BYTES
-    if heads == 1 or heads * of_a_head <= most or not divides_batches_alone():
+    if heads == 1 or heads * of_a_head <= _TOLERANCE * most or not divides_batches_alone():
         return None
     fitting = [count for count in range(2, heads) if heads % count == 0 and count * of_a_head <= most]
     return max(fitting, default=1)
