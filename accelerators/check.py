@@ -40,6 +40,9 @@ _PARALLEL: dict[str, tuple[tuple[float, float], frozenset[str]]] = {
 }
 # A few rows: a gathered kernel or table has more, even in a tiny model.
 _GATHERED_BYTES = 8192
+# So many documents that a step of attention takes a few heads at a time: the batch stays divided over the chips.
+_MANY_DOCUMENTS = 64
+_MANY_LIMITS: dict[str, tuple[float, float]] = {"led": (2, 35), "longt5-tglobal": (2, 80)}
 # All scores of a layer at once would be 600 MB for the window of LED, in 16 bits.
 _LAYER_LENGTH = 16384
 _LAYER_LIMITS: dict[str, dict[str, tuple[float, float]]] = {
@@ -83,6 +86,10 @@ def cases() -> list[Case]:
         Case(Job(family, "train", 64, batch=_MANY_CHIPS, size="tiny", target=8, chips=_MANY_CHIPS), *limits["train"])
         for family, limits in _TINY_LIMITS.items()
     ]
+    batches = [
+        Case(Job(family, "encode", 256, batch=_MANY_DOCUMENTS, size="tiny", target=8, chips=_CHIPS), *limits)
+        for family, limits in _MANY_LIMITS.items()
+    ]
     divided = [
         (Job(family, "encode divided", 128, size="tiny", chips=_CHIPS), *allowed)
         for family, allowed in _DIVIDED.items()
@@ -96,7 +103,7 @@ def cases() -> list[Case]:
         Case(job, *limits, ALLOWED_COLLECTIVES | further, _GATHERED_BYTES)
         for job, limits, further in divided + parallel
     ]
-    return tiny + many + gathering + layers
+    return tiny + many + batches + gathering + layers
 
 
 def check(case: Case) -> Result:

@@ -116,7 +116,7 @@ def test_a_program_that_does_not_compile_fails_the_check(capsys):
 
 def test_every_program_is_checked_once_and_has_limits():
     found = check.cases()
-    assert len({case.job.name for case in found}) == len(found) == 27
+    assert len({case.job.name for case in found}) == len(found) == 29
     assert {case.job.what for case in found} == {
         "train",
         "train parallel",

@@ -29,6 +29,20 @@ def batch_parts(rows: Any) -> int:
     return parts if rows % parts == 0 else 1
 
 
+def divides_batches_alone() -> bool:
+    """Whether `keras.distribution` divides nothing but batches: no weights, and so no heads.
+
+    >>> divides_batches_alone()
+    True
+    """
+    distribution = keras.distribution.distribution() if keras.backend.backend() == "jax" else None
+    if distribution is None:
+        return True
+    mesh = distribution.device_mesh
+    sizes = zip(mesh.axis_names, mesh.shape, strict=True)
+    return all(size == 1 for name, size in sizes if name != distribution.batch_dim_name)
+
+
 def of_each_part(
     function: Callable[..., list[Tensor]], parts: int, tensors: list[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:

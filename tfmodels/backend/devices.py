@@ -15,6 +15,9 @@ import keras
 # 512 (docs/performance.md). A GPU needs thousands of queries at a time, as each step costs several launches. There
 # 4,096 queries were measured, and no other number.
 _QUERIES_PER_STEP = {"cpu": 1, "gpu": 4096, "tpu": 256}
+# The most bytes of a step's float32 scores. A v5e's on-chip memory of 128 MiB holds them, what is made of them, and the
+# step's keys and values (docs/performance.md).
+_SCORE_BYTES = {"tpu": 64 << 20}
 KINDS = tuple(_QUERIES_PER_STEP)
 _PLATFORMS = {"cuda": "gpu", "rocm": "gpu"}
 
@@ -79,6 +82,18 @@ def blocks_per_step(block_length: int, kind: str | None = None) -> int:
     """
     kind = device_kind() if kind is None else _checked(kind)
     return max(1, _QUERIES_PER_STEP[kind] // block_length)
+
+
+def most_score_bytes(kind: str) -> int | None:
+    """The most bytes of float32 scores that a step of the attention's loop should have; None: no limit.
+
+    Args:
+        kind: "cpu", "gpu" or "tpu".
+
+    >>> most_score_bytes("cpu") is None
+    True
+    """
+    return _SCORE_BYTES.get(_checked(kind))
 
 
 def _checked(kind: str) -> str:
