@@ -190,7 +190,7 @@ def test_a_model_survives_a_keras_file_and_a_folder(kind, head, tmp_path):
         model.generation_config = model.generation_config.replace(num_beams=3, max_new_tokens=9)
     model.save_pretrained(tmp_path / "folder")
     loaded = type(model).from_pretrained(tmp_path / "folder", dtype="mixed_bfloat16")
-    assert loaded.config == model.config.replace(extra=loaded.config.extra)
+    assert loaded.config == model.config.replace(extra=loaded.config.extra, **model.config.written_out)
     if generates:
         assert loaded.generation_config == model.generation_config
     assert_close(as_numpy(direct(loaded, inputs)), as_numpy(direct(model, inputs)), 1e-6)
