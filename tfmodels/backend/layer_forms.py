@@ -101,8 +101,8 @@ def _policy(layer: keras.layers.Layer) -> keras.DTypePolicy:
     return policy[layer.path] if isinstance(policy, keras.dtype_policies.DTypePolicyMap) else policy
 
 
-def _is_ours(layer_class: type) -> bool:
-    call: Any = layer_class.call  # type: ignore[attr-defined]
+def _is_ours(layer_class: type[keras.layers.Layer]) -> bool:
+    call: Any = layer_class.call
     # A user's wrapper of the call may have taken over its module's name.
     is_wrapped = hasattr(call, "__wrapped__")
     return not is_wrapped and all(one.__module__.startswith(_OURS) for one in (layer_class, call))
