@@ -1,5 +1,7 @@
 """Two layers have the same form if and only if one's trace may serve the other."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -63,6 +65,20 @@ def replaced_call():
     return layer
 
 
+def wrapped_call():
+    class Recorded(Pair):
+        __module__ = "tfmodels.pair"
+        call = functools.wraps(Pair.call)(lambda self, x: Pair.call(self, x))
+
+    return Recorded()
+
+
+def unbuilt_part():
+    layer = Pair()
+    layer.wide.built = False
+    return layer
+
+
 def regularized():
     layer = Pair()
     layer.wide.activity_regularizer = keras.regularizers.L2(0.1)
@@ -93,9 +109,20 @@ def test_whatever_a_call_depends_on_is_part_of_the_form(make):
     assert layer_form(make()) not in (None, layer_form(Pair()))
 
 
-@pytest.mark.parametrize("make", [Foreign, replaced_call, regularized, lambda: Pair(scale=object())])
+@pytest.mark.parametrize(
+    "make",
+    [Foreign, replaced_call, wrapped_call, unbuilt_part, regularized, lambda: Pair(scale=object())],
+)
 def test_a_layer_that_may_do_more_than_compute_has_no_form(make):
     assert layer_form(make()) is None
+
+
+def test_a_policy_map_counts_by_what_it_says_of_each_layer():
+    policies = keras.dtype_policies.DTypePolicyMap(default_policy="float32")
+    policies["third/.*"] = keras.DTypePolicy("mixed_bfloat16")
+    first, second, third = (layer_form(Pair(name=name, policy=policies)) for name in ("first", "second", "third"))
+    assert first == second is not None
+    assert third not in (None, first)
 
 
 def test_layers_within_a_container_count_or_the_container_has_no_form():

@@ -51,7 +51,7 @@ def called(function, has_gradient, seeds=(1,)):
     """The outcome of several calls of one trace."""
 
     def run(given):
-        once = TracedOnce(function, given[0], len(given[0]), has_gradient)
+        once = TracedOnce(function, given[0], has_gradient)
         return [outcome(once, inputs) for inputs in given]
 
     return run, [tensors(seed) for seed in seeds]
@@ -102,7 +102,7 @@ def test_a_function_that_cannot_be_traced_once_is_refused():
     def refused(function, x):
         outer[:] = [x * 2.0]
         with pytest.raises(NotTraceableOnceError):
-            TracedOnce(function, [x, x], 2, True)
+            TracedOnce(function, [x, x], True)
         return x
 
     for function in (closing_over, with_a_side_effect, looking_up):

@@ -1,7 +1,6 @@
 """Whether two layers do the same with weights of the same shapes, so that one's trace may serve the other."""
 
 import dataclasses
-from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -27,8 +26,8 @@ def layer_form(layer: keras.layers.Layer) -> Any:
 
     Returns:
         A value that equals that of a layer which does the same. None for a layer that may do more than compute, or
-        nothing that can be compared: one with a part that is neither Keras' nor tfmodels', whose `call` was replaced,
-        that adds losses, or with a setting of an unknown type.
+        nothing that can be compared: one with a part that is not built, that is neither Keras' nor tfmodels', whose
+        `call` was replaced, that adds losses, or with a setting of an unknown type.
 
     >>> first, second, other = (layer_form(keras.layers.Dropout(rate)) for rate in (0.1, 0.1, 0.2))
     >>> first == second, first == other
@@ -61,6 +60,11 @@ class _Form:
             return value.shape, value.dtype.str, value.tobytes()
         if isinstance(value, _BESIDE_CALLS):
             return "beside calls"
+        # Some are made anew at each access: an identity of theirs means nothing.
+        if isinstance(value, keras.DTypePolicy):
+            return "policy", str(keras.dtype_policies.serialize(value))
+        if isinstance(value, keras.InputSpec):
+            return "inputs", repr(value)
         if isinstance(value, (list, tuple)):
             return type(value), tuple(self.of(one) for one in value)
         if isinstance(value, dict):
@@ -75,10 +79,6 @@ class _Form:
             return self._of_layer(value)
         if isinstance(value, keras.random.SeedGenerator):
             return "seeds", self.of(value.state)
-        if isinstance(value, keras.DTypePolicy):
-            return "policy", str(keras.dtype_policies.serialize(value))
-        if isinstance(value, keras.InputSpec):
-            return "inputs", repr(value)
         if dataclasses.is_dataclass(value):
             fields = dataclasses.fields(value)
             return type(value), tuple((field.name, self.of(getattr(value, field.name))) for field in fields)
@@ -86,21 +86,26 @@ class _Form:
 
     def _of_layer(self, layer: keras.layers.Layer) -> Any:
         settings = {name: value for name, value in vars(layer).items() if not _is_keras_own(name)}
-        if layer.activity_regularizer is not None or "call" in settings or not all(map(_is_ours, _origins(layer))):
+        is_plain = layer.built and layer.activity_regularizer is None
+        if not is_plain or "call" in settings or not _is_ours(type(layer)):
             raise _Unknown
-        of_all = (layer.dtype_policy, layer.trainable, layer.autocast, layer.supports_masking)
+        of_all = (_policy(layer), layer.trainable, layer.autocast, layer.supports_masking)
         own = tuple((name, self.of(settings[name])) for name in sorted(settings))
         # A container keeps its layers where Keras keeps those of any layer.
         return type(layer), self.of(of_all), own, self.of(sublayers(layer, include_self=False))
 
 
-def _origins(layer: keras.layers.Layer) -> tuple[str, str]:
-    call: Callable[..., Any] = type(layer).call
-    return type(layer).__module__, call.__module__
+def _policy(layer: keras.layers.Layer) -> keras.DTypePolicy:
+    policy = layer.dtype_policy
+    # One map serves many layers, each with a policy of its own.
+    return policy[layer.path] if isinstance(policy, keras.dtype_policies.DTypePolicyMap) else policy
 
 
-def _is_ours(module: str) -> bool:
-    return module.startswith(_OURS)
+def _is_ours(layer_class: type[keras.layers.Layer]) -> bool:
+    call: Any = layer_class.call
+    # A user's wrapper of the call may have taken over its module's name.
+    is_wrapped = hasattr(call, "__wrapped__")
+    return not is_wrapped and all(one.__module__.startswith(_OURS) for one in (layer_class, call))
 
 
 # The attributes of any layer, and those that TensorFlow adds for checkpoints.

@@ -90,7 +90,7 @@ class SharedCalls:
             return [*outputs, *state]
 
         try:
-            traced = TracedOnce(run, inputs, split, has_gradient)
+            traced = TracedOnce(run, inputs, has_gradient)
         except NotTraceableOnceError:
             traced = None
         self._traced.append((kind, call, traced))

@@ -34,16 +34,15 @@ class TracedOnce:
         function: from tensors to tensors; it closes over none. It is called once, here, and again where a gradient is
             asked for without `has_gradient`.
         like: tensors of the shapes and dtypes of all later inputs.
-        sources: the number of inputs that may have gradients, the first ones.
         has_gradient: trace the gradient as well.
 
     Raises:
         NotTraceableOnceError: a function that closes over tensors, or has side effects.
     """
 
-    def __init__(self, function: Function, like: Sequence[Tensor], sources: int, has_gradient: bool) -> None:
-        self._function, self._sources = function, sources
-        graph, whole = _traced(function, like, sources, has_gradient)
+    def __init__(self, function: Function, like: Sequence[Tensor], has_gradient: bool) -> None:
+        self._function = function
+        graph, whole = _traced(function, like, has_gradient)
         self._whole = whole
         inputs, outputs, upstream = ([x.name for x in some] for some in whole[:3])
         nodes = graph.as_graph_def()
@@ -64,7 +63,7 @@ class TracedOnce:
         self._outputs = _as_function(graph, part, list(compress(inputs, self._is_read)), results)
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """The outputs of the function, with its gradient for the float sources.
+        """The outputs of the function, with its gradient for every float input: a user's tape may watch frozen weights.
 
         Variables that the function does not read are not read here: who saves the graph need not know them.
         """
@@ -85,7 +84,7 @@ class TracedOnce:
                     given = [
                         next(remaining) if is_read else x for x, is_read in zip(inputs, self._is_read, strict=True)
                     ]
-                    _, of_inputs = _with_gradient(self._function, given, self._sources, lambda _: of_outputs)
+                    _, of_inputs = _with_gradient(self._function, given, lambda _: of_outputs)
                 else:
                     found = iter(self._gradient(*(known[name] for name in self._kept), *of_outputs))
                     of_inputs = [None if dx is None else next(found) for dx in self._whole.gradients]
@@ -101,7 +100,7 @@ class NotTraceableOnceError(ValueError):
     """A function of which one trace cannot serve several calls."""
 
 
-def _traced(function: Function, like: Sequence[Tensor], sources: int, has_gradient: bool) -> tuple[Any, _Whole]:
+def _traced(function: Function, like: Sequence[Tensor], has_gradient: bool) -> tuple[Any, _Whole]:
     """A graph with the function and, behind placeholders for its outputs' gradients, its gradient."""
     import tensorflow as tf
 
@@ -118,7 +117,7 @@ def _traced(function: Function, like: Sequence[Tensor], sources: int, has_gradie
             upstream.extend(tf.compat.v1.placeholder(y.dtype, y.shape) for y in outputs)
             return upstream
 
-        outputs, gradients = _with_gradient(function, list(inputs), sources, placeholders)
+        outputs, gradients = _with_gradient(function, list(inputs), placeholders)
         traced.append(_Whole(list(inputs), outputs, upstream, gradients))
         return outputs
 
@@ -137,19 +136,18 @@ def _traced(function: Function, like: Sequence[Tensor], sources: int, has_gradie
 
 
 def _with_gradient(
-    function: Function, inputs: list[Tensor], sources: int, upstream_of: Callable[[list[Tensor]], list[Tensor]]
+    function: Function, inputs: list[Tensor], upstream_of: Callable[[list[Tensor]], list[Tensor]]
 ) -> tuple[list[Tensor], list[Tensor | None]]:
     """The outputs, and the gradient of each input, by the gradients that `upstream_of` gives for the float outputs."""
     import tensorflow as tf
 
-    floats = [x for x in inputs[:sources] if x.dtype.is_floating]
+    floats = [x for x in inputs if x.dtype.is_floating]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(floats)
         outputs = function(inputs)
     of_floats = [y for y in outputs if y.dtype.is_floating]
     found = iter(tape.gradient(of_floats, floats, upstream_of(of_floats)))
-    is_float = [x.dtype.is_floating and index < sources for index, x in enumerate(inputs)]
-    return outputs, [next(found) if is_one else None for is_one in is_float]
+    return outputs, [next(found) if x.dtype.is_floating else None for x in inputs]
 
 
 def _node(tensor: str) -> str:
