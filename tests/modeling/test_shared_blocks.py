@@ -66,6 +66,7 @@ def adapted(model):
     model.enable_lora(2)
 
 
+@pytest.mark.quick("recomputed")
 @pytest.mark.parametrize("change", [recomputed, partly_frozen, adapted])
 def test_training_is_the_same_recomputed_partly_frozen_and_adapted(change):
     found, wanted = (trained("led", scope, change=change) for scope in (SHARED, ONE_BY_ONE))
@@ -78,6 +79,7 @@ def test_mixed_precision_rounds_as_in_blocks_traced_one_by_one():
     assert_close(found, wanted, 5e-3)
 
 
+@pytest.mark.quick("led")
 @kinds
 def test_a_further_block_adds_a_few_operations(kind):
     batch = {**make_inputs(kind), "labels": make_labels()}
