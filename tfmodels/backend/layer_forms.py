@@ -97,8 +97,9 @@ class _Form:
 
 def _policy(layer: keras.layers.Layer) -> keras.DTypePolicy:
     policy = layer.dtype_policy
-    # One map serves many layers, each with a policy of its own.
-    return policy[layer.path] if isinstance(policy, keras.dtype_policies.DTypePolicyMap) else policy
+    # One map serves many layers, each with a policy of its own; for a layer without a path Keras takes its default.
+    is_map = isinstance(policy, keras.dtype_policies.DTypePolicyMap)
+    return policy[layer.path] if is_map and layer.path else policy
 
 
 def _is_ours(layer_class: type[keras.layers.Layer]) -> bool:
