@@ -7,6 +7,7 @@ nothing but the values of their weights, so one trace serves all: the weights ar
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
+from itertools import compress
 from typing import Any
 
 import keras
@@ -54,14 +55,17 @@ class SharedCalls:
         self._forms: dict[int, Any] = {}
         self._traced: list[tuple[Any, PureCall, TracedOnce | None]] = []
         if _in_graph() and not _is_off.get():
-            self._forms = {id(layer): layer_form(layer) for layer in layers}
+            forms = [layer_form(layer) for layer in layers]
+            shared = [form is not None and forms.count(form) > 1 for form in forms]
+            self._forms = {id(layer): form for layer, form in compress(zip(layers, forms, strict=True), shared)}
 
     def __call__(self, layer: keras.layers.Layer, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """The result of `function(*args, **kwargs)`, which calls the layer in some way, the same for all layers."""
         form = self._forms.get(id(layer))
         # Symbolic tensors have no graph yet; arrays cannot be compared to those of another call.
-        is_alone = form is None or list(self._forms.values()).count(form) == 1
-        if is_alone or any(isinstance(x, (keras.KerasTensor, np.ndarray)) for x in keras.tree.flatten((args, kwargs))):
+        if form is None or any(
+            isinstance(x, (keras.KerasTensor, np.ndarray)) for x in keras.tree.flatten((args, kwargs))
+        ):
             return function(*args, **kwargs)
         call = PureCall(layer, args, kwargs, function)
         inputs = [*call.sources(), *call.state()]

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from listening import connections_go_to
 
 from export.client.retries import Retries, RetryBudget
 from export.client.server_client import GrpcClient, RestClient
@@ -36,31 +37,19 @@ def test_a_server_that_is_away_for_the_first_tries_answers_the_next(toy_server, 
 def later(target, seconds):
     """The address of a port that refuses connections at first, and leads to `target` after some seconds."""
     host, _, port = target.partition(":")
-    listener = socket.socket()
-    listener.bind(("localhost", 0))
 
     def pump(source, sink):
         with contextlib.suppress(OSError), sink:
             while data := source.recv(65536):
                 sink.sendall(data)
 
-    def listen():
-        time.sleep(seconds)
-        listener.listen()
-        with contextlib.suppress(OSError):
-            while True:
-                ends = listener.accept()[0], socket.create_connection((host, int(port)))
-                pumps = [threading.Thread(target=pump, args=pair, daemon=True) for pair in (ends, ends[::-1])]
-                for one in pumps:
-                    one.start()
+    def lead(connection):
+        ends = connection, socket.create_connection((host, int(port)))
+        for pair in (ends, ends[::-1]):
+            threading.Thread(target=pump, args=pair, daemon=True).start()
 
-    threading.Thread(target=listen, daemon=True).start()
-    try:
-        yield f"localhost:{listener.getsockname()[1]}"
-    finally:
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
+    with connections_go_to(lead, after=seconds) as where:
+        yield where
 
 
 @pytest.mark.parametrize("kind", CLIENTS)

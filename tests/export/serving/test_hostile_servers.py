@@ -3,12 +3,12 @@
 import contextlib
 import gzip
 import json
-import socket
 import threading
 import time
 from concurrent import futures
 
 import pytest
+from listening import connections_go_to
 
 from export.client.server_client import TLS, GrpcClient, RestClient, Retries
 
@@ -37,7 +37,7 @@ def speaking(*answers, pause=0.0):
 
     With a pause it sends the last one byte by byte.
     """
-    listener, given = socket.create_server(("localhost", 0)), list(answers)
+    given = list(answers)
 
     def answer(connection):
         with connection, contextlib.suppress(OSError):
@@ -50,18 +50,8 @@ def speaking(*answers, pause=0.0):
                 connection.sendall(content[place : place + 1])
                 time.sleep(pause)
 
-    def accept():
-        with contextlib.suppress(OSError):
-            while True:
-                threading.Thread(target=answer, args=[listener.accept()[0]], daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield f"localhost:{listener.getsockname()[1]}"
-    finally:
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
+    with connections_go_to(lambda one: threading.Thread(target=answer, args=[one], daemon=True).start()) as where:
+        yield where
 
 
 @pytest.mark.parametrize(
