@@ -71,6 +71,10 @@ CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_
 
 def led_kinds(size: int) -> dict[str, dict]:
     """Settings files by what they are about, for a vocabulary of `size` tokens."""
+    return {**_kinds_of_added_tokens(size), **_kinds_of_special_tokens(size)}
+
+
+def _kinds_of_added_tokens(size: int) -> dict[str, dict]:
     return {
         "plain": {},
         "added_tokens.json": {ADDED: {"<doc-sep>": size, "\n": size + 1}},
@@ -81,13 +85,6 @@ def led_kinds(size: int) -> dict[str, dict]:
         },
         "added_tokens_decoder": {
             CONFIG: {"added_tokens_decoder": numbered(size, *map(token, TOKENS)), "clean_up_tokenization_spaces": True}
-        },
-        "special ones beside others": {
-            CONFIG: {
-                "added_tokens_decoder": numbered(
-                    size, token("<doc-sep>", special=True), token("<doc"), token("<s>x"), token("sep><"), token("word")
-                )
-            }
         },
         "strips": {
             CONFIG: {
@@ -120,6 +117,19 @@ def led_kinds(size: int) -> dict[str, dict]:
                 ),
             }
         },
+        "ids that leave others out": {CONFIG: {"added_tokens_decoder": numbered(size + 40, *map(token, TOKENS[:3]))}},
+    }
+
+
+def _kinds_of_special_tokens(size: int) -> dict[str, dict]:
+    return {
+        "special ones beside others": {
+            CONFIG: {
+                "added_tokens_decoder": numbered(
+                    size, token("<doc-sep>", special=True), token("<doc"), token("<s>x"), token("sep><"), token("word")
+                )
+            }
+        },
         "other special tokens": {
             CONFIG: {
                 "bos_token": "[B]",
@@ -145,7 +155,6 @@ def led_kinds(size: int) -> dict[str, dict]:
                 "added_tokens_decoder": numbered(size, token("<doc-sep>"), token("[EVENT]", special=True)),
             }
         },
-        "ids that leave others out": {CONFIG: {"added_tokens_decoder": numbered(size + 40, *map(token, TOKENS[:3]))}},
     }
 
 
